@@ -1,0 +1,137 @@
+"""The LLM behind a base folder: its frozen weights in 16, 8 or 4 bits, and the adapter (or full weights) on top.
+
+LoRA (Hu et al. 2021), DoRA (Liu et al. 2024) and rsLoRA (Kalajdzievski 2023) are peft's; 8 bits are LLM.int8 and 4 bits
+nf4 (QLoRA, Dettmers et al. 2023) of bitsandbytes, which run on the CPU too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+
+from retune import hardware
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from retune.hardware import Chosen
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
+    """The causal LM of a Hugging Face folder; its weights in the chosen dtype, or quantised as `quantization` says.
+
+    A full fine-tune keeps them in float32 (mixed precision is the caller's): small steps vanish in 16 bits.
+    """
+    dtype = torch.float32 if spec.lora.method == "full" else chosen.dtype
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=chosen.attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **_quantized(spec.quantization, chosen),
+        )
+    except ValueError as error:
+        if "attention" not in str(error):
+            raise
+        raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
+    finally:
+        transformers.logging.set_verbosity(level)
+    return model if spec.quantization.bits < 16 else model.to(chosen.device)
+
+
+def _quantized(quantization: Params, chosen: Chosen) -> dict[str, Any]:
+    if quantization.bits == 16:
+        return {}
+    if chosen.device.type == "mps":
+        raise RetuneError(f"quantization.bits {quantization.bits} does not run on mps; use 16, or hardware.device cpu")
+    four = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": bool(quantization.double),
+        "bnb_4bit_compute_dtype": chosen.dtype,
+    }
+    config = BitsAndBytesConfig(**four) if quantization.bits == 4 else BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": config, "device_map": {"": chosen.device}}
+
+
+def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen: Chosen) -> PeftModel:
+    """Put a new, seeded adapter on `model`, in float32; the base's weights are frozen.
+
+    Raises `RetuneError` where `lora.targets` names no module of the model.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        use_dora=lora.method == "dora",
+        use_rslora=lora.method == "rslora",
+        task_type="CAUSAL_LM",
+    )
+    hardware.make_deterministic(seed)
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        if "target" not in str(error).lower():
+            raise
+        raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
+    adapted.peft_config["default"].base_model_name_or_path = base_name
+    _keep_input_dtype(adapted, chosen)
+    return adapted
+
+
+def save(model: PeftModel, out: Path) -> None:
+    """Write the adapter's weights and config; nothing in them tells of the machine."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file({name: weight.detach().cpu().contiguous() for name, weight in sorted(state.items())}, out / WEIGHTS)
+    config = model.peft_config["default"]
+    fields = {name: sorted(value) if isinstance(value, set) else value for name, value in config.to_dict().items()}
+    fields |= {"inference_mode": True, "peft_type": "LORA", "task_type": "CAUSAL_LM"}
+    (out / CONFIG).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
+    """Put the adapter that `save` wrote on its base."""
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = LoraConfig(**{name: value for name, value in fields.items() if name != "peft_type"})
+    adapted = get_peft_model(model, config)
+    found = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
+    lost = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)
+    if lost:
+        raise RetuneError(
+            f"{folder / WEIGHTS} does not fit its base ({len(lost)} tensors, first `{lost[0]}`): rebuild the model"
+        )
+    _keep_input_dtype(adapted, chosen)
+    return adapted
+
+
+def _keep_input_dtype(model: torch.nn.Module, chosen: Chosen) -> None:
+    """Let autocast round the small adapter matrices, not peft widen every activation to float32: half the time."""
+    if chosen.dtype == torch.float32:
+        return
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False

@@ -1,0 +1,1 @@
+"""Pretrained checkpoints as plain Hugging Face folders."""

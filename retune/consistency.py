@@ -1,0 +1,230 @@
+"""What one file can't show by itself: names that must exist elsewhere and combinations that can't work."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from retune.project import DATA, MODELS, Project, mapping
+from retune.schema import SECTIONS, Model
+from retune.validation import unknown
+from retune.yaml_file import Document
+
+NEEDED = {
+    "none": (),
+    "sample": ("generator",),
+    "path": ("path",),
+    "url": ("url", "sha256"),
+    "wheel": ("wheels",),
+    "huggingface": ("repo", "revision"),
+    "modelscope": ("repo", "revision"),
+}
+"""Kind of a source or checkpoint -> the fields that it can't do without."""
+
+ALLOWED = {"huggingface": ("files",), "modelscope": ("files",), "wheel": ("format", "sha256")}
+"""Kind -> further fields that it reads. The fields of other kinds are errors."""
+
+OF_KINDS = {"generator", "path", "url", "sha256", "repo", "revision", "files", "wheels", "format"}
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def check(project: Project, resolved: dict[str, Any]) -> None:
+    """Note in the documents what does not fit together."""
+    _check_catalog(project, project.documents[DATA])
+    _check_catalog(project, project.documents[MODELS])
+    for role, name in project.bases.items():
+        if name not in project.raw(MODELS) and project.documents[MODELS].data is not None:
+            text = unknown("checkpoint", name, project.raw(MODELS), f" in {MODELS}")
+            project.params.problem(("bases", role), text)
+    for name in project.tasks:
+        _check_task(project, name)
+    for name, model in project.models.items():
+        _check_names(project, name, model)
+        _check_sections(project, name, model)
+        _check_combinations(project, name, resolved["models"][name])
+
+
+def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
+    """What is allowed and still deserves a look."""
+    lines = []
+    place = project.params.place
+    for name, task in resolved["tasks"].items():
+        models = [resolved["models"][model] for model in task["models"]]
+        if not any(model["learner"] == "linear" for model in models):
+            lines.append(f"{place(('tasks', name))}: tasks.{name} has no `linear` model to compare the others with")
+        if not any(model.get("training", {}).get("epochs") == 0 for model in models):
+            lines.append(f"{place(('tasks', name))}: tasks.{name} has no untuned model (`training: {{epochs: 0}}`)")
+    used = {model["base"] for model in resolved["models"].values()}
+    for role in resolved["bases"].keys() - used:
+        lines.append(f"{place(('bases', role))}: bases.{role} is fetched, but no model uses it")
+    for task in project.tasks.values():
+        prompt, known = project.prompts.get(task.prompt or ""), constants(project, task.kind).get("TEXTS", ())
+        for field in PLACEHOLDER.findall(prompt.user) if prompt else ():
+            if field not in known:
+                where = project.documents[f"prompts/{task.prompt}.yaml"].place(("user",))
+                text = unknown("column", field, known, f" that kind {task.kind} shows")
+                lines.append(f"{where}: `{{{field}}}` stays in the prompt as it is: {text}")
+    entries = [(DATA, task["source"]) for task in resolved["tasks"].values()]
+    entries += [(MODELS, base) for base in resolved["bases"].values()]
+    for catalog, entry in entries:
+        if "repo" in entry and not COMMIT.fullmatch(entry["revision"]):
+            where = project.documents[catalog].place((entry["name"], "revision"))
+            lines.append(
+                f"{where}: {entry['name']} follows `{entry['revision']}` of {entry['repo']}, which can change under the"
+                f" same name; `retune pin {entry['name']}` writes its commit here"
+            )
+    return sorted(dict.fromkeys(lines))
+
+
+def _check_catalog(project: Project, document: Document) -> None:
+    for name, entry in project.raw(document.path).items():
+        kind = mapping(entry).get("kind")
+        if not isinstance(kind, str) or kind not in NEEDED:
+            continue  # said by the schema
+        said = {key for key, value in entry.items() if value is not None}
+        for key in NEEDED[kind]:
+            if key not in said:
+                document.problem((name,), f"a {kind} entry needs `{key}`")
+        for key in sorted(said & OF_KINDS - {*NEEDED[kind], *ALLOWED.get(kind, ())}):
+            document.problem((name, key), f"is not read by a {kind} entry; take it out, or change `kind`")
+        if kind == "sample" and isinstance(generator := entry.get("generator"), str):
+            known = sorted(f.stem for f in (project.folder / "retune/samples").glob("[!_]*.py"))
+            if generator not in known:
+                document.problem((name, "generator"), unknown("module", generator, known, " in retune/samples"))
+
+
+def _check_task(project: Project, name: str) -> None:
+    task, problem = project.tasks[name], project.params.problem
+    at = ("tasks", name)
+    source = project.sources.get(task.source)
+    if task.source not in project.raw(DATA):
+        if project.documents[DATA].data is not None:
+            problem((*at, "source"), unknown("source", task.source, project.raw(DATA), f" in {DATA}"))
+    elif source and task.size is not None and source.kind != "sample":
+        problem((*at, "size"), f"only a sample has a size, and {task.source} is a {source.kind} source; take it out")
+    shape = constants(project, task.kind)
+    if source:
+        _check_columns(project, task.source, task.kind, shape)
+    if task.prompt is None:
+        return
+    path = f"prompts/{task.prompt}.yaml"
+    if path not in project.documents:
+        known = [p[len("prompts/") : -len(".yaml")] for p in project.documents if p.startswith("prompts/")]
+        problem((*at, "prompt"), unknown("prompt", task.prompt, known, " in prompts/"))
+    elif prompt := project.prompts.get(task.prompt):
+        _check_prompt(project.documents[path], prompt.user, prompt.answers, task.kind, shape)
+
+
+def _check_prompt(document: Document, user: str, answers: dict[str, str], kind: str, shape: dict[str, Any]) -> None:
+    wanted = [str(label) for label in shape.get("LABELS", answers)]
+    if sorted(answers) != sorted(wanted):
+        document.problem(("answers",), f"has the labels {', '.join(answers)}, but {kind} has {', '.join(wanted)}")
+    texts = [text.strip() for text in answers.values()]
+    for label, text in answers.items():
+        if not text.strip():
+            document.problem(("answers", label), "is empty, so the LLM can't answer with it")
+        elif texts.count(text.strip()) > 1:
+            document.problem(("answers", label), f"`{text}` is the answer of more than one label; make them differ")
+    for column in shape.get("TEXTS", ()):
+        if f"{{{column}}}" not in user:
+            document.problem(("user",), f"does not contain {{{column}}}, so the LLM would not see it")
+
+
+def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]) -> None:
+    """The columns that a source maps must be the task kind's."""
+    document = project.documents[DATA]
+    known = shape.get("COLUMNS", ())
+    for number, table in enumerate(project.sources[name].tables):
+        at = (name, "tables", str(number), "columns")
+        for column in table.columns:
+            if known and column not in known:
+                document.problem((*at, column), unknown("column", column, known, f" of kind {kind}"))
+        for column in (*shape.get("TEXTS", ()), "label"):
+            if column not in table.columns:
+                document.problem(at, f"has no `{column}`, which kind {kind} needs")
+
+
+def _check_names(project: Project, name: str, model: Model) -> None:
+    problem, at = project.params.problem, ("models", name)
+    tasks, bases = mapping(project.raw("params.yaml").get("tasks")), mapping(project.raw("params.yaml").get("bases"))
+    if model.task not in tasks:
+        problem((*at, "task"), unknown("task", model.task, tasks))
+    if model.base not in bases:
+        problem((*at, "base"), unknown("role", model.base, bases, " under `bases`"))
+        return
+    checkpoint = project.checkpoints.get(project.bases.get(model.base, ""))
+    if checkpoint is None:
+        return
+    if model.learner == "linear" and checkpoint.kind != "none":
+        problem(
+            (*at, "base"),
+            f"`{model.base}` is a {checkpoint.kind} checkpoint, which linear can't read; give one of kind none",
+        )
+    elif model.learner != "linear" and checkpoint.kind == "none":
+        problem(
+            (*at, "base"), f"`{model.base}` is empty (kind none), but {model.learner} needs a pretrained checkpoint"
+        )
+    elif model.learner == "llm" and checkpoint.format == "e5s1":
+        problem((*at, "base"), f"`{model.base}` is an encoder, but llm needs a causal language model")
+    elif model.learner in ("encoder", "embedder") and checkpoint.format == "gguf":
+        problem((*at, "base"), f"`{model.base}` is a causal language model, but {model.learner} needs an encoder")
+    task = project.tasks.get(model.task)
+    if model.learner == "llm" and task and task.prompt is None:
+        problem((*at, "learner"), f"llm needs a prompt, but tasks.{model.task} has none; give it `prompt: NAME`")
+
+
+def _check_sections(project: Project, name: str, model: Model) -> None:
+    reads = SECTIONS[model.learner]
+    for section in sorted({s for sections in SECTIONS.values() for s in sections} - set(reads)):
+        if getattr(model, section) is not None:
+            text = f"the learner {model.learner} does not read this section, only {', '.join(reads)}; take it out"
+            project.params.problem(("models", name, section), text)
+
+
+def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> None:
+    """Settings that are fine by themselves and impossible together."""
+
+    def problem(section: str, key: str, text: str) -> None:
+        project.params.problem(("models", name, section, key), text)
+
+    bits = spec.get("quantization", {}).get("bits", 16)
+    if bits < 16 and spec["lora"]["method"] == "full":
+        text = f"{bits}-bit weights can't be trained in full; take quantization.bits: 16, or lora.method: lora"
+        problem("quantization", "bits", text)
+    hardware = spec.get("hardware", {})
+    device, dtype, attention = (hardware.get(key) for key in ("device", "dtype", "attention"))
+    if attention == "flash_attention_2" and device in ("cpu", "mps"):
+        problem("hardware", "attention", f"flash_attention_2 needs device: cuda, not {device}; take sdpa or auto")
+    if attention == "flash_attention_2" and dtype == "float32":
+        problem("hardware", "attention", "flash_attention_2 needs dtype: bfloat16 or float16, not float32")
+    if dtype == "float16" and device == "cpu":
+        problem("hardware", "dtype", "float16 is for GPUs; on the cpu take bfloat16, float32 or auto")
+    loss = spec.get("loss", {})
+    if loss.get("adversarial") == "pgd" and loss["pgd_step_size"] > loss["epsilon"]:
+        text = f"is {loss['pgd_step_size']}, above loss.epsilon ({loss['epsilon']}): one step would leave the radius"
+        problem("loss", "pgd_step_size", text)
+
+
+def constants(project: Project, kind: str) -> dict[str, Any]:
+    """The literal constants of a task kind's module, read without importing it, since it imports polars.
+
+    `COLUMNS` are the fields of the class `Rows`, wherever it stands in the module.
+    """
+    found: dict[str, Any] = {}
+    path = project.folder / f"retune/tasks/{kind}.py"
+    if not path.is_file():
+        return found
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in [*tree.body, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+        elif isinstance(node, ast.ClassDef) and node.name == "Rows":
+            targets = [n.targets[0] for n in node.body if isinstance(n, ast.Assign)]
+            found["COLUMNS"] = tuple(t.id for t in targets if isinstance(t, ast.Name))
+    return found

@@ -1,0 +1,50 @@
+"""Which mapped rows break the schema of their task kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+ORIGIN = ("$index", "$file", "$line", "$row")
+"""Where a row comes from: place among all records, file, line (from 1), and the text of its record."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All records, those that satisfy the schema, and the others with `$reason`; each with the columns `ORIGIN`."""
+
+    every: pl.LazyFrame
+    valid: pl.LazyFrame
+    rejected: pl.LazyFrame
+
+
+def check(mapped: list[Path], schema: Any, scratch: Path) -> Rows:
+    """Sort the rows of the mapped files into valid and rejected ones, in files in `scratch`."""
+    import dataframely as dy  # not at module level: it takes as long to import as the rest of the stage
+
+    every = pl.scan_parquet(mapped, glob=False).with_row_index("$index").with_columns(pl.col("$index").cast(pl.Int64))
+    numbers = {name: dy.Int64(alias=name, nullable=True) for name in ("$index", "$line")}
+    texts = {name: dy.String(alias=name, nullable=True) for name in ("$file", "$row", "$key")}
+    # `id` without its uniqueness, which would need all rows at once and reject the first of two as well: see unique.py.
+    checked = type("Checked", (schema,), {"id": dy.String(), **numbers, **texts})
+    good, failed = checked.filter(every.filter(pl.col("$reason").is_null()).drop("$reason"))  # type: ignore[attr-defined]
+    good.sink_parquet(scratch / "valid.parquet")
+    failed.sink_parquet(scratch / "failed.parquet")
+    failures = pl.scan_parquet(scratch / "failed.parquet")
+    rules = [name for name in failures.collect_schema() if "|" in name]
+    reasons = [pl.when(~pl.col(rule)).then(_reason(rule)) for rule in rules]
+    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias("$reason")
+    unmapped = every.filter(pl.col("$reason").is_not_null()).select(*ORIGIN, "$reason")
+    return Rows(
+        every, pl.scan_parquet(scratch / "valid.parquet"), pl.concat([unmapped, failures.select(*ORIGIN, reason)])
+    )
+
+
+def _reason(rule: str) -> pl.Expr:
+    column, _, name = rule.partition("|")
+    if name == "nullability":
+        return pl.lit(f"`{column}` is missing")
+    return pl.concat_str(pl.lit(f'`{column}` breaks the rule `{name}`: "'), pl.col(column).cast(pl.String), pl.lit('"'))

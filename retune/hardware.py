@@ -1,0 +1,151 @@
+"""Where and how a model runs: device, number format, attention kernel and threads, each chosen once and said with its reason."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `choose` decided: a torch device and dtype, the attention kernel's name, and the number of CPU threads."""
+
+    device: torch.device
+    dtype: torch.dtype
+    attention: str
+    threads: int
+
+    @property
+    def dtype_name(self) -> str:
+        """`float32`, `bfloat16` or `float16`."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(hardware: Params) -> Chosen:
+    """Resolve the `hardware` section; every `auto` is decided from what the machine has, never from a timing.
+
+    So the same machine always gives the same choice, on which the bits of a training depend. Sets torch's thread count.
+    Raises `RetuneError` where the section asks for what the machine lacks.
+    """
+    device, why_device = _device(hardware.device)
+    dtype, why_dtype = _dtype(hardware.dtype, device)
+    attention, why_attention = _attention(hardware.attention, device, dtype)
+    threads = hardware.threads or cores()
+    why_threads = "as params.yaml says" if hardware.threads else "one per core"
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    for name, value, why in (
+        ("device", device, why_device),
+        ("dtype", str(dtype).removeprefix("torch."), why_dtype),
+        ("attention", attention, why_attention),
+        ("threads", threads, why_threads),
+    ):
+        log.info("%s %s: %s", name, value, why)
+    return Chosen(device, dtype, attention, threads)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _device(wanted: str) -> tuple[torch.device, str]:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda"), torch.cuda.get_device_name()
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), "Apple GPU, and no CUDA GPU"
+        return torch.device("cpu"), "no GPU that torch can use"
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present[wanted]:
+        raise RetuneError(f"hardware.device is {wanted}, but torch finds none here; use `auto` or `cpu`")
+    return torch.device(wanted), "as params.yaml says"
+
+
+def _dtype(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
+    if wanted != "auto":
+        dtype: torch.dtype = getattr(torch, wanted)
+        if dtype == torch.float16 and device.type != "cuda":
+            raise RetuneError(f"hardware.dtype float16 needs a CUDA GPU, not {device.type}; use bfloat16, float32 or auto")
+        return dtype, "as params.yaml says"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16, "GPU supports it"
+        return torch.float16, "GPU has no bfloat16 units"
+    if device.type == "cpu":
+        found = sorted(processor_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
+        if found:
+            return torch.bfloat16, f"processor has {', '.join(found)}"
+        return torch.float32, "processor has no bfloat16 units (AMX, AVX512-BF16)"
+    return torch.float32, f"the safe one on {device.type}"
+
+
+def processor_flags() -> set[str]:
+    """Instruction sets of the processor, in the words of /proc/cpuinfo (`amx_bf16`; `bf16` on ARM); empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features"))), "").split())
+
+
+def _attention(wanted: str, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    installed = importlib.util.find_spec("flash_attn") is not None
+    half = dtype in (torch.bfloat16, torch.float16)
+    if wanted == "flash_attention_2":
+        if not (installed and half and device.type == "cuda"):
+            raise RetuneError(
+                "hardware.attention flash_attention_2 needs a CUDA GPU, bfloat16 or float16, and the package flash-attn; "
+                "use `auto` or `sdpa`"
+            )
+        return wanted, "as params.yaml says"
+    if wanted != "auto":
+        return wanted, "as params.yaml says"
+    if installed and half and device.type == "cuda":
+        return "flash_attention_2", "flash-attn is installed and the GPU can run it"
+    return "sdpa", "torch's own kernel, present everywhere"
+
+
+def autocast(chosen: Chosen) -> contextlib.AbstractContextManager[Any]:
+    """Mixed precision for a forward pass over float32 weights; nothing for float32."""
+    if chosen.dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(chosen.device.type, chosen.dtype)
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, numpy and torch, and have torch take deterministic kernels where it has them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would fill every new tensor with NaN, for debugging
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory of this process in GiB: allocated on the GPU, or resident (RSS) where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

@@ -1,0 +1,20 @@
+"""What a training leaves behind beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """The record of one fit.
+
+    `history`: log records in order, each with `step` and numbers (`loss`, `eval_auc`, ...); the same for the same inputs.
+    `resources`: seconds, tokens_per_second, peak_memory_gib, device, ...; differs from run to run.
+    `messages`: plain sentences for the report (early stop, best step, collapse to one class, rows cut).
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    resources: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)

@@ -1,0 +1,150 @@
+"""Learner `llm`: a causal LM answers the task's prompt; its label probabilities are scored, never parsed from text.
+
+Training is supervised fine-tuning of an adapter (or of all weights) on the answer's tokens alone, label and end of turn;
+rows are packed with the head of the prompt that they share (retune.packing). With `epochs: 0` the base is scored as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+
+from retune import adapter, dev_metrics, hardware, packing, prompt, tokens, training, transformer
+from retune.errors import RetuneError
+from retune.history import Training
+from retune.label_scoring import label_log_probs
+from retune.tasks import pair
+
+if TYPE_CHECKING:
+    from retune.hardware import Chosen
+    from retune.params import Params
+    from retune.prompt import ChatPrompt
+
+log = logging.getLogger("retune")
+
+
+class Predictor:
+    """A model behind its prompt; `predict` gives a row per input row, in its order."""
+
+    def __init__(self, model: Any, chat: ChatPrompt, chosen: Chosen) -> None:
+        self.model, self.chat, self.chosen = model, chat, chosen
+
+    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, label, prob_0, prob_1, truncated for the rows of `frame`."""
+        prompts = prompt.encode(self.chat, frame)
+        log_odds = score(self.model, self.chat, prompts.ids, self.chosen, progress=True)
+        return transformer.predictions(frame["id"], log_odds, np.array(prompts.truncated, dtype=bool))
+
+
+def score(
+    model: Any, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
+) -> np.ndarray:
+    """Log-odds of label 1 against label 0, float64 (prompts,)."""
+    with hardware.autocast(chosen):
+        logs = label_log_probs(model, prompts, chat.answers, chat.end, progress=progress)
+    log_odds: np.ndarray = logs[:, chat.labels.index("1")] - logs[:, chat.labels.index("0")]
+    return log_odds
+
+
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Train on the answers of `train`, keep the best checkpoint on `dev`, write adapter or weights to `out`."""
+    start = time.monotonic()
+    chosen = hardware.choose(spec.hardware)
+    hardware.make_deterministic(spec.seed)
+    chat = prepare(spec, base)
+    train = training.choose_rows(train, spec.training.max_rows, spec.seed)
+    dev = training.choose_rows(dev, spec.training.dev_rows, spec.seed)
+    prompts, dev_prompts = prompt.encode(chat, train), prompt.encode(chat, dev)
+    dev_labels = dev["label"].to_numpy()
+    model = adapter.load_base(base, spec, chosen)
+
+    def evaluate(model: Any) -> dict[str, float]:
+        model.eval()
+        return dev_metrics.pair(dev_labels, score(model, chat, dev_prompts.ids, chosen))
+
+    if spec.training.epochs == 0:
+        return untuned(evaluate(model), start, chosen, model, len(train))
+    full = spec.lora.method == "full"
+    trained: Any = model if full else adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen)
+
+    def collate(items: list[tuple[list[int], list[int]]]) -> dict[str, Any]:
+        rows = [[*prompt_ids, *answer[:-1]] for prompt_ids, answer in items]
+        positions = [range(len(prompt_ids) - 1, len(row)) for (prompt_ids, _), row in zip(items, rows, strict=True)]
+        targets = torch.tensor([token for _, answer in items for token in answer])
+        return {"inputs": packing.inputs(model, rows, positions), "targets": targets}
+
+    def loss_fn(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        return F.cross_entropy(packing.forward(model, batch["inputs"]).float(), batch["targets"])
+
+    answers = [[*chat.answers[chat.labels.index(str(label))], chat.end] for label in train["label"]]
+    record = training.run(
+        trained,
+        list(zip(prompts.ids, answers, strict=True)),
+        collate,
+        spec,
+        scratch,
+        evaluate,
+        chosen=chosen,
+        lengths=[len(ids) for ids in prompts.ids],
+        loss_fn=loss_fn,
+        tokens_of=lambda batch: batch["inputs"]["input_ids"].numel(),
+    )
+    if full:
+        trained.save_pretrained(out)
+        tokens.tokenizer_of(base).save_pretrained(out)
+    else:
+        adapter.save(trained, out)
+    return transformer.with_cut(record, sum(prompts.truncated), len(train), spec.training.max_length)
+
+
+def load(model_dir: Path, base: Path, hardware_options: Params) -> Predictor:
+    """Read what `fit` wrote and the stage's spec.json; the adapter goes on the base, in the bits of its training."""
+    from retune import params
+
+    spec = params.load(model_dir / "spec.json")
+    chosen = hardware.choose(hardware_options)
+    hardware.make_deterministic(spec.seed)
+    tuned = spec.training.epochs > 0
+    full = tuned and spec.lora.method == "full"
+    model: Any = adapter.load_base(model_dir if full else base, spec, chosen)
+    if tuned and not full:
+        model = adapter.attach(model, model_dir, chosen)
+    return Predictor(model.eval(), prepare(spec, base), chosen)
+
+
+def prepare(spec: Params, base: Path) -> ChatPrompt:
+    """The task's prompt for this base; raises `RetuneError` where its answers are not those of kind `pair`."""
+    if set(spec.prompt.answers) != set(map(str, pair.LABELS)):
+        raise RetuneError(
+            f"the prompt of task {spec.task} answers {sorted(spec.prompt.answers)}, kind pair needs an answer for each "
+            f"of {list(map(str, pair.LABELS))}"
+        )
+    return prompt.prepare(tokens.tokenizer_of(base), spec.prompt, pair.TEXTS, spec.training.max_length)
+
+
+def untuned(metrics: dict[str, float], start: float, chosen: Chosen, model: Any, rows: int) -> Training:
+    """The record of a base that is scored as it is."""
+    history = {f"eval_{name}": value for name, value in metrics.items() if name != "auc_noise"}
+    return Training(
+        history=[{"step": 0, "epoch": 0.0, **history}],
+        resources={
+            "seconds": round(time.monotonic() - start, 1),
+            "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
+            "rows": rows,
+            "device": chosen.device.type,
+            "dtype": chosen.dtype_name,
+            "attention": chosen.attention,
+            "threads": chosen.threads,
+            "parameters_total": sum(weight.numel() for weight in model.parameters()),
+            "parameters_trained": 0,
+        },
+        messages=["The base is untuned (training.epochs is 0): its answers are scored zero-shot."],
+    )

@@ -1,0 +1,54 @@
+"""The training objective of the encoders, from the `loss` section: a loss, R-Drop and an adversary around one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from retune import adversarial, losses
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+Forward = Callable[[], torch.Tensor]
+
+
+def objective(
+    options: Params, train_labels: Sequence[int], embedding: nn.Module, device: torch.device
+) -> Callable[[Forward, torch.Tensor], torch.Tensor]:
+    """Build `loss(forward, labels)`: `forward()` gives class logits [n, 2] and may be called several times.
+
+    R-Drop calls it twice (two draws of dropout); an adversary calls it again on shifted outputs of `embedding`, and the
+    result is the sum of the clean and the adversarial loss.
+    """
+    balanced = options.class_weights == "balanced"
+    weights = losses.balanced_weights(torch.tensor(train_labels)).to(device) if balanced else None
+    gamma = options.gamma if options.name == "focal" else 0.0
+
+    def plain(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return losses.focal(logits, labels, gamma, weights, options.label_smoothing)
+
+    def regular(forward: Forward, labels: torch.Tensor) -> torch.Tensor:
+        if not options.r_drop:
+            return plain(forward(), labels)
+        first, second = forward(), forward()
+        both = (plain(first, labels) + plain(second, labels)) / 2
+        return both + options.r_drop * losses.symmetric_kl(first, second)
+
+    def total(forward: Forward, labels: torch.Tensor) -> torch.Tensor:
+        if options.adversarial == "fgm":
+            return sum_of(adversarial.fgm(lambda: regular(forward, labels), embedding, options.epsilon))
+        if options.adversarial == "pgd":
+            attack = (options.epsilon, options.pgd_steps, options.pgd_step_size)
+            return sum_of(adversarial.pgd(lambda: regular(forward, labels), embedding, *attack))
+        return regular(forward, labels)
+
+    return total
+
+
+def sum_of(pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Clean loss plus adversarial loss."""
+    return pair[0] + pair[1]

@@ -1,0 +1,213 @@
+"""The one place that turns a row into what an LLM reads: chat prompt token ids, and the token ids of each answer.
+
+Training, prediction and serving all call `prepare` once and `encode` per table, so they cannot differ.
+
+A template (prompts/NAME.yaml) is `{system, user, answers}`. `{column}` in `user` is replaced by the row's text in one
+pass: text that itself holds `{column}` stays as it is. The chat template of the base's tokenizer puts the turns around
+it. Only that template may write control tokens: instructions, data and answers are encoded by a copy of the tokenizer
+without added tokens, so `<|im_end|>` inside a sentence is seven ordinary pieces of text and ends no turn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+SYSTEM, USER, ANSWER = "\ue000system\ue001", "\ue000user\ue001", "\ue000answer\ue001"
+"""Stand-ins for the three texts while the chat template is rendered; private-use characters, never encoded."""
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A template made ready for one tokenizer; see `prepare`."""
+
+    plain: Tokenizer  # encodes text only: knows no control token
+    head: list[int]  # token ids before the user's text: start, system turn, opening of the user turn
+    user: str
+    tail: list[int]  # token ids after it: end of the user turn, opening of the assistant turn
+    fields: tuple[str, ...]
+    labels: tuple[str, ...]
+    answers: tuple[list[int], ...]  # token ids of each label's answer, without `end`
+    end: int  # the token that ends the assistant turn
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Rows as the LLM reads them: token ids up to and with the opening of the assistant turn; which rows were cut."""
+
+    ids: list[list[int]]
+    truncated: list[bool]
+
+
+def prepare(
+    tokenizer: PreTrainedTokenizerBase, template: Mapping[str, Any], fields: Sequence[str], max_length: int
+) -> ChatPrompt:
+    """Render the chat template once around `template` and encode everything that no row changes.
+
+    `fields` are the columns that a prompt may show; `max_length` bounds prompt + answer + end of turn, in tokens.
+
+    Raises `RetuneError`: no chat template in the base; instructions alone longer than `max_length`; a column of the
+    task that the prompt never shows; answers that the tokenizer cannot tell apart.
+    """
+    shown = {name for name in PLACEHOLDER.findall(template["user"]) if name in fields}
+    if missing := [name for name in fields if name not in shown]:
+        raise RetuneError(f"the prompt's `user` never shows {{{missing[0]}}}; add it, the answer depends on it")
+    plain = _without_added_tokens(tokenizer)
+    before, between, after, end = _frame(tokenizer, template.get("system"))
+
+    def literal(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False) if text else []
+
+    def text_ids(text: str) -> list[int]:
+        return plain.encode(text, add_special_tokens=False).ids
+
+    head = literal(before)
+    if template.get("system"):
+        head += text_ids(str(template["system"])) + literal(between)
+    labels = tuple(template["answers"])
+    answers = tuple(text_ids(str(template["answers"][label])) for label in labels)
+    if not all(answers) or len({tuple(ids) for ids in answers}) < len(answers):
+        raise RetuneError(f"the prompt's answers {dict(template['answers'])} must be different, non-empty texts")
+    chat = ChatPrompt(
+        plain, head, template["user"], literal(after), tuple(fields), labels, answers, end, int(max_length)
+    )
+    if (least := len(_ids(chat, dict.fromkeys(fields, ""))) + _reserve(chat)) >= max_length:
+        raise RetuneError(
+            f"the prompt's instructions take {least} tokens without any text, training.max_length is {max_length}: "
+            "shorten the prompt or raise it"
+        )
+    return chat
+
+
+def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
+    """Token ids of every row's prompt, in row order; texts that do not fit are cut at their end, longest first."""
+    records = list(rows.select(chat.fields).iter_rows(named=True))
+    contents = chat.plain.encode_batch([_fill(chat.user, row) for row in records], add_special_tokens=False)
+    ids = [chat.head + content.ids + chat.tail for content in contents]
+    truncated = [len(prompt) > chat.max_length - _reserve(chat) for prompt in ids]
+    for index, cut in enumerate(truncated):
+        if cut:
+            ids[index] = _cut(chat, records[index])
+    return Prompts(ids, truncated)
+
+
+def shared_head(prompts: Iterable[Sequence[int]]) -> int:
+    """Number of tokens that all prompts begin with; at most one less than the shortest, so every row keeps its own."""
+    prompts = list(prompts)
+    if not prompts:
+        return 0
+    low, high = min(prompts), max(prompts)
+    limit = min(map(len, prompts)) - 1
+    return next((i for i in range(limit) if low[i] != high[i]), max(limit, 0))
+
+
+def _reserve(chat: ChatPrompt) -> int:
+    """Tokens kept free behind the prompt: the longest answer and the end of the turn."""
+    return max(map(len, chat.answers)) + 1
+
+
+def _fill(user: str, row: Mapping[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), user)
+
+
+def _ids(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
+    return chat.head + chat.plain.encode(_fill(chat.user, row), add_special_tokens=False).ids + chat.tail
+
+
+def _cut(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
+    """The row's prompt within the limit: every field is cut to the same number of tokens, shorter ones stay whole."""
+    pieces = {name: chat.plain.encode(row[name], add_special_tokens=False) for name in chat.fields}
+    level = max(len(piece.ids) for piece in pieces.values())
+    while True:
+        short = {
+            name: row[name] if len(piece.ids) <= level else row[name][: piece.offsets[level - 1][1] if level else 0]
+            for name, piece in pieces.items()
+        }
+        ids = _ids(chat, short)
+        excess = len(ids) + _reserve(chat) - chat.max_length
+        if excess <= 0 or level == 0:
+            return ids
+        level -= max(1, min(excess // len(pieces), level))
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None) -> tuple[str, str, str, int]:
+    """The chat template's own text: before the system text, between it and the user's, after it; the end-of-turn id."""
+    if not tokenizer.chat_template:
+        raise RetuneError(
+            f"the tokenizer of `{tokenizer.name_or_path}` has no chat template: give its catalog entry a "
+            "`chat_template`"
+        )
+    rendered = _render(tokenizer, [{"role": "system", "content": SYSTEM}] if system else [], USER)
+    if rendered is None or (system and SYSTEM not in rendered):  # a template without a system role
+        rendered = _render(tokenizer, [], f"{SYSTEM}\n\n{USER}" if system else USER)
+    if rendered is None or USER not in rendered:
+        raise RetuneError(f"the chat template of `{tokenizer.name_or_path}` does not show the user's text")
+    before, after = rendered.split(USER)
+    before, _, between = before.partition(SYSTEM) if system else (before, "", "")
+    closed = _render(tokenizer, [], USER, ANSWER)
+    closing = closed.split(ANSWER)[-1] if closed and ANSWER in closed else ""
+    ids = tokenizer.encode(closing, add_special_tokens=False) if closing else []
+    special = [token for token in ids if token in set(tokenizer.added_tokens_decoder)]
+    end = special[0] if special else tokenizer.eos_token_id
+    if end is None:
+        raise RetuneError(f"the tokenizer of `{tokenizer.name_or_path}` has no token that ends a turn")
+    return before, between, after, int(end)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], user: str, answer: str = "") -> str | None:
+    """The chat as text, None where the template refuses these turns.
+
+    Thinking is switched off where a template knows it, and a template that prints today's date gets a fixed one: the
+    same row must give the same tokens every day.
+    """
+    turns = [*turns, {"role": "user", "content": user}]
+    if answer:
+        turns = [*turns, {"role": "assistant", "content": answer}]
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=not answer,
+                enable_thinking=False,
+                date_string="1 January 2025",
+                strftime_now=lambda _format: "1 January 2025",
+            )
+        )
+    except TemplateError:
+        return None
+
+
+def _without_added_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """A copy of the fast tokenizer that reads any text as text: no control token matches, white space runs still do.
+
+    Raises `RetuneError` where the vocabulary itself spells out a control token, so that text could still become one.
+    """
+    import json
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    added = state["added_tokens"]
+    state["added_tokens"] = [token for token in added if token["content"].isspace() and not token["special"]]
+    state.update(truncation=None, padding=None, post_processor=None)
+    plain = Tokenizer.from_str(json.dumps(state))
+    control = {token["id"]: token["content"] for token in added if token["special"]}
+    for content in control.values():
+        if forged := control.keys() & set(plain.encode(content, add_special_tokens=False).ids):
+            raise RetuneError(
+                f"the tokenizer of `{tokenizer.name_or_path}` reads the text {content!r} as control token "
+                f"{control[min(forged)]!r}, so a data row could end its own turn; use another base"
+            )
+    return plain

@@ -1,0 +1,160 @@
+"""Paired comparisons of a task's models, turned either way round and put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from retune.report.inputs import Model, Task
+from retune.report.words import PRIMARY, RANKING, SAME, equals_p, interval, metric, number, signed, verdict
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of the first model minus that of the second, with its interval and corrected p."""
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+    def verdict(self, alpha: float) -> str:
+        """`better`, `worse` or `no difference shown`, about the first model."""
+        return verdict(self.value, self.p, alpha, metric(self.metric).more_is_better)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Model `a` against model `b` on the same test rows."""
+
+    a: str
+    b: str
+    differences: dict[str, Difference]
+    only_a: int
+    only_b: int
+    p: float | None
+    agreement: float
+
+    def turned(self) -> Pair:
+        """The same comparison as `b` against `a`."""
+        opposite = {
+            name: Difference(name, _minus(d.value), _minus(d.high), _minus(d.low), d.p)
+            for name, d in self.differences.items()
+        }
+        return Pair(self.b, self.a, opposite, self.only_b, self.only_a, self.p, self.agreement)
+
+
+def pairs(task: Task) -> dict[tuple[str, str], Pair]:
+    """Every ordered pair of the task's models that was compared."""
+    found = {}
+    for entry in task.comparison["pairs"]:
+        pair = _pair(entry)
+        found[pair.a, pair.b], found[pair.b, pair.a] = pair, pair.turned()
+    return found
+
+
+def listed(task: Task) -> list[Pair]:
+    """Each comparison once: tuned models against references first, the better model of a pair first."""
+    names = [m.name for m in ranked(task)]
+    reference = {m.name: bool(m.role) for m in task.models}
+    both = pairs(task)
+    found = [both[a, b] for i, a in enumerate(names) for b in names[i + 1 :] if (a, b) in both]
+    return sorted(found, key=lambda pair: not (reference[pair.b] and not reference[pair.a]))
+
+
+def gains(task: Task) -> list[Pair]:
+    """Every other model against each baseline and each untuned checkpoint, in the order of params.yaml."""
+    both = pairs(task)
+    references = [m for m in task.models if m.role]
+    others = [m for m in task.models if not m.role]
+    found = [both[m.name, r.name] for m in others for r in references if (m.name, r.name) in both]
+    return found + [
+        both[b.name, a.name] for i, a in enumerate(references) for b in references[i + 1 :] if (b.name, a.name) in both
+    ]
+
+
+def over_majority(task: Task, key: str) -> dict[str, Difference]:
+    """A metric of each model minus that of always answering the majority class."""
+    return {name: _differences(metrics)[key] for name, metrics in task.comparison["over_majority"].items()}
+
+
+def value(model: Model, key: str) -> float:
+    """A metric of a model, as a number that sorts last where it is undefined."""
+    found = model.metrics.get(key, {}).get("value")
+    if found is None or found != found:
+        return float("-inf")
+    return found if metric(key).more_is_better else -found
+
+
+def ranked(task: Task, key: str = PRIMARY) -> list[Model]:
+    """The models by a metric, best first."""
+    return sorted(task.models, key=lambda model: -value(model, key))
+
+
+def best(task: Task, key: str) -> set[str]:
+    """The names of the models with the best value of a metric: several where it is shared, none where undefined."""
+    top = max((value(m, key) for m in task.models), default=float("-inf"))
+    return {m.name for m in task.models if value(m, key) == top > float("-inf")}
+
+
+def called(model: Model) -> str:
+    """A model in a sentence."""
+    return {"baseline": "the linear baseline ", "untuned": "the untuned "}.get(model.role, "") + model.name
+
+
+def headline(task: Task) -> list[str]:
+    """What the comparison says: a sentence or two about the best model by each leading metric."""
+    sentences, first = [], ranked(task)[0]
+    for key in (PRIMARY, RANKING):
+        top = ranked(task, key)[0]
+        found = top.metrics.get(key)
+        if not found or found["value"] is None:
+            continue
+        name = "It also" if key != PRIMARY and top is first else _capital(called(top))
+        sentence = (
+            f"{name} has the highest {metric(key).name}: {number(found['value'])} "
+            f"({task.percent} interval {interval(found['low'], found['high'])})."
+        )
+        sentences.append(f"{sentence} {_against_references(task, top, key)}".strip())
+    return sentences
+
+
+def _against_references(task: Task, model: Model, key: str) -> str:
+    """That the model is better than these references, and that no difference is shown to those."""
+    both = pairs(task)
+    said: dict[str, list[str]] = {"better": [], SAME: [], "worse": []}
+    for other in task.models:
+        pair = both.get((model.name, other.name))
+        if other.role and pair is not None:
+            difference = pair.differences[key]
+            words = f"{called(other)} ({signed(difference.value)}, {equals_p(difference.p)})"
+            said[difference.verdict(task.alpha)].append(words)
+    phrases = [f"it is {word} than {_and(said[word])}" for word in ("better", "worse") if said[word]]
+    if unclear := said[SAME]:
+        phrases.append(f"no difference is shown to {_and(unclear)}")
+    return f"{_capital('; '.join(phrases))}." if phrases else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text.startswith(("the ", "it ", "no ")) else text
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _minus(number: float | None) -> float | None:
+    return None if number is None else -number
+
+
+def _differences(metrics: dict[str, dict[str, float | None]]) -> dict[str, Difference]:
+    return {key: Difference(key, d["difference"], d["low"], d["high"], d["p"]) for key, d in metrics.items()}
+
+
+def _pair(entry: dict[str, Any]) -> Pair:
+    differences = _differences(entry["metrics"])
+    test = entry["mcnemar"]
+    return Pair(
+        entry["a"], entry["b"], differences, test["only_a_right"], test["only_b_right"], test["p"], entry["agreement"]
+    )

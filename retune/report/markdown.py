@@ -1,0 +1,115 @@
+"""The summary for a pull request, in GitHub's Markdown; every text from data and models is escaped."""
+
+from __future__ import annotations
+
+import re
+
+from retune.report import comparisons, provenance, words
+from retune.report.comparisons import Difference, Pair
+from retune.report.inputs import Model, Task
+from retune.report.page import warnings
+from retune.report.words import METRICS, SAME
+
+COMPARED = ("f1", "auc", "accuracy")
+
+
+def render(tasks: list[Task]) -> str:
+    """The summary of these tasks, the same text for the same inputs."""
+    return "\n\n".join(["# Retune report", *(block for task in tasks for block in _task(task))]) + "\n"
+
+
+def escape(text: str) -> str:
+    """One line of plain text that Markdown and HTML show as it is: no markup, no table cell, no mention, no link."""
+    line = " ".join(text.split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]{}|~$#!])", r"\\\1", line)
+    line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)  # between letters and digits it is no markup
+    line = re.sub(r"^[-+=]", r"\\\g<0>", line)
+    line = re.sub(r"^(\d+)(?=[.)](?:\s|$))", r"\1&#8203;", line)  # no numbered list
+    return re.sub(r"@|://|(?<=www)\.", lambda found: f"{found[0]}&#8203;", line, flags=re.IGNORECASE)
+
+
+def table(header: list[str], rows: list[list[str]], text_columns: int = 1) -> str:
+    """A table whose first columns are text and whose others are numbers, aligned to the right."""
+    lines = [header, [":--" if i < text_columns else "--:" for i in range(len(header))], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _task(task: Task) -> list[str]:
+    found = provenance.of(task)
+    test = found.test
+    blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparisons.headline(task)))]
+    blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
+    blocks.append(
+        f"Test split: {words.count(test.rows)} rows in {words.count(test.groups)} groups, "
+        f"{words.share(test.positives, test.rows)} positive; {task.percent} intervals; best value in bold."
+    )
+    blocks.append(_metrics(task))
+    if gains := comparisons.gains(task):
+        blocks += ["### Against the baseline and the untuned model", _gains(task, gains), _in_words(task, gains)]
+    blocks += ["### Data and licences", "\n".join(f"- {escape(line)}" for line in _data(found))]
+    return blocks
+
+
+def _metrics(task: Task) -> str:
+    keys = [key for key in METRICS if any(key in m.metrics for m in task.models)]
+    best = {key: comparisons.best(task, key) for key in keys}
+
+    def cell(found: dict[str, float | None] | None, bold: bool) -> str:
+        if not found:
+            return words.DASH
+        number = words.number(found["value"])
+        span = f"{words.number(found['low'])}{words.DASH}{words.number(found['high'])}"
+        return f"{_strong(number, bold)}<br><sub>{span}</sub>"
+
+    rows = [[_name(m), *(cell(m.metrics.get(key), m.name in best[key]) for key in keys)] for m in task.models]
+    majority = task.comparison["majority"]
+    rows.append(["_majority class_", *(cell(majority.get(key), bold=False) for key in keys)])
+    names = [words.metric(k).name + ("" if words.metric(k).more_is_better else " ↓") for k in keys]
+    return table(["Model", *names], rows)
+
+
+def _gains(task: Task, gains: list[Pair]) -> str:
+    keys = [key for key in COMPARED if key in gains[0].differences]
+
+    def cell(found: Difference) -> str:
+        bold = found.verdict(task.alpha) != SAME
+        details = f"{words.signed_interval(found.low, found.high)}, {words.equals_p(found.p)}"
+        return f"{_strong(words.signed(found.value), bold)}<br><sub>{escape(details)}</sub>"
+
+    rows = [
+        [escape(p.a), escape(p.b), *(cell(p.differences[key]) for key in keys), escape(words.p_value(p.p))]
+        for p in gains
+    ]
+    return table(["Model", "Against", *(words.metric(k).name for k in keys), "McNemar p"], rows, text_columns=2)
+
+
+def _in_words(task: Task, gains: list[Pair]) -> str:
+    models = {model.name: comparisons.called(model) for model in task.models}
+    lines = []
+    for pair in gains:
+        said: dict[str, list[str]] = {}
+        for key in COMPARED:
+            if key in pair.differences:
+                said.setdefault(pair.differences[key].verdict(task.alpha), []).append(words.metric(key).name)
+        parts = [f"{_strong(verdict, verdict != SAME)} in {', '.join(names)}" for verdict, names in said.items()]
+        lines.append(f"- {escape(pair.a)} against {escape(models[pair.b])}: {'; '.join(parts)}.")
+    number = len(task.comparison["pairs"])
+    lines.append(
+        "\nPaired bootstrap over groups; p is corrected by Holm's method "
+        f"for the {number} pair{'s' if number != 1 else ''} of this task; bold: p below {task.alpha}."
+    )
+    return "\n".join(lines)
+
+
+def _data(found: provenance.Provenance) -> list[str]:
+    lines = [" ".join(found.sentences), *found.facts]
+    return lines + [f"{e.what} {e.name}: {e.license}{f'. {e.note}' if e.note else ''}" for e in found.licences[1:]]
+
+
+def _strong(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
+
+
+def _name(model: Model) -> str:
+    return escape(model.name) + (f" _({model.role})_" if model.role else "")

@@ -1,0 +1,163 @@
+"""Numbers and verdicts as a reader sees them, the same in the page and in the summary."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"
+
+
+class Metric(NamedTuple):
+    """How a metric is shown: its name, what it is, and whether more of it is better."""
+
+    name: str
+    meaning: str
+    more_is_better: bool = True
+
+
+METRICS = {
+    "f1": Metric("F1", "harmonic mean of precision and recall of the positive class, at the model's threshold"),
+    "accuracy": Metric("Accuracy", "share of right decisions at the model's threshold"),
+    "macro_f1": Metric("Macro-F1", "mean of the F1 of both classes"),
+    "precision": Metric("Precision", "share of true positives among the rows called positive"),
+    "recall": Metric("Recall", "share of the positives that were found"),
+    "auc": Metric("AUC", "chance that a positive row scores above a negative one; needs no threshold"),
+    "average_precision": Metric("Avg. precision", "area under the precision-recall curve"),
+    "brier": Metric("Brier", "mean squared error of the calibrated probability", more_is_better=False),
+    "ece": Metric("ECE", "expected calibration error: gap between stated and true frequency", more_is_better=False),
+}
+PRIMARY, RANKING = "f1", "auc"
+SAME = "no difference shown"
+
+
+def metric(key: str) -> Metric:
+    """How `key` is shown; a metric that is not known here appears under its own name."""
+    return METRICS.get(key, Metric(key, key))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`0.712`; a dash for what is missing or not a number."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """`+0.081` or `−0.081`, with a real minus sign."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """`0.661–0.764`."""
+    return f"{number(low, digits)}{DASH}{number(high, digits)}"
+
+
+def signed_interval(low: float | None, high: float | None) -> str:
+    """`[+0.032, +0.130]`."""
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def p_value(p: float | None) -> str:
+    """`0.004`, or `< 0.001`."""
+    if p is None or not math.isfinite(p):
+        return DASH
+    return f"<{SPACE}0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def equals_p(p: float | None) -> str:
+    """`p = 0.004`, or `p < 0.001`, kept on one line."""
+    shown = p_value(p)
+    return f"p{SPACE}{shown}" if shown.startswith("<") else f"p{SPACE}={SPACE}{shown}"
+
+
+def count(value: float | None) -> str:
+    """`12,345`."""
+    return DASH if value is None else f"{round(value):,}"
+
+
+def share(part: float | None, whole: float) -> str:
+    """`31.2 %`."""
+    return DASH if part is None or not whole else f"{100 * part / whole:.1f}{SPACE}%"
+
+
+def duration(seconds: float | None) -> str:
+    """`4.2 s`, `3 min 20 s` or `2 h 05 min`."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.1f}{SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{SPACE}min {rest:02d}{SPACE}s"
+    return f"{minutes // 60}{SPACE}h {minutes % 60:02d}{SPACE}min"
+
+
+def quantity(value: float | None) -> str:
+    """`21.3 M` parameters."""
+    if value is None:
+        return DASH
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{SPACE}{unit}"
+    return f"{value:.0f}"
+
+
+def gibibytes(value: float | None) -> str:
+    """`1.31 GiB`."""
+    return DASH if value is None else f"{value:.2f}{SPACE}GiB"
+
+
+def machine(resources: dict[str, Any]) -> str:
+    """`cpu, float32, sdpa, 2 threads`: what a training ran on, as far as it is known."""
+    parts = [str(resources[key]) for key in ("device", "dtype", "attention") if resources.get(key)]
+    if threads := resources.get("threads"):
+        parts.append(f"{threads}{SPACE}thread{'s' if threads != 1 else ''}")
+    return ", ".join(parts) or DASH
+
+
+def verdict(difference: float | None, p: float | None, alpha: float, more_is_better: bool = True) -> str:
+    """`better`, `worse` or `no difference shown`: what a difference says about the first of two models."""
+    if difference is None or p is None or p >= alpha or difference == 0:
+        return SAME
+    return "better" if (difference > 0) == more_is_better else "worse"
+
+
+def is_warning(message: str) -> bool:
+    """Whether a message of a training must not be overlooked."""
+    return (
+        re.search(r"collaps|diverg|not finite|\bnan\b|never|fail|warning|only one class|did not", message, re.I)
+        is not None
+    )
+
+
+def has_chinese(text: str) -> bool:
+    """Whether a text holds Han characters, so that the page asks for Chinese glyphs rather than Japanese ones."""
+    return re.search(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]", text) is not None
+
+
+def shorten(text: str, limit: int = 400) -> str:
+    """A text of at most `limit` characters; what is cut is counted."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def rows_of(section: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested section as (dotted key, value) in order, for a table of parameters."""
+    rows: list[tuple[str, str]] = []
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            rows += rows_of(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _plain(value)))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if value is None or value == {}:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,148 @@
+"""The compiler: params.yaml, the catalogs and the prompts become params.resolved.json, which every stage reads.
+
+Merge rule: what a model or task says beats the default section, key by key; nothing else. The merged section is
+validated again. All problems of all files are reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from retune import consistency, fingerprint, project
+from retune.errors import RetuneError
+from retune.project import Project
+from retune.schema import SECTIONS, Checkpoint, Model, Source, Task
+from retune.validation import messages
+
+TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The content of params.resolved.json, and what deserves a look but stops nothing."""
+
+    resolved: dict[str, Any]
+    warnings: list[str]
+
+
+def resolve(folder: Path) -> Resolution:
+    """Compile the project in `folder`; raises one `RetuneError` that lists every problem."""
+    declared = project.load(folder)
+    resolved: dict[str, Any] = {
+        "seed": declared.seed,
+        "bases": {role: _base(declared, role, name) for role, name in declared.bases.items()},
+        "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
+        "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
+    }
+    consistency.check(declared, resolved)
+    if problems := declared.problems:
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
+    resolved["code"] = fingerprint.fingerprints(folder, resolved)
+    return Resolution(resolved, consistency.warnings(declared, resolved))
+
+
+def dumps(resolved: dict[str, Any]) -> str:
+    """The resolved file's text: keys in the order of declaration, two spaces, one newline at the end."""
+    return json.dumps(resolved, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def merge(default: BaseModel, own: dict[str, Any]) -> dict[str, Any]:
+    """A default section with a model's or task's own keys over it, not yet validated."""
+    return {**default.model_dump(by_alias=True), **own}
+
+
+def _section(declared: Project, at: tuple[str, ...], own: dict[str, Any]) -> dict[str, Any]:
+    """The merged and validated section at `at`; its problems go to params.yaml's document."""
+    default = declared.defaults[at[-1]]
+    merged = merge(default, own)
+    try:
+        return type(default).model_validate(merged).model_dump(by_alias=True)
+    except ValidationError as error:
+        for keys, text in messages(type(default), merged, error):
+            declared.params.problem((*at, *keys), text)
+        return default.model_dump(by_alias=True)
+
+
+def _said(entry: BaseModel) -> dict[str, Any]:
+    """The fields of a catalog entry that are set."""
+    return entry.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def _base(declared: Project, role: str, name: str) -> dict[str, Any]:
+    checkpoint = declared.checkpoints.get(name)
+    entry: dict[str, Any] = {"name": name, **_said(checkpoint)} if checkpoint else {"name": name}
+    if checkpoint and checkpoint.kind == "path":
+        entry["hashes"] = _hashes(declared, project.MODELS, name, checkpoint)
+    return entry
+
+
+def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
+    source = declared.sources.get(task.source)
+    tables = _said(source)["tables"] if source else []
+    kind = {"kind": task.kind}
+    sections = {
+        section: {**kind, **_section(declared, ("tasks", name, section), getattr(task, section))}
+        for section in TASK_SECTIONS
+    }
+    sections["evaluation"] = {**kind, "seed": declared.seed, **_section_of(sections["evaluation"])}
+    return {
+        **kind,
+        "source": _fetch(declared, task, source),
+        "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects},
+        **sections,
+        "models": [model for model, spec in declared.models.items() if spec.task == name],
+    }
+
+
+def _section_of(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "kind"}
+
+
+def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, Any]:
+    """What `download` needs, and nothing of the mapping, so that a change of the mapping fetches nothing again."""
+    if source is None:
+        return {"name": task.source}
+    part = {"name": task.source, **{key: value for key, value in _said(source).items() if key != "tables"}}
+    if source.kind == "sample":
+        part |= {"seed": declared.seed, "size": task.size}
+    if source.kind == "path":
+        part["files"] = _hashes(declared, project.DATA, task.source, source)
+    return part
+
+
+def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoint) -> dict[str, str]:
+    """Path -> SHA-256 of the files of a `path` entry, so that a change on disk rebuilds what reads it."""
+    if not entry.path:
+        return {}
+    from retune.sources import path as path_source
+
+    try:
+        files = path_source.list_files(declared.folder / path_source.expand(entry.path))
+        return {relative: path_source.hash_file(file) for relative, file in files.items()}
+    except RetuneError as error:
+        declared.documents[catalog].problem((name, "path"), str(error))
+        return {}
+
+
+def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
+    task = declared.tasks.get(model.task)
+    resolved: dict[str, Any] = {
+        "task": model.task,
+        "kind": task.kind if task else None,
+        "learner": model.learner,
+        "base": model.base,
+        "base_name": declared.bases.get(model.base),
+        "seed": declared.seed if model.seed is None else model.seed,
+    }
+    for section in SECTIONS[model.learner]:
+        resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
+    resolved.setdefault("hardware", {})  # `predict` depends on this key, and DVC wants it to exist
+    if model.learner == "llm" and task and task.prompt in declared.prompts:
+        resolved["prompt"] = declared.prompts[task.prompt].model_dump()
+    return resolved

@@ -1,0 +1,1 @@
+"""Where data and checkpoints come from: one module per kind of source."""

@@ -1,0 +1,97 @@
+"""Which split a row belongs to, by a hash of its group; and what the splits share."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from retune import stable_hash
+from retune.errors import RetuneError
+from retune.shared import shared, unordered
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+SPLITS = ("train", "dev", "calibration", "test")
+CUT = ("test", "calibration", "dev")
+"""The splits that are cut off, in this order; the rest is train. So a larger dev takes rows from train only."""
+
+
+def shares(spec: Params, official: set[str]) -> dict[str, float]:
+    """The shares of `CUT`: those of `spec`, but 0 for a split that the source brings itself; train gets that share."""
+    return {name: 0.0 if name in official else float(spec[name]) for name in CUT}
+
+
+def official_splits(rows: pl.LazyFrame) -> set[str]:
+    """The official splits other than train."""
+    names = rows.select(pl.col("split").cast(pl.String).unique()).collect(engine="streaming")["split"]
+    return set(names.drop_nulls()) - {"train"}
+
+
+def assign(rows: pl.LazyFrame, spec: Params, official: set[str]) -> pl.LazyFrame:
+    """Replace the official split of every row by its split; augmented rows outside train are left out.
+
+    An official dev, calibration or test row stays where it is. All others, rows of an official train split included,
+    are divided by a hash of (seed, group) among train and those splits that the source lacks, with `shares`. So
+    appended rows move no old row, and no group is in two splits, but for those that the source divided itself.
+    """
+    number = stable_hash.units(pl.col("group"), "split", spec.seed).alias("number")
+    cut = shares(spec, official)
+    ours = pl.lit("train")
+    for name, bound in reversed(list(zip(cut, accumulate(cut.values()), strict=True))):
+        ours = pl.when(pl.col("number") < bound).then(pl.lit(name)).otherwise(ours)
+    fixed = pl.col("split").is_not_null() & (pl.col("split") != "train")
+    rows = rows.with_columns(number, pl.col("split").cast(pl.String))
+    rows = rows.with_columns(pl.when(fixed).then("split").otherwise(ours).alias("split")).drop("number")
+    return rows.filter((pl.col("origin") == "original") | (pl.col("split") == "train"))
+
+
+def summary(rows: pl.LazyFrame, before: pl.LazyFrame, spec: Params, official: set[str], kind: Any) -> dict[str, Any]:
+    """Counts per split of the assigned `rows` (`before` are the rows before `assign`), and what two splits share.
+
+    Shares are of the original rows that no official split holds. `shared_pairs` counts rows' texts in either order.
+    """
+    counts = rows.group_by("split").agg(
+        rows=pl.len(),
+        groups=pl.col("group").n_unique(),
+        positives=(pl.col("label") == 1).sum(),
+        augmented=(pl.col("origin") != "original").sum(),
+    )
+    by_split = {row.pop("split"): row for row in counts.collect(engine="streaming").to_dicts()}
+    nothing = {"rows": 0, "groups": 0, "positives": 0, "augmented": 0}
+    splits = {name: by_split.get(name, nothing) for name in SPLITS}
+    ours = {name: entry["rows"] - entry["augmented"] for name, entry in splits.items() if name not in official}
+    cut = shares(spec, official)
+    wanted = {"train": 1 - sum(cut.values()), **cut}
+    every = before.select(pl.len()).collect(engine="streaming").item()
+    originals = rows.filter(pl.col("origin") == "original")
+    return {
+        "splits": splits,
+        "official": sorted(official),
+        "shares_wanted": {name: wanted[name] for name in ours},
+        "shares_got": {name: count / max(sum(ours.values()), 1) for name, count in ours.items()},
+        "augmented_left_out": every - sum(entry["rows"] for entry in splits.values()),
+        "shared_texts": shared(rows, kind.TEXTS, SPLITS),
+        "shared_groups": shared(rows, ["group"], SPLITS),
+        "shared_pairs": shared(originals.select("split", unordered(kind.TEXTS).alias("pair")), ["pair"], SPLITS),
+    }
+
+
+def check(summary: dict[str, Any]) -> None:
+    """Raise `RetuneError` for a split without rows, or without both labels."""
+    for name, counts in summary["splits"].items():
+        rows, positives = counts["rows"], counts["positives"]
+        if 0 < positives < rows:
+            continue
+        what = f"{rows:,} rows, all with label {int(positives > 0)}" if rows else "no rows"
+        if name in summary["official"]:
+            raise RetuneError(f"the official split `{name}` has {what}: see the source's `tables` in data/catalog.yaml")
+        groups = sum(entry["groups"] for split, entry in summary["splits"].items() if split not in summary["official"])
+        share = summary["shares_wanted"][name]
+        remedy = "a smaller dev, calibration and test" if name == "train" else f"a larger `split.{name}`"
+        raise RetuneError(
+            f"the split `{name}` has {what} (a share of {share:g} of {groups:,} groups): "
+            f"give the task more data or groups, {remedy}, or another `split.seed`"
+        )

@@ -1,0 +1,30 @@
+"""The record of a training as a DVCLive folder, plus its resources and messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retune.history import Training
+
+
+def write(training: Training, folder: Path) -> None:
+    """Write `metrics.json` and `plots/metrics/**.tsv` (by DVCLive), `resources.json` and `messages.json` into `folder`.
+
+    It is written once, from the trainer's own history, which a resumed training carries on: a killed run leaves no
+    step twice and none out.
+    """
+    from dvclive import Live
+
+    with Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
+        for record in training.history:
+            live.step = record["step"]
+            for name, value in record.items():
+                if name != "step" and isinstance(value, int | float):
+                    live.log_metric(name.replace("eval_", "dev/", 1), value, timestamp=False)
+            live.make_summary()
+    for name in ("resources", "messages"):
+        text = json.dumps(getattr(training, name), ensure_ascii=False, indent=2)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")

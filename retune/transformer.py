@@ -1,0 +1,93 @@
+"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save, and the tables that their learners give back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import torch
+import transformers
+from safetensors import safe_open
+from transformers import AutoModel, PreTrainedModel
+
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.hardware import Chosen
+    from retune.history import Training
+
+
+def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
+    """The encoder of a Hugging Face folder in float32 (mixed precision is the caller's), with its pooler if wanted."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # a pooler that is dropped again is no news
+    try:
+        encoder: PreTrainedModel = AutoModel.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=chosen.attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except ValueError as error:
+        if "attention" not in str(error):
+            raise
+        raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
+    finally:
+        transformers.logging.set_verbosity(level)
+    if not pooler and getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def has_pooler(folder: Path) -> bool:
+    """Whether a checkpoint brings a trained pooler over its first token, as MacBERT does and sentence encoders don't."""
+    names: list[str] = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            names += tensors.keys()
+    return any("pooler.dense.weight" in name for name in names)
+
+
+def freeze_embeddings(encoder: PreTrainedModel) -> None:
+    """Keep the word embeddings as pretrained: no gradient, no optimiser state, no copy in checkpoints."""
+    encoder.get_input_embeddings().weight.requires_grad_(False)
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Hidden states [texts, tokens, width] to one vector per text [texts, width]: the mean over its tokens, or the first."""
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+def save(encoder: PreTrainedModel, out: Path) -> None:
+    """Write config.json and model.safetensors."""
+    encoder.save_pretrained(out)
+
+
+def predictions(ids: pl.Series, log_odds: np.ndarray, truncated: np.ndarray) -> pl.DataFrame:
+    """The table that `Predictor.predict` returns, from log-odds of label 1 [rows]."""
+    positive, negative = (np.exp(-np.logaddexp(0.0, -sign * log_odds)) for sign in (1, -1))
+    return pl.DataFrame(
+        {
+            "id": ids,
+            "label": pl.Series(log_odds > 0, dtype=pl.Int8),
+            "prob_0": pl.Series(negative, dtype=pl.Float64),
+            "prob_1": pl.Series(positive, dtype=pl.Float64),
+            "truncated": pl.Series(truncated, dtype=pl.Boolean),
+        }
+    )
+
+
+def with_cut(record: Training, cut: int, rows: int, max_length: int) -> Training:
+    """Say in the record how many training rows were cut."""
+    resources = {**record.resources, "truncated_rows": cut}
+    if not cut:
+        return replace(record, resources=resources)
+    said = f"{cut} of {rows} training rows were cut at training.max_length {max_length} tokens."
+    return replace(record, resources=resources, messages=[*record.messages, said])

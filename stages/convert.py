@@ -1,0 +1,24 @@
+"""Read a task's raw files into its table (`python -m stages.convert similarity`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retune.convert import convert as convert_files
+from retune.stage import STATE, Stage, stage
+
+
+@stage
+def convert(run: Stage, task: str) -> None:
+    """Write data/converted/TASK: rows.parquet, rejects.jsonl, conflicts.jsonl, summary.json."""
+    spec, raw = run.task(task).convert, Path("data/raw") / task
+    with run.output(f"data/converted/{task}") as folder:
+        counts = convert_files(spec, raw, folder, run.scratch(spec), STATE / "rejects" / f"{task}.jsonl")
+    run.log.info(
+        f"{counts['rows']:,} rows from {counts['records']:,} records: {counts['rejected']:,} rejected, "
+        f"{counts['duplicates']:,} duplicates left out, {counts['conflicts']:,} texts with conflicting labels kept"
+    )
+
+
+if __name__ == "__main__":
+    convert()

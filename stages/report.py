@@ -1,0 +1,20 @@
+"""Write the report of all tasks: `reports/index.html` and `reports/summary.md` (`python -m stages.report`)."""
+
+from __future__ import annotations
+
+from retune.report import inputs, markdown, page
+from retune.stage import Stage, stage
+
+
+@stage
+def report(run: Stage) -> None:
+    """Read what the stages before have measured, and write it as a page and as Markdown."""
+    tasks = inputs.read(run.params)
+    for target, text in (("reports/index.html", page.render(tasks)), ("reports/summary.md", markdown.render(tasks))):
+        with run.output(target) as file:
+            file.write_text(text, encoding="utf-8")
+        run.log.info("%s: %.0f KB", target, len(text.encode()) / 1000)
+
+
+if __name__ == "__main__":
+    report()

@@ -1,0 +1,28 @@
+"""Fit one model on its task's training rows (`python -m stages.train similarity_embedder`)."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from retune import learners, trainlog
+from retune.stage import Stage, stage
+
+
+@stage
+def train(run: Stage, model: str) -> None:
+    """Read the rows and the base, fit, write the model folder and the record of the training."""
+    spec = run.model(model)
+    files = [run.split_file(spec.task, split) for split in ("train", "dev")]
+    rows, dev = map(pl.read_parquet, files)
+    base = run.base_dir(spec.base)
+    scratch = run.scratch(spec, *files, base)
+    with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
+        (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
+        training = learners.of(spec).fit(spec, rows, dev, base, folder, scratch)
+        trainlog.write(training, record)
+
+
+if __name__ == "__main__":
+    train()

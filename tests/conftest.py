@@ -1,0 +1,45 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The folder of a small project, built once for all workers and committed; copy it before a change."""
+    from tests.project import clone
+    from tests.tiny import tiny_encoder
+    from tests.tiny_llm import tiny_llm
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "built" / "project"
+    with FileLock(shared / "built.lock"):
+        if not (shared / "built.done").exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            bases = {"encoder": shared / "built" / "encoder", "llm": shared / "built" / "llm"}
+            tiny_encoder(bases["encoder"])
+            tiny_llm(bases["llm"])
+            folder.mkdir(parents=True)
+            project = clone(folder, bases)
+            project.repro()
+            project.commit("built")
+            (shared / "built.done").touch()
+    return folder
+
+
+@pytest.fixture()
+def project(built, tmp_path):
+    """A built project of the test's own."""
+    from tests.project import Project
+
+    return Project(built).copy(tmp_path / "project")

@@ -1,0 +1,305 @@
+"""What a user is promised about mistakes: all are found before anything runs, each with its place and its remedy."""
+
+import contextlib
+import re
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retune.errors import RetuneError
+from retune.resolve import resolve
+from tests.declarations import FILES, write
+
+P, D, M, Q = "params.yaml", "data/catalog.yaml", "models/catalog.yaml", "prompts/questions.yaml"
+
+MISTAKES = {
+    # ---- one key
+    "unknown top key": (
+        (P, "lora: {", "lorra: {"),
+        "params.yaml:26: lorra: there is no key `lorra`; did you mean `lora`?",
+    ),
+    "unknown key in a default": (
+        (P, "batch_size", "batchsize"),
+        "training.batchsize: there is no key `batchsize`; did you mean `batch_size`?",
+    ),
+    "unknown key in a model": (
+        (P, "{epochs: 2}", "{epoch: 2}"),
+        "params.yaml:23: models.chatty.training.epoch: there is no key `epoch`; did you mean `epochs`?",
+    ),
+    "unknown key of a model": (
+        (P, "base: llm\n", "base: llm\n    optimiser: adam\n"),
+        "models.chatty.optimiser: there is no key `optimiser` (known: task, learner,",
+    ),
+    "unknown key of a task": (
+        (P, "prompt: questions", "promt: questions"),
+        "tasks.questions.promt: there is no key `promt`; did you mean `prompt`?",
+    ),
+    "unknown key of a source": (
+        (D, "generator: sim", "size: 3\n  generator: sim"),
+        "data/catalog.yaml:4: sample.size: there is no key `size`",
+    ),
+    "unknown key of a column": (
+        (D, "text_a: a,", "text_a: {frm: a},"),
+        "sample.tables.0.columns.text_a.frm: there is no key `frm`; did you mean `from`?",
+    ),
+    "unknown key of a checkpoint": (
+        (M, "none: {kind: none,", "none: {kind: none, poling: cls,"),
+        "none.poling: there is no key `poling`; did you mean `pooling`?",
+    ),
+    "unknown key of a prompt": (
+        (Q, "system:", "sistem:"),
+        "prompts/questions.yaml:1: sistem: there is no key `sistem`; did you mean `system`?",
+    ),
+    "missing key": ((P, "    kind: pair\n", ""), "tasks.questions.kind: is missing"),
+    "text for a number": (
+        (P, "batch_size: 8", "batch_size: '8'"),
+        "training.batch_size: is the text '8', but must be a whole number",
+    ),
+    "fraction for a whole number": (
+        (P, "batch_size: 8", "batch_size: 8.5"),
+        "training.batch_size: is 8.5, but must be a whole number",
+    ),
+    "truth for a number": ((P, "epochs: 1,", "epochs: true,"), "training.epochs: is true, but must be a number"),
+    "list for a mapping": ((P, "lora: {r: 16}", "lora: [16]"), "lora: is [16], but must be a mapping"),
+    "below the limit": (
+        (P, "{epochs: 2}", "{epochs: -1}"),
+        "models.chatty.training.epochs: is -1, but must be greater than or equal to 0",
+    ),
+    "infinite": (
+        (P, "{epochs: 2}", "{epochs: .inf}"),
+        "models.chatty.training.epochs: is inf, but must be a finite number",
+    ),
+    "not among the allowed": (
+        (P, "name: focal", "name: focl"),
+        "models.cross.loss.name: is the text 'focl', but must be 'cross_entropy' or 'focal'; did you mean `focal`?",
+    ),
+    "unknown learner": (
+        (P, "learner: encoder", "learner: encoders"),
+        "is the text 'encoders', but must be 'linear', 'encoder', 'embedder' or 'llm'; did you mean `encoder`?",
+    ),
+    "dot in a name": ((P, "  cross:", "  cross.v2:"), "models.cross.v2: a name may have letters, digits, _ and - only"),
+    "n-grams backwards": (
+        (P, "base: scratch}", "base: scratch, linear: {ngrams: [3, 1]}}"),
+        "models.plain.linear.ngrams: is [3, 1], but the first length must not exceed the second",
+    ),
+    "splits above one": (
+        (P, "kind: pair", "kind: pair\n    split: {test: 0.9}"),
+        "tasks.questions.split: dev + calibration + test must stay below 1",
+    ),
+    # ---- names
+    "unknown checkpoint": (
+        (P, "encoder: small", "encoder: smal"),
+        "bases.encoder: there is no checkpoint `smal` in models/catalog.yaml; did you mean `small`?",
+    ),
+    "unknown source": (
+        (P, "source: sample", "source: sampel"),
+        "tasks.questions.source: there is no source `sampel` in data/catalog.yaml; did you mean `sample`?",
+    ),
+    "unknown prompt": (
+        (P, "prompt: questions", "prompt: question"),
+        "tasks.questions.prompt: there is no prompt `question` in prompts/; did you mean `questions`?",
+    ),
+    "unknown task": (
+        (P, "{task: questions, learner: linear", "{task: question, learner: linear"),
+        "models.plain.task: there is no task `question`; did you mean `questions`?",
+    ),
+    "unknown role": (
+        (P, "base: llm\n", "base: lm\n"),
+        "models.chatty.base: there is no role `lm` under `bases`; did you mean `llm`?",
+    ),
+    "unknown generator": (
+        (D, "generator: similarity", "generator: similar"),
+        "sample.generator: there is no module `similar` in retune/samples; did you mean `similarity`?",
+    ),
+    "unknown column": (
+        (D, "text_a: a,", "text_c: a, text_a: a,"),
+        "sample.tables.0.columns.text_c: there is no column `text_c` of kind pair; did you mean",
+    ),
+    # ---- catalog entries
+    "missing column": ((D, "text_a: a, ", ""), "sample.tables.0.columns: has no `text_a`, which kind pair needs"),
+    "url without hash": (
+        (D, "kind: path", "kind: url\n  url: https://example.org/rows.zip"),
+        "files: a url entry needs `sha256`",
+    ),
+    "field of another kind": ((D, "kind: path", "kind: path\n  repo: a/b"), "files.repo: is not read by a path entry"),
+    "hash that is none": (
+        (D, "kind: path", "kind: url\n  url: https://example.org/r\n  sha256: abc"),
+        "files.sha256: is the text 'abc', but must match ^[0-9a-f]{64}$",
+    ),
+    "hub without revision": ((D, "  revision: main\n", ""), "hub: a huggingface entry needs `revision`"),
+    # ---- combinations
+    "section of another learner": (
+        (P, "loss: {name: focal}", "lora: {r: 8}"),
+        "models.cross.lora: the learner encoder does not read this section, only training, loss, hardware; take it out",
+    ),
+    "4-bit and full": (
+        (P, "{epochs: 2}", "{epochs: 2}\n    quantization: {bits: 4}\n    lora: {method: full}"),
+        "models.chatty.quantization.bits: 4-bit weights can't be trained in full",
+    ),
+    "4-bit default and full": (
+        (P, "lora: {r: 16}", "lora: {method: full}\nquantization: {bits: 4}"),
+        "models.chatty.quantization.bits: 4-bit weights can't be trained in full",
+    ),
+    "llm without a prompt": (
+        (P, "    prompt: questions\n", ""),
+        "models.chatty.learner: llm needs a prompt, but tasks.questions has none",
+    ),
+    "linear with a checkpoint": (
+        (P, "learner: linear, base: scratch", "learner: linear, base: encoder"),
+        "models.plain.base: `encoder` is a huggingface checkpoint, which linear can't read",
+    ),
+    "encoder without a checkpoint": (
+        (P, "learner: encoder\n    base: encoder", "learner: encoder\n    base: scratch"),
+        "models.cross.base: `scratch` is empty (kind none), but encoder needs a pretrained checkpoint",
+    ),
+    "flash attention on the cpu": (
+        (P, "lora: {r: 16}", "hardware: {device: cpu, attention: flash_attention_2}"),
+        "models.cross.hardware.attention: flash_attention_2 needs device: cuda, not cpu",
+    ),
+    "float16 on the cpu": (
+        (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {device: cpu, dtype: float16}"),
+        "models.chatty.hardware.dtype: float16 is for GPUs",
+    ),
+    "attack beyond its radius": (
+        (P, "name: focal", "adversarial: pgd, epsilon: 0.1"),
+        "models.cross.loss.pgd_step_size: is 0.3, above loss.epsilon (0.1)",
+    ),
+    "size of real data": (
+        (P, "source: sample", "source: hub\n    size: 3"),
+        "tasks.questions.size: only a sample has a size, and hub is a huggingface source",
+    ),
+    "two equal answers": (
+        (Q, '"1": yes', '"1": no'),
+        "prompts/questions.yaml:3: answers.0: `no` is the answer of more than one label",
+    ),
+    "answers of other labels": (
+        (Q, '"1": yes', '"2": yes'),
+        "prompts/questions.yaml:3: answers: has the labels 0, 2, but pair has 0, 1",
+    ),
+    "prompt without a column": (
+        (Q, "{text_b}", "{text_c}"),
+        "prompts/questions.yaml:2: user: does not contain {text_b}",
+    ),
+    # ---- YAML itself
+    "key twice": (
+        (P, "  llm: chat", "  llm: chat\n  llm: small"),
+        "params.yaml:6: bases.llm: stands twice (first in line 5); keep one",
+    ),
+    "anchor": ((P, "{epochs: 2}", "&two {epochs: 2}"), "params.yaml:23: `&two`: anchors and aliases are not allowed"),
+    "merge key": ((P, "lora: {r: 16}", "lora:\n  <<: {r: 16}"), "params.yaml:27: `<<`: merge keys are not allowed"),
+    "interpolation": ((P, "r: 16", "r: '${seed}'"), "params.yaml:26: `${seed}`: `${` is not allowed"),
+    "not YAML": ((P, "lora: {r: 16}", "lora: {r: 16"), "params.yaml:27: not YAML"),
+    "tag": ((P, "r: 16", "r: !!python/name:os.system 16"), "lora.r: the tag"),
+    "tab": ((P, "  llm: chat", "\tllm: chat"), "params.yaml:5: not YAML"),
+}
+"""Mistake -> (file, old, new), and what its line must hold."""
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_reported_in_one_line_with_its_place(name, tmp_path):
+    edit, expected = MISTAKES[name]
+    with pytest.raises(RetuneError) as error:
+        resolve(write(tmp_path, edit))
+    lines = [line for line in str(error.value).splitlines() if expected in line]
+    assert len(lines) == 1, str(error.value)
+    assert re.match(r"  (params|data/catalog|models/catalog|prompts/questions)\.yaml:\d+: ", lines[0])
+
+
+def test_all_mistakes_of_all_files_are_reported_at_once(tmp_path):
+    edits = [
+        (P, "batch_size", "batch_sise"),
+        (P, "{epochs: 2}", "{epochs: -2, select: acc}"),
+        (P, "source: sample", "source: simple"),
+        (P, "loss: {name: focal}", "loss: {name: focal}\n    lora: {r: 8}"),
+        (P, "lora: {r: 16}", "lora: {r: 0, method: full}\nquantization: {bits: 4}"),
+        (D, "generator: similarity", "generator: similar"),
+        (M, "none: {kind: none,", "none: {kind: none, poling: cls,"),
+        (Q, '"1": yes', '"1": no'),
+    ]
+    with pytest.raises(RetuneError) as error:
+        resolve(write(tmp_path, *edits))
+    text = str(error.value)
+    for part in (
+        "training.batch_sise", "chatty.training.epochs", "chatty.training.select", "`simple`", "cross.lora",
+        "lora.r: is 0", "4-bit", "`similar`", "poling", "answers.0", "answers.1",
+    ):  # fmt: skip
+        assert part in text
+    assert text.startswith("11 problems, nothing was written\n")
+
+
+def test_a_missing_file_is_one_line_and_its_names_are_not_called_unknown(tmp_path):
+    folder = write(tmp_path)
+    (folder / D).unlink()
+    (folder / M).write_text("")
+    with pytest.raises(RetuneError) as error:
+        resolve(folder)
+    assert str(error.value).splitlines()[1:] == [
+        "  data/catalog.yaml: the file is missing",
+        "  models/catalog.yaml: the file is empty",
+    ]
+
+
+LEAVES = st.sampled_from(
+    [None, True, 0, -1, 2.5, "", "a.b", "questions", "none", [], {}, [1], [{}], {"kind": "path"}, {"a": 1}]
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("shared"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_wrong_value_anywhere_is_a_message_and_never_a_crash(shared, data):
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    content = yaml.safe_load(FILES[name])
+    at = content
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(at[key], dict | list) or not at[key] or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = data.draw(LEAVES)
+    (shared / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    with contextlib.suppress(RetuneError):
+        assert resolve(shared).resolved["code"]
+    (shared / name).write_text(FILES[name])
+
+
+WARNINGS = {
+    "no linear model": (
+        (P, "  plain: {task: questions, learner: linear, base: scratch}\n", ""),
+        "tasks.questions has no `linear` model",
+    ),
+    "no untuned model": ((P, "{epochs: 0}", "{epochs: 1}"), "tasks.questions has no untuned model"),
+    "idle base": (
+        (P, "encoder: small", "encoder: small\n  idle: small"),
+        "bases.idle is fetched, but no model uses it",
+    ),
+    "unknown placeholder": (
+        (Q, "{text_b}", "{text_b} {text_c}"),
+        "prompts/questions.yaml:2: `{text_c}` stays in the prompt as it is: there is no column `text_c`",
+    ),
+    "branch of a data set": (
+        (P, "source: sample", "source: hub"),
+        "data/catalog.yaml:19: hub follows `main` of owner/rows, which can change under the same name; `retune pin",
+    ),
+    "branch of a checkpoint": (
+        (M, "repo: owner/chat, revision: 0123456789abcdef0123456789abcdef01234567", "repo: owner/chat, revision: v1"),
+        "models/catalog.yaml:3: chat follows `v1` of owner/chat",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_a_doubtful_choice_is_a_warning(name, tmp_path):
+    edit, expected = WARNINGS[name]
+    assert resolve(write(tmp_path, edit)).resolved
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    assert not any(expected in line for line in resolve(write(folder)).warnings)
+    assert any(expected in line for line in resolve(tmp_path).warnings)
