@@ -53,7 +53,14 @@ def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
         raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
     finally:
         transformers.logging.set_verbosity(level)
-    return model if spec.quantization.bits < 16 else model.to(chosen.device)
+    if spec.quantization.bits == 16:
+        return model.to(chosen.device)
+    for module in model.modules():
+        # bitsandbytes would repack 4-bit weights at the first evaluation and round their scales: a training that was
+        # resumed after it would then go on from other weights than one that was not.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _quantized(quantization: Params, chosen: Chosen) -> dict[str, Any]:
@@ -87,6 +94,7 @@ def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen:
         use_rslora=lora.method == "rslora",
         task_type="CAUSAL_LM",
     )
+    model.name_or_path = base_name  # peft writes it into the adapter's config
     hardware.make_deterministic(seed)
     try:
         adapted = get_peft_model(model, config)
@@ -94,7 +102,6 @@ def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen:
         if "target" not in str(error).lower():
             raise
         raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
-    adapted.peft_config["default"].base_model_name_or_path = base_name
     _keep_input_dtype(adapted, chosen)
     return adapted
 
@@ -117,6 +124,7 @@ def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
 
     fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = LoraConfig(**{name: value for name, value in fields.items() if name != "peft_type"})
+    model.name_or_path = config.base_model_name_or_path
     adapted = get_peft_model(model, config)
     found = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
     lost = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)

@@ -46,8 +46,10 @@ def fgm(loss: Loss, embedding: nn.Module, epsilon: float) -> tuple[torch.Tensor,
         return clean, loss()
 
 
-def pgd(loss: Loss, embedding: nn.Module, epsilon: float, steps: int, step_size: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The clean loss and the loss after `steps` ascents of length `step_size`, kept within `epsilon` (Madry et al. 2018)."""
+def pgd(
+    loss: Loss, embedding: nn.Module, epsilon: float, steps: int, step_size: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The clean loss and the loss after `steps` ascents of `step_size`, kept within `epsilon` (Madry et al. 2018)."""
     with shifted(embedding, None) as shifts:
         clean = loss()
     (gradient,) = torch.autograd.grad(clean, shifts[0], retain_graph=True)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 
-def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> pl.LazyFrame:
-    """The rows with `origin` "original", followed by the altered ones, method by method.
+def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
+    """The rows with `origin` "original", then the altered ones: a frame for each method that `spec` uses.
 
     `spec` is the `augmentation` section of a task, `kind` its module of retune/tasks. A row is altered by a method
     where a hash of (seed, method, id) falls below the share of its label, so other rows never change the choice. An
     altered row keeps group, label and official split, and its id is the first row's plus "+METHOD". Rows of an official
-    split other than train are left alone; alterations that change no text are skipped.
+    split other than train are left alone; alterations that change no text are skipped. The frames stay apart, for
+    polars would run the inputs of a concatenation at once and hold what comes out of turn.
     """
     open_rows = rows.filter(pl.col("split").is_null() | (pl.col("split") == "train"))
     parts = [rows.with_columns(pl.lit("original").alias("origin"))]
@@ -33,7 +34,7 @@ def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> pl.LazyFrame:
             parts.append(_derived(_altered(chosen, list(kind.TEXTS), alter, spec.strength, spec.seed), method))
     if spec.transitive:
         parts.append(_transitive(rows, open_rows, spec.transitive, spec.seed, kind.TEXTS))
-    return pl.concat(parts)
+    return parts
 
 
 def delete(text: str, strength: float, *key: object) -> str:

@@ -1,4 +1,4 @@
-"""What a training measures on dev: `loss`, `auc`, `f1`, `accuracy`, and whether the model has collapsed to one class."""
+"""What a training measures on dev: `loss`, `auc`, `f1`, `accuracy`, and whether a model has collapsed to one class."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def collapse(metrics: dict[str, float]) -> str | None:
     if blind:
         said.append(f"its dev AUC {score:.3f} is no better than chance (0.5 +- {noise:.3f})")
     if blind:
-        remedy = "try more rows or epochs, another learning rate, or the learner `embedder`, which starts from the cosine"
+        remedy = "try more rows or epochs, another learning rate, or the learner `embedder`"
     else:
-        remedy = "its order of the rows is sound, so calibration can still set a threshold; try loss.class_weights: balanced"
+        remedy = (
+            "its order of the rows is sound, so calibration can set a threshold; or try loss.class_weights: balanced"
+        )
     return f"Collapsed to one class: {' and '.join(said)}; {remedy}."

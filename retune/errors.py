@@ -2,7 +2,7 @@
 
 
 class RetuneError(Exception):
-    """Something a user can mend: the message names the value, its place, the limit and the remedy, in a sentence or two.
+    """Something a user can mend: the message names value, place, limit and remedy, in a sentence or two.
 
     Stages and the command line print it without a traceback and exit with 1.
     """

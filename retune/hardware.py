@@ -1,4 +1,4 @@
-"""Where and how a model runs: device, number format, attention kernel and threads, each chosen once and said with its reason."""
+"""Where and how a model runs: device, number format, attention kernel, threads; each choice is said with its reason."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def _dtype(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
     if wanted != "auto":
         dtype: torch.dtype = getattr(torch, wanted)
         if dtype == torch.float16 and device.type != "cuda":
-            raise RetuneError(f"hardware.dtype float16 needs a CUDA GPU, not {device.type}; use bfloat16, float32 or auto")
+            said = f"hardware.dtype float16 needs a CUDA GPU, not {device.type}; use bfloat16, float32 or auto"
+            raise RetuneError(said)
         return dtype, "as params.yaml says"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -103,7 +104,8 @@ def processor_flags() -> set[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return set()
-    return set(next((line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features"))), "").split())
+    listed = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
+    return set(next(listed, "").split())
 
 
 def _attention(wanted: str, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
@@ -112,14 +114,17 @@ def _attention(wanted: str, device: torch.device, dtype: torch.dtype) -> tuple[s
     if wanted == "flash_attention_2":
         if not (installed and half and device.type == "cuda"):
             raise RetuneError(
-                "hardware.attention flash_attention_2 needs a CUDA GPU, bfloat16 or float16, and the package flash-attn; "
-                "use `auto` or `sdpa`"
+                "hardware.attention flash_attention_2 needs a CUDA GPU, bfloat16 or float16, and flash-attn: use auto "
+                "or sdpa"
             )
         return wanted, "as params.yaml says"
     if wanted != "auto":
         return wanted, "as params.yaml says"
     if installed and half and device.type == "cuda":
         return "flash_attention_2", "flash-attn is installed and the GPU can run it"
+    if device.type == "cpu":
+        # Measured on 64 texts of 16 tokens in bfloat16: without dropout the backward takes 3 times as long as eager's.
+        return "eager", "the fused backward of sdpa is slow on a processor"
     return "sdpa", "torch's own kernel, present everywhere"
 
 
@@ -138,7 +143,7 @@ def make_deterministic(seed: int) -> None:
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it would fill every new tensor with NaN, for debugging
+    torch.utils.deterministic.fill_uninitialized_memory = False  # fills each new tensor with NaN
 
 
 def peak_memory_gib(device: torch.device) -> float:

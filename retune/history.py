@@ -10,7 +10,7 @@ from typing import Any
 class Training:
     """The record of one fit.
 
-    `history`: log records in order, each with `step` and numbers (`loss`, `eval_auc`, ...); the same for the same inputs.
+    `history`: log records in order, each with `step` and numbers (`loss`, `eval_auc`, ...); same inputs, same history.
     `resources`: seconds, tokens_per_second, peak_memory_gib, device, ...; differs from run to run.
     `messages`: plain sentences for the report (early stop, best step, collapse to one class, rows cut).
     """

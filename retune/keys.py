@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from retune.catalog_schema import Checkpoint, Source
 from retune.project import DATA, MODELS, PARAMS
-from retune.schema import Checkpoint, Model, Params, Prompt, Source, Task
+from retune.schema import Model, Params, Prompt, Task
 from retune.validation import concrete, fields, show
 
 FILES: dict[str, tuple[str, type[BaseModel]]] = {

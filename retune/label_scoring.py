@@ -34,7 +34,7 @@ def label_log_probs(
     batch_tokens: int = BATCH_TOKENS,
     progress: bool = False,
 ) -> np.ndarray:
-    """log P(label | prompt), normalised over the labels: float64 (rows, labels), row order kept.
+    """Give log P(label | prompt), normalised over the labels: float64 (rows, labels), row order kept.
 
     `prompts` and `answers` are token ids, `end` is the end-of-turn token. The model's mode (eval) is the caller's.
     """
@@ -69,7 +69,7 @@ def _batches(order: list[int], prompts: Sequence[Sequence[int]], batch_tokens: i
 
 
 def _read(model: PreTrainedModel, prompts: list[Sequence[int]], answers: list[list[int]]) -> np.ndarray:
-    """log P(answer | prompt) of one batch: float64 (prompts, answers).
+    """Give log P(answer | prompt) of one batch: float64 (prompts, answers).
 
     Answers that differ in their last token only share a pass: one for all labels where each is a single token.
     """

@@ -25,7 +25,9 @@ def focal(
 ) -> torch.Tensor:
     """Focal loss -(1 - p)^gamma log p (Lin et al. 2017), with alpha as `weights`; gamma 0 is the cross-entropy."""
     log_p = F.log_softmax(logits.float(), dim=-1)
-    terms = -log_p if gamma == 0.0 else -((1 - log_p.exp()).clamp(min=0.0) ** gamma) * log_p
+    terms = (
+        -log_p if gamma == 0.0 else -((-torch.expm1(log_p)).clamp(min=1e-6) ** gamma) * log_p
+    )  # of 0, gamma < 1 has no gradient
     classes = logits.shape[-1]
     target = F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
     per_row = (target * terms).sum(-1)
@@ -42,6 +44,6 @@ def symmetric_kl(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def balanced_weights(labels: torch.Tensor, classes: int = 2) -> torch.Tensor:
-    """n / (classes * count of the class), as scikit-learn's `balanced`; a class without rows weighs as if it had one."""
+    """Weigh a class by rows / (classes * its rows), as scikit-learn's `balanced` does; no rows count as one."""
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
     return len(labels) / (classes * counts.float())

@@ -1,4 +1,4 @@
-"""The training objective of the encoders, from the `loss` section: a loss, R-Drop and an adversary around one forward pass."""
+"""The training objective of the encoders, from the `loss` section: loss, R-Drop and adversary around a forward pass."""
 
 from __future__ import annotations
 

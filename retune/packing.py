@@ -32,9 +32,7 @@ def logits_at(
     return forward(model, inputs(model, rows, positions))
 
 
-def inputs(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
-) -> dict[str, Any]:
+def inputs(model: PreTrainedModel, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> dict[str, Any]:
     """The CPU tensors that `forward` takes, for the token ids of `rows`; `logits_at` tells what they give."""
     packs = model.config.get_text_config().model_type in FAMILIES
     packs = packs and model.config._attn_implementation in ("sdpa", "eager")

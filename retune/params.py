@@ -12,7 +12,7 @@ RESOLVED = Path("params.resolved.json")
 
 
 class Params(dict[str, Any]):
-    """A dict whose keys are also attributes, all the way down: `spec.training.epochs` is `spec["training"]["epochs"]`."""
+    """A dict whose keys are also attributes, at every level: `spec.training.epochs` is `spec["training"]["epochs"]`."""
 
     def __getattr__(self, key: str) -> Any:
         try:

@@ -9,7 +9,9 @@ from typing import Any
 from tqdm import tqdm
 
 
-def bar(items: Iterable[Any] | None = None, *, total: float | None = None, desc: str = "", unit: str = "it", **more: Any) -> tqdm:
+def bar(
+    items: Iterable[Any] | None = None, *, total: float | None = None, desc: str = "", unit: str = "it", **more: Any
+) -> tqdm:
     """A tqdm bar with an estimate of the time left; without a terminal (under DVC or CI) a line every ten seconds."""
     terminal = sys.stderr.isatty()
     return tqdm(

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from retune.schema import Checkpoint, Model, Params, Prompt, Source, Task
+from retune.catalog_schema import Checkpoint, Source
+from retune.schema import Model, Params, Prompt, Task
 from retune.validation import check, concrete, fields, salvage
 from retune.yaml_file import Document, read
 

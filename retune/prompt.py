@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SYSTEM, USER, ANSWER = "\ue000system\ue001", "\ue000user\ue001", "\ue000answer\ue001"
 """Stand-ins for the three texts while the chat template is rendered; private-use characters, never encoded."""
+FIXED_DATE = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,11 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
 
 def shared_head(prompts: Iterable[Sequence[int]]) -> int:
     """Number of tokens that all prompts begin with; at most one less than the shortest, so every row keeps its own."""
-    prompts = list(prompts)
-    if not prompts:
+    rows = [list(prompt) for prompt in prompts]
+    if not rows:
         return 0
-    low, high = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
+    low, high = min(rows), max(rows)
+    limit = min(map(len, rows)) - 1
     return next((i for i in range(limit) if low[i] != high[i]), max(limit, 0))
 
 
@@ -183,8 +184,8 @@ def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], use
                 tokenize=False,
                 add_generation_prompt=not answer,
                 enable_thinking=False,
+                chat_template=FIXED_DATE + tokenizer.get_chat_template(),
                 date_string="1 January 2025",
-                strftime_now=lambda _format: "1 January 2025",
             )
         )
     except TemplateError:

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune import consistency, fingerprint, project
+from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
-from retune.schema import SECTIONS, Checkpoint, Model, Source, Task
+from retune.schema import SECTIONS, Model, Task
 from retune.validation import messages
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")

@@ -182,7 +182,9 @@ def _lock(run: Stage) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
-            raise RetuneError(f"already running in this folder as {stream.read() or 'another process'}; wait or end it") from None
+            raise RetuneError(
+                f"already running in this folder as {stream.read() or 'another process'}; wait or end it"
+            ) from None
         stream.truncate(0)
         stream.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
         stream.flush()
@@ -208,16 +210,18 @@ def _logging(run: Stage) -> Iterator[None]:
         file.handle(run.log.makeRecord("retune", logging.ERROR, "", 0, f"failed: {error!r}", (), None))
         raise
     else:
-        file.handle(run.log.makeRecord("retune", logging.INFO, "", 0, f"done in {time.monotonic() - start:.1f} s", (), None))
+        file.handle(
+            run.log.makeRecord("retune", logging.INFO, "", 0, f"done in {time.monotonic() - start:.1f} s", (), None)
+        )
     finally:
         run.log.handlers = []
         file.close()
 
 
 def die_with_parent() -> None:
-    """End this process when DVC, or the shell that DVC put in between, dies: DVC leaves its stages running when killed.
+    """End this process when DVC, or the shell in between, dies: DVC leaves its stages running when it is killed.
 
-    Only under DVC (which sets DVC_STAGE); watched by a daemon thread, since prctl(PR_SET_PDEATHSIG) sees the shell only.
+    Only under DVC (which sets DVC_STAGE). A daemon thread watches, since prctl(PR_SET_PDEATHSIG) sees the shell only.
     """
     if "DVC_STAGE" not in os.environ:
         return

@@ -56,7 +56,7 @@ def encode(
 
 
 def pad(rows: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids`, `attention_mask` and, where there are types, `token_type_ids`: [rows, longest], padded on the right."""
+    """`input_ids`, `attention_mask` and, where known, `token_type_ids`: [rows, longest], padded on the right."""
     width = max(len(row.ids) for row in rows)
     batch = {
         "input_ids": torch.tensor([row.ids + [pad_id] * (width - len(row.ids)) for row in rows]),

@@ -1,4 +1,4 @@
-"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save, and the tables that their learners give back."""
+"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save; and the tables that their learners return."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
 
 
 def has_pooler(folder: Path) -> bool:
-    """Whether a checkpoint brings a trained pooler over its first token, as MacBERT does and sentence encoders don't."""
+    """Whether a checkpoint brings a pretrained pooler over its first token, as BERT and MacBERT do."""
     names: list[str] = []
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
@@ -58,7 +58,7 @@ def freeze_embeddings(encoder: PreTrainedModel) -> None:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Hidden states [texts, tokens, width] to one vector per text [texts, width]: the mean over its tokens, or the first."""
+    """Hidden states [texts, tokens, width] to a vector per text [texts, width]: its tokens' mean, or the first."""
     if pooling == "cls":
         return states[:, 0]
     weights = mask.unsqueeze(-1).to(states.dtype)

@@ -37,7 +37,7 @@ def built(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(built, tmp_path):
     """A built project of the test's own."""
     from tests.project import Project

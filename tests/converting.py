@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from retune.catalog_schema import Table
 from retune.convert import convert
 from retune.params import loads
-from retune.schema import Table
 
 PAIR = {"text_a": "a", "text_b": "b", "label": "y"}
 
@@ -30,7 +30,8 @@ class Converted:
 def run(folder: Path, *tables: dict[str, Any], max_rejects: float = 0.0) -> Converted:
     """Convert the files in `folder`/raw by tables as the catalog would give them."""
     resolved = [
-        Table.model_validate({"columns": PAIR, **table}).model_dump(by_alias=True, exclude_none=True) for table in tables
+        Table.model_validate({"columns": PAIR, **table}).model_dump(by_alias=True, exclude_none=True)
+        for table in tables
     ]
     spec = {"kind": "pair", "source": "test", "tables": resolved, "max_rejects": max_rejects}
     out = folder / "out"

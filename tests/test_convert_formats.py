@@ -16,7 +16,12 @@ from retune.convert import csv_records, encoding, json_records
 from retune.errors import RetuneError
 from tests.converting import run, write
 
-ROWS = [("花呗怎么还款", "如何还花呗", 1), ('5" 屏, 新', "a\tb", 0), ("第一行\n第二行", "借呗。", 0), ("x'y", "{[]}", 1)]
+ROWS = [
+    ("花呗怎么还款", "如何还花呗", 1),
+    ('5" 屏, 新', "a\tb", 0),
+    ("第一行\n第二行", "借呗。", 0),
+    ("x'y", "{[]}", 1),
+]
 DICTS = [dict(zip("aby", row, strict=True)) for row in ROWS]
 IDS = ["e336146d8f7d9a406eb7", "a6d270819ced47a4a0c0", "2435c9752bdbc1b3c44e", "ec2c0a4ff04ca9620a2b"]
 """What a row's content hashes to, today and in every later version."""
@@ -68,16 +73,25 @@ def test_every_format_gives_the_same_rows(name, tmp_path):
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "gb18030"])
 @pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.jsonl"])
 def test_the_encoding_is_found(name, codec, tmp_path):
-    text = {"rows.csv": _csv(), "rows.json": JSON, "rows.jsonl": "\n".join(json.dumps(d, ensure_ascii=False) for d in DICTS)}
+    text = {
+        "rows.csv": _csv(),
+        "rows.json": JSON,
+        "rows.jsonl": "\n".join(json.dumps(d, ensure_ascii=False) for d in DICTS),
+    }
     write(tmp_path, name, text[name].encode(codec))
     assert run(tmp_path, {"file": name}).triples() == ROWS
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
+texts = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(texts, texts, st.sampled_from("01")), min_size=1, max_size=5), st.sampled_from(["utf-8", "utf-8-sig", "gb18030"]))
+@given(
+    st.lists(st.tuples(texts, texts, st.sampled_from("01")), min_size=1, max_size=5),
+    st.sampled_from(["utf-8", "utf-8-sig", "gb18030"]),
+)
 def test_whatever_is_written_is_read(tmp_path_factory, rows, codec):
     folder = tmp_path_factory.mktemp("round")
     stripped = [(a.strip(), b.strip(), y) for a, b, y in rows]
@@ -125,13 +139,20 @@ def test_quotes_inside_a_field_are_plain_characters(tmp_path):
 
 def test_a_file_without_a_header_is_read_by_given_names(tmp_path):
     write(tmp_path, "rows.tsv", "甲\t乙\t1\n丙\t丁\t0\n")
-    assert run(tmp_path, {"file": "rows.tsv", "fields": ["a", "b", "y"]}).triples() == [("甲", "乙", 1), ("丙", "丁", 0)]
+    assert run(tmp_path, {"file": "rows.tsv", "fields": ["a", "b", "y"]}).triples() == [
+        ("甲", "乙", 1),
+        ("丙", "丁", 0),
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("r.csv", 'a,b,y\nx,y,1\n"open,y,1\nz,z,0\n', r"r\.csv:3: a quoted field opens in this record and never closes"),
+        (
+            "r.csv",
+            'a,b,y\nx,y,1\n"open,y,1\nz,z,0\n',
+            r"r\.csv:3: a quoted field opens in this record and never closes",
+        ),
         ("r.csv", "a,a,y\n", r"r\.csv:1: the header line names `a` twice"),
         ("r.csv", "", r"r\.csv:1: the header line is empty"),
         ("r.csv", "a,b,z\nx,y,1\n", r"r\.csv has no field `y` \(it has a, b, z\)"),
@@ -156,7 +177,11 @@ def test_a_broken_file_is_an_error_that_names_the_place(name, text, message, tmp
 
 def test_a_wrong_records_path_is_an_error(tmp_path):
     write(tmp_path, "r.json", '{"data": {"rows": 5}}')
-    for path, message in {"data.list": "no `list`", "data.rows": "no list at `data.rows`", "data.rows.x": "no object"}.items():
+    for path, message in {
+        "data.list": "no `list`",
+        "data.rows": "no list at `data.rows`",
+        "data.rows.x": "no object",
+    }.items():
         with pytest.raises(RetuneError, match=message):
             run(tmp_path, {"file": "r.json", "records": path})
 

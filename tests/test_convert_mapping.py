@@ -29,7 +29,7 @@ def test_a_prompt_and_a_completion_give_two_texts_a_label_and_a_reason(tmp_path)
         tmp_path,
         "products.csv",
         "prompt,completion\n"
-        "\"Same? Entity 1: 'Lego, 5\"\" set'. Entity 2: 'LEGO set'.\",\"Yes. Both are Lego.\"\n"
+        '"Same? Entity 1: \'Lego, 5"" set\'. Entity 2: \'LEGO set\'.","Yes. Both are Lego."\n'
         "Same? Entity 1: 'TV'. Entity 2: 'Men''s watch'.,No. They differ.\n",
     )
     columns = _columns(r"""
@@ -53,9 +53,9 @@ def test_nested_fields_and_json_inside_a_csv_field(tmp_path):
     assert found.rows.select("text_a", "text_b", "label", "reasoning").rows() == [("甲", "乙", 1, "zero")]
     frame = pl.DataFrame({"n": [1], "analysis": [json.dumps(record["q"])]})
     (tmp_path / "raw/r.csv").write_text(frame.write_csv(), encoding="utf-8")
-    frame.with_columns(analysis=pl.Series([record["q"]["a"]]), q=pl.Series([{"a": "甲", "b": ["x", "y"]}])).write_parquet(
-        tmp_path / "raw/r.parquet"
-    )
+    frame.with_columns(
+        analysis=pl.Series([record["q"]["a"]]), q=pl.Series([{"a": "甲", "b": ["x", "y"]}])
+    ).write_parquet(tmp_path / "raw/r.parquet")
     columns = {"text_a": "analysis.a", "text_b": "analysis.list.1.z", "label": "n"}
     assert run(tmp_path, {"file": "r.csv", "columns": columns}).triples() == [("甲", "乙", 1)]
     columns = {"text_a": "q.a", "text_b": "q.b.1", "label": "n"}
@@ -99,7 +99,8 @@ def test_a_dict_is_exploded_into_rows(tmp_path):
     wanted = [("对话", "流畅", 1, "好"), ("对话", "完整", 0, None), ("另一", "流畅", 0, None)]
     write(tmp_path, "r.jsonl", _lines(*records))
     text = "text,dimensions\n" + "".join(
-        f'{r["text"]},"{json.dumps(r["dimensions"], ensure_ascii=False).replace(chr(34), chr(34) * 2)}"\n' for r in records
+        f'{r["text"]},"{json.dumps(r["dimensions"], ensure_ascii=False).replace(chr(34), chr(34) * 2)}"\n'
+        for r in records
     )
     write(tmp_path, "r.csv", text)
     write(tmp_path, "r.json", json.dumps(records))
@@ -133,21 +134,37 @@ def test_what_cannot_be_exploded_is_rejected(tmp_path):
     ]
 
 
-ESSAY = {"text_a": "title", "text_b": {"from": "para", "join": ""}, "label": {"from": "$join.score", "map": {"Great": 1, "Bad": 0}}}
+ESSAY = {
+    "text_a": "title",
+    "text_b": {"from": "para", "join": ""},
+    "label": {"from": "$join.score", "map": {"Great": 1, "Bad": 0}},
+}
 
 
 def test_two_files_are_joined_by_line(tmp_path):
-    write(tmp_path, "text.jsonl", _lines({"title": "一", "para": [["甲。"], [["乙。"], "丙。"]]}) + "\n" + _lines({"title": "二", "para": ["丁"]}))
+    write(
+        tmp_path,
+        "text.jsonl",
+        _lines({"title": "一", "para": [["甲。"], [["乙。"], "丙。"]]})
+        + "\n"
+        + _lines({"title": "二", "para": ["丁"]}),
+    )
     write(tmp_path, "score.csv", "score\nGreat\nBad\n")
     table = {"file": "text.jsonl", "join": {"file": "score.csv"}, "columns": ESSAY}
     assert run(tmp_path, table).triples() == [("一", "甲。乙。丙。", 1), ("二", "丁", 0)]
     write(tmp_path, "score.csv", "score\nGreat\n")
-    with pytest.raises(RetuneError, match=r"text\.jsonl has 2 records and .*score\.csv has 1: a join by line needs as many"):
+    with pytest.raises(
+        RetuneError, match=r"text\.jsonl has 2 records and .*score\.csv has 1: a join by line needs as many"
+    ):
         run(tmp_path, table)
 
 
 def test_a_broken_line_does_not_shift_a_join(tmp_path):
-    write(tmp_path, "text.jsonl", _lines({"title": "一", "para": "甲"}) + "{oops\n" + _lines({"title": "三", "para": "丙"}))
+    write(
+        tmp_path,
+        "text.jsonl",
+        _lines({"title": "一", "para": "甲"}) + "{oops\n" + _lines({"title": "三", "para": "丙"}),
+    )
     write(tmp_path, "score.jsonl", _lines({"score": "Great"}, {"score": "Great"}, {"score": "Bad"}))
     found = run(tmp_path, {"file": "text.jsonl", "join": {"file": "score.jsonl"}, "columns": ESSAY}, max_rejects=0.5)
     assert found.triples() == [("一", "甲", 1), ("三", "丙", 0)]
@@ -162,7 +179,12 @@ def test_two_files_are_joined_by_key(tmp_path):
     found = run(tmp_path, table, max_rejects=0.5)
     assert found.triples() == [("x", "y", 1), ("z", "w", 0)]
     assert found.rejects == [
-        {"file": "pairs.csv", "line": 4, "reason": "labels.jsonl has no record with the same `id`", "row": '{"id":"3","a":"q","b":"r"}'}
+        {
+            "file": "pairs.csv",
+            "line": 4,
+            "reason": "labels.jsonl has no record with the same `id`",
+            "row": '{"id":"3","a":"q","b":"r"}',
+        }
     ]
     write(tmp_path, "labels.jsonl", _lines({"id": 2, "y": 0}, {"id": "2", "y": 1}))
     with pytest.raises(RetuneError, match=r"labels\.jsonl has `id` = '2' more than once"):
@@ -174,7 +196,12 @@ def test_a_glob_reads_its_files_in_order_and_keeps_official_splits(tmp_path):
     write(tmp_path, "a/part.csv", "a,b,y,s\n1,x,1,validation\n3,x,0,\n")
     write(tmp_path, "test.csv", "a,b,y\n4,x,0\n")
     write(tmp_path, "SOURCE.json", '{"license": "Apache-2.0"}')
-    columns = {"text_a": "a", "text_b": "b", "label": "y", "split": {"from": "s", "map": {"train": "train", "validation": "dev"}}}
+    columns = {
+        "text_a": "a",
+        "text_b": "b",
+        "label": "y",
+        "split": {"from": "s", "map": {"train": "train", "validation": "dev"}},
+    }
     found = run(tmp_path, {"file": "*/part.csv", "columns": columns}, {"file": "test.csv", "split": "test"})
     assert found.rows.select("text_a", "split").rows() == [("1", "dev"), ("3", None), ("2", "train"), ("4", "test")]
     assert list(found.summary["files"]) == ["a/part.csv", "b/part.csv", "test.csv"]
@@ -190,7 +217,10 @@ def test_a_glob_reads_its_files_in_order_and_keeps_official_splits(tmp_path):
         ({"columns": {"text_a": "aa", "text_b": "b", "label": "y"}}, r"no field `aa`; do you mean `a`\?"),
         ({"columns": {"text_a": "a", "text_b": "b", "lable": "y"}}, r"gives `lable`, but the columns are id, group"),
         ({"columns": {"text_a": "$join.a", "text_b": "b", "label": "y"}}, "the table has no `join`"),
-        ({"columns": {"text_a": {"from": "a", "regex": "("}, "text_b": "b", "label": "y"}}, r"`text_a` a broken regex /\(/"),
+        (
+            {"columns": {"text_a": {"from": "a", "regex": "("}, "text_b": "b", "label": "y"}},
+            r"`text_a` a broken regex /\(/",
+        ),
         ({"join": {"file": "*"}}, None),
     ],
 )
@@ -204,7 +234,7 @@ def test_a_wrong_mapping_is_an_error(table, message, tmp_path):
         run(tmp_path, {"file": "r.csv", **table})
 
 
-keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".'\"\\"), min_size=1, max_size=5)
+keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".\\"), min_size=1, max_size=5)
 
 
 @settings(max_examples=100, deadline=None)

@@ -17,7 +17,11 @@ GOOD = "".join(f"text {n},other {n},{n % 2}\n" for n in range(96))
 
 
 def test_every_bad_row_is_listed_with_line_reason_and_text(tmp_path):
-    write(tmp_path, "r.csv", 'a,b,y\n"two\nlines",ok,1\ntoo,few\nx,y,maybe\n"a"b,c,0\nx,,1\nx,y,2\nm,a,n,y\nx,y,1.5\n' + GOOD)
+    write(
+        tmp_path,
+        "r.csv",
+        'a,b,y\n"two\nlines",ok,1\ntoo,few\nx,y,maybe\n"a"b,c,0\nx,,1\nx,y,2\nm,a,n,y\nx,y,1.5\n' + GOOD,
+    )
     found = run(tmp_path, {"file": "r.csv"}, max_rejects=0.08)
     assert [(r["line"], r["reason"], r["row"]) for r in found.rejects] == [
         (4, "2 fields instead of 3", "too,few"),
@@ -113,7 +117,9 @@ def test_the_default_group_keeps_a_pair_and_its_swap_together(tmp_path):
     assert run(tmp_path, {"file": "r.csv"}).rows["group"].to_list() == ["花呗a", "花呗a"]
 
 
-pairs = st.lists(st.tuples(st.sampled_from("甲乙丙"), st.sampled_from("甲乙丁"), st.sampled_from("01")), min_size=1, max_size=12)
+pairs = st.lists(
+    st.tuples(st.sampled_from("甲乙丙"), st.sampled_from("甲乙丁"), st.sampled_from("01")), min_size=1, max_size=12
+)
 
 
 @settings(max_examples=25, deadline=None)

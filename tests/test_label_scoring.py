@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests import tiny_llm
 
 from retune.label_scoring import complete, label_log_probs
+from tests import tiny_llm
 
 END = 2
 

@@ -23,7 +23,7 @@ def pairs(n=200, seed=0):
     return pl.DataFrame(rows, schema=["id", "text_a", "text_b", "label"], orient="row")
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
     return tmp_path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests import tiny_llm
 
 from retune import packing
 from retune.packing import logits_at
+from tests import tiny_llm
 
 HEAD = list(range(30, 52))  # longer than Gemma's and Mistral's window
 ROWS = [HEAD + tail for tail in ([3, 4, 5], [9], [7, 8, 100, 101, 3, 3, 17], list(range(100, 125)))]
@@ -15,8 +15,8 @@ POSITIONS = [[len(HEAD), len(row) - 1] if len(row) > len(HEAD) + 1 else [len(row
 
 
 def alone(model: torch.nn.Module) -> torch.Tensor:
-    logits = [model(torch.tensor([row]), use_cache=False).logits[0, at] for row, at in zip(ROWS, POSITIONS, strict=True)]
-    return torch.cat(logits)
+    logits = [model(torch.tensor([row]), use_cache=False).logits[0] for row in ROWS]
+    return torch.cat([row[at] for row, at in zip(logits, POSITIONS, strict=True)])
 
 
 def gradients(model: torch.nn.Module, logits: torch.Tensor) -> list[torch.Tensor]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,7 +29,9 @@ def test_a_build_ends_with_a_report_of_every_model_and_nothing_left_to_do(projec
     summary = (project.folder / "reports/summary.md").read_text(encoding="utf-8")
     for model in SMALL:
         assert model in summary
-        assert 0 <= json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]["auc"]["value"] <= 1
+        assert (
+            0 <= json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]["auc"]["value"] <= 1
+        )
     assert project.repro() == []
     assert "up to date" in project.run("dvc", "status")
 
@@ -101,7 +104,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(project, tmp_path):
     process.wait()
     lock = project.folder / ".retune/locks/train-similarity_embedder"
     stage = int(lock.read_text().split()[1])
-    while os.path.exists(f"/proc/{stage}/cmdline") and open(f"/proc/{stage}/cmdline").read():
+    while (cmdline := Path(f"/proc/{stage}/cmdline")).exists() and cmdline.read_text():
         assert time.monotonic() < deadline, "the training outlived dvc"
         time.sleep(0.1)
     assert not (project.folder / model).exists()
@@ -122,7 +125,18 @@ def test_two_clones_build_the_same_bytes(built, tmp_path):
     assert any(path.startswith("models/similarity_llm") for path in outputs(other))
 
 
-LIGHT = ["resolve", "download", "download_base", "convert", "augment", "split", "calibrate", "evaluate", "compare", "report"]
+LIGHT = [
+    "resolve",
+    "download",
+    "download_base",
+    "convert",
+    "augment",
+    "split",
+    "calibrate",
+    "evaluate",
+    "compare",
+    "report",
+]
 
 
 @pytest.mark.parametrize("name", LIGHT)

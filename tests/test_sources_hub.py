@@ -9,7 +9,7 @@ import yaml
 from retune.checkpoints.fetch import fetch as fetch_checkpoint
 from retune.errors import RetuneError
 from retune.params import Params, loads
-from retune.sources import cache, http
+from retune.sources import cache, http, modelscope
 from retune.sources.fetch import fetch as fetch_data
 from retune.sources.pin import pin
 from tests.hub_server import COMMIT, PULL, Hub, busy, cut, other, sha256
@@ -146,13 +146,14 @@ def test_an_unknown_revision_is_told(kind, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["huggingface", "modelscope"])
 def test_a_data_set_keeps_its_folders_and_takes_patterns(kind, tmp_path, monkeypatch):
-    files = {f"part/{number:03}.csv": b"a,b\n%d,2\n" % number for number in range(250)} | {
+    monkeypatch.setattr(modelscope, "PAGE", 10)
+    files = {f"part/{number:03}.csv": b"a,b\n%d,2\n" % number for number in range(25)} | {
         "load.py": b"",
         "big.parquet": b"x",
     }
     with serve(monkeypatch, files) as hub:
         fetch_data(entry(kind, files=["part/*.csv"]), tmp_path, LOG)
-    assert len(list((tmp_path / "part").iterdir())) == 250
+    assert len(list((tmp_path / "part").iterdir())) == 25
     assert not (tmp_path / "load.py").exists()
     assert not (tmp_path / "big.parquet").exists()
     assert any("/datasets/" in request.path for request in hub.seen)

@@ -1,4 +1,4 @@
-"""What the stage runtime promises: lock, atomic outputs, one-line errors, logs, scratch folders, death with the parent."""
+"""What the stage runtime promises: lock, atomic outputs, one-line errors, logs, scratch, death with the parent."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ work()
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path):
     (tmp_path / "params.resolved.json").write_text('{"seed": 1, "code": {}}')
     (tmp_path / "work.py").write_text(SCRIPT)

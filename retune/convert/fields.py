@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from retune.errors import RetuneError
 
 JOIN = "$join."
 """What the names of a joined file's fields begin with."""
+
+POSITION = re.compile("[0-9]{1,9}")
+"""A step of a path that may be the place of an entry in a list."""
 
 
 def field(name: str, records: Records, joined: Records | None, path: Path) -> pl.Expr:
@@ -43,16 +47,18 @@ def _in_json(text: pl.Expr, name: str) -> pl.Expr:
     """The field at a dotted path of a JSON object's text; a key that holds dots itself is found too."""
     keys = name.split(".")
     paths = ["".join(_key(key) for key in keys)]
-    if any(key.isdigit() for key in keys):
-        paths.append("".join(f"[{key}]" if key.isdigit() else _key(key) for key in keys))
+    if any(POSITION.fullmatch(key) for key in keys):
+        paths.append("".join(f"[{key}]" if POSITION.fullmatch(key) else _key(key) for key in keys))
     if len(keys) > 1:
         paths.append(_key(name))
     return pl.coalesce([text.str.json_path_match("$" + path) for path in paths])
 
 
 def _key(key: str) -> str:
-    quote = '"' if "'" in key else "'"
-    return f"[{quote}{key}{quote}]"
+    if "\\" in key:
+        raise RetuneError(f"a field with a backslash in its name can't be read from JSON: `{key}`")
+    quoted = key.replace("'", "\\'")
+    return f"['{quoted}']"
 
 
 def flat(value: pl.Expr, separator: str) -> pl.Expr:

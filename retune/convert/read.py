@@ -72,10 +72,9 @@ def _json_lines(path: Path) -> Records:
 def _json(frame: pl.LazyFrame) -> Records:
     """Records of JSON texts in `$row`."""
     text = pl.col("$row")
-    broken = pl.when(text.str.json_path_match("$").is_null()).then(pl.lit("broken JSON"))
-    return Records(
-        frame.with_columns(broken.when(~text.str.starts_with("{")).then(pl.lit("no JSON object")).alias("$broken")), None
-    )
+    unread, other = text.str.json_path_match("$").is_null(), ~text.str.starts_with("{")
+    broken = pl.when(unread).then(pl.lit("broken JSON")).when(other).then(pl.lit("no JSON object"))
+    return Records(frame.with_columns(broken.alias("$broken")), None)
 
 
 def _is_json_lines(path: Path, codec: str) -> bool:

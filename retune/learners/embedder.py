@@ -4,8 +4,8 @@ Log-odds of label 1 = scale * cosine + bias. Scale and bias start from a logisti
 untuned base, so that training begins where the checkpoint already is; with `epochs: 0` that is the whole model.
 
 The loop is retune.training, not sentence-transformers' trainer: its losses for labelled pairs fix the scale and have no
-bias, and ours gives class weights, focal loss, R-Drop, adversaries and bit-exact resume to every learner alike. Both texts
-of a pair pass the encoder in one batch. The folder opens with `SentenceTransformer(folder)` all the same.
+bias, and ours gives class weights, focal loss, R-Drop, adversaries and bit-exact resume to every learner alike. Both
+texts of a pair pass the encoder in one batch. The folder opens with `SentenceTransformer(folder)` all the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from torch import nn
 
 from retune import dev_metrics, hardware, progress, tokens, training, transformer
 from retune.history import Training
-
 from retune.objective import objective
 from retune.tokens import Encoded
 
@@ -56,6 +55,10 @@ class PairEmbedder(nn.Module):
         states = self.encoder(**inputs).last_hidden_state.float()
         return F.normalize(transformer.pool(states, inputs["attention_mask"], self.pooling), dim=-1)
 
+    def log_odds(self, cosines: np.ndarray) -> np.ndarray:
+        """Log-odds of label 1 of cosines [rows], in float64."""
+        return self.scale.item() * cosines + self.bias.item()
+
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Class logits [pairs, 2] (-z/2, z/2) of 2 * pairs texts: all first texts, then all second ones."""
         first, second = self.embed(**inputs).chunk(2)
@@ -77,11 +80,10 @@ class Predictor:
         self.chosen = chosen
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Columns id, label, prob_0, prob_1, truncated for the pairs of `frame`; each distinct text is embedded once."""
+        """Columns id, label, prob_0, prob_1, truncated for the pairs of `frame`; a text is embedded once."""
         texts = Texts(self.tokenizer, self.prefix, frame, self.max_length)
         cosines = texts.cosines(self.model, self.chosen, "predict")
-        scale, bias = float(self.model.scale), float(self.model.bias)
-        return transformer.predictions(frame["id"], scale * cosines + bias, texts.truncated())
+        return transformer.predictions(frame["id"], self.model.log_odds(cosines), texts.truncated())
 
 
 class Texts:
@@ -125,7 +127,7 @@ class Texts:
 
 
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Fit scale and bias on the base's cosines, train the encoder, keep the best checkpoint on dev, write it to `out`."""
+    """Fit scale and bias on the base's cosines, train the encoder, write the best checkpoint on dev to `out`."""
     start = time.monotonic()
     options = spec.training
     chosen = hardware.choose(spec.hardware)
@@ -154,8 +156,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         return {**batch, "labels": torch.tensor([item[2] for item in items])}
 
     def evaluate(model: PairEmbedder) -> dict[str, float]:
-        log_odds = float(model.scale) * dev_rows.cosines(model, chosen) + float(model.bias)
-        return dev_metrics.pair(dev_labels, log_odds)
+        return dev_metrics.pair(dev_labels, model.log_odds(dev_rows.cosines(model, chosen)))
 
     if options.epochs == 0:
         record = untuned(evaluate(model), start, chosen, model, len(train))

@@ -1,7 +1,8 @@
 """Learner `linear`: TF-IDF over character n-grams and a logistic regression, the baseline of every task.
 
 Two texts become one feature vector: |a - b| says what differs, a * b what is shared (n-grams of two L2-normalised
-TF-IDF vectors), and their cosine and its square how much. Saved as arrays in safetensors, so that loading a model executes nothing.
+TF-IDF vectors), and their cosine and its square how much. Saved as arrays in safetensors, so that loading a model
+executes nothing.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def features(vectorizer: TfidfVectorizer, frame: pl.DataFrame) -> Any:
 
 def vectorizer_of(ngrams: list[int], min_df: int, vocabulary: dict[str, int] | None = None) -> TfidfVectorizer:
     """Character n-grams; a given vocabulary is kept."""
-    return TfidfVectorizer(
-        analyzer="char", ngram_range=tuple(ngrams), min_df=min_df, vocabulary=vocabulary
-    )
+    return TfidfVectorizer(analyzer="char", ngram_range=tuple(ngrams), min_df=min_df, vocabulary=vocabulary)
 
 
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:

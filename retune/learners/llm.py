@@ -1,12 +1,12 @@
 """Learner `llm`: a causal LM answers the task's prompt; its label probabilities are scored, never parsed from text.
 
-Training is supervised fine-tuning of an adapter (or of all weights) on the answer's tokens alone, label and end of turn;
-rows are packed with the head of the prompt that they share (retune.packing). With `epochs: 0` the base is scored as it is.
+Training is supervised fine-tuning of an adapter (or of all weights) on the answer's tokens alone, label and end of
+turn; rows are packed behind the head of the prompt that they share (retune.packing). With `epochs: 0` the base is
+scored as it is.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -44,9 +44,7 @@ class Predictor:
         return transformer.predictions(frame["id"], log_odds, np.array(prompts.truncated, dtype=bool))
 
 
-def score(
-    model: Any, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
-) -> np.ndarray:
+def score(model: Any, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False) -> np.ndarray:
     """Log-odds of label 1 against label 0, float64 (prompts,)."""
     with hardware.autocast(chosen):
         logs = label_log_probs(model, prompts, chat.answers, chat.end, progress=progress)
@@ -70,8 +68,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         model.eval()
         return dev_metrics.pair(dev_labels, score(model, chat, dev_prompts.ids, chosen))
 
+    cut = sum(prompts.truncated), len(train), spec.training.max_length
     if spec.training.epochs == 0:
-        return untuned(evaluate(model), start, chosen, model, len(train))
+        return transformer.with_cut(untuned(evaluate(model), start, chosen, model, len(train)), *cut)
     full = spec.lora.method == "full"
     trained: Any = model if full else adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen)
 
@@ -102,7 +101,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         tokens.tokenizer_of(base).save_pretrained(out)
     else:
         adapter.save(trained, out)
-    return transformer.with_cut(record, sum(prompts.truncated), len(train), spec.training.max_length)
+    return transformer.with_cut(record, *cut)
 
 
 def load(model_dir: Path, base: Path, hardware_options: Params) -> Predictor:

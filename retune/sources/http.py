@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import hashlib
 import logging
 import time
@@ -81,12 +82,11 @@ def fetch(remote: Remote) -> Path:
 
 def get_json(url: str, params: dict[str, Any], headers: dict[str, str], token: str) -> Any:
     """Return the JSON answer of a small request, with the retries of `fetch`."""
-    with _client() as client:
 
-        def attempt() -> Any:
-            return _accepted(client.get(url, params=params, headers=headers), token).json()
+    def attempt() -> Any:
+        return _accepted(_client().get(url, params=params, headers=headers), token).json()
 
-        return _persist(url, attempt, lambda: 0)
+    return _persist(url, attempt, lambda: 0)
 
 
 def digest_of(file: Path, algorithm: str) -> str:
@@ -110,24 +110,21 @@ def _download(remote: Remote, partial: Path) -> None:
         if have == remote.size and have:
             return
         cache.need_space(partial.parent, remote.size - have, remote.name)
-    with (
-        _client() as client,
-        bar(total=remote.size, desc=remote.name, unit="B", unit_scale=True, initial=have) as shown,
-    ):
+    with bar(total=remote.size, desc=remote.name, unit="B", unit_scale=True, initial=have) as shown:
 
         def attempt() -> None:
-            _stream(client, remote, partial, shown)
+            _stream(remote, partial, shown)
 
         _persist(remote.url, attempt, lambda: partial.stat().st_size if partial.exists() else 0)
 
 
-def _stream(client: httpx.Client, remote: Remote, partial: Path, shown: Any) -> None:
+def _stream(remote: Remote, partial: Path, shown: Any) -> None:
     """One request for the bytes that are missing; a server that ignores the range sends all of them anew."""
     have = partial.stat().st_size if partial.exists() else 0
     headers = dict(remote.headers) | {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with client.stream("GET", remote.url, headers=headers) as response:
+    with _client().stream("GET", remote.url, headers=headers) as response:
         if response.status_code == 416:
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
             if total == str(have):
@@ -213,6 +210,8 @@ def _persist(url: str, attempt: Callable[[], Any], progress: Callable[[], int]) 
             time.sleep(pause)
 
 
+@functools.cache
 def _client() -> httpx.Client:
+    """Return the client of this process: loading certificates takes longer than a small file, and it reuses lines."""
     timeout = httpx.Timeout(60.0, connect=20.0)
     return httpx.Client(timeout=timeout, follow_redirects=True, headers={"User-Agent": "retune"})

@@ -1,0 +1,173 @@
+"""The Trainer of `retune.training`: our loss, evaluation and clock, and checkpoints that are complete or absent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from retune import hardware, progress, selection
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.hardware import Chosen
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+Batch = dict[str, Any]
+WEIGHTS, CLOCK, STATE = "trained.safetensors", "clock.json", "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `Loop` needs beyond the Trainer's own arguments; see `retune.training.run`."""
+
+    trained: dict[str, nn.Parameter]
+    scratch: Path
+    evaluate: Callable[[nn.Module], dict[str, float]]
+    chosen: Chosen
+    options: Params
+    loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
+    tokens_of: Callable[[Batch], int]
+
+
+class Loop(Trainer):
+    """The Trainer with our loss, evaluation, checkpoints and clock; made and used by `run` only."""
+
+    def __init__(self, *, setup: Setup, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.control: TrainerControl = self.control
+        self.setup = setup
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
+        self.clock = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
+        self.started = time.monotonic()
+
+    def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
+        """The loss of one batch, in mixed precision; its tokens are counted."""
+        self.clock["tokens"] += self.setup.tokens_of(inputs)
+        with hardware.autocast(self.setup.chosen):
+            return self.setup.loss_fn(model, inputs)
+
+    def training_step(self, *arguments: Any, **more: Any) -> torch.Tensor:
+        """Forward and backward of one batch, on the clock."""
+        start = time.monotonic()
+        loss = super().training_step(*arguments, **more)
+        self.clock["training_seconds"] += time.monotonic() - start
+        return loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Dev metrics by the learner's own function, named `eval_...`."""
+        self.model.eval()
+        with torch.no_grad(), hardware.autocast(self.setup.chosen):
+            metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
+        self.model.train()
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add a record to the history; raises `RetuneError` for a loss that is not finite."""
+        if "train_runtime" in logs:  # the Trainer's closing record, of times
+            return
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RetuneError(
+                f"the training loss is {logs['loss']} at step {self.state.global_step}: lower training.learning_rate "
+                f"({self.setup.options.learning_rate:g}), or set hardware.dtype to float32"
+            )
+        super().log(logs)
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """None are counted: the Trainer's estimate is wrong for shared prefixes and frozen layers."""
+        return 0
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = self.setup.scratch / f"checkpoint-{self.state.global_step}"
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        save_file({name: w.detach().cpu().contiguous() for name, w in self.setup.trained.items()}, part / WEIGHTS)
+        self._save_optimizer_and_scheduler(str(part))
+        self._save_scaler(str(part))
+        self._save_rng_state(str(part))
+        clock = {**self.clock, "seconds": self.clock["seconds"] + time.monotonic() - self.started}
+        (part / CLOCK).write_text(json.dumps(clock), encoding="utf-8")
+        self.state.save_to_json(str(part / STATE))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+
+        best = selection.best_record(self.state.log_history, self.setup.options.select)["step"]
+        for other in self.setup.scratch.glob("checkpoint-*"):
+            if other.name not in (folder.name, f"checkpoint-{best}"):
+                shutil.rmtree(other)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_weights(self.setup.trained, folder)
+        self.clock = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+
+
+class Evaluations(TrainerCallback):
+    """Evaluate and save every `every` steps and at the last; stop after `patience` of them without gain; show it."""
+
+    def __init__(self, every: int, patience: int, select: str) -> None:
+        self.every, self.patience, self.select = every, patience, select
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Open the bar where the training stands."""
+        self.bar = progress.bar(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Ask for an evaluation and a checkpoint where they are due."""
+        self.bar.update(state.global_step - self.bar.n)
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            control.should_log = control.should_evaluate = control.should_save = True
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: Any, metrics: Any, **_: Any) -> None:
+        """Show the metrics; stop a training that gains nothing."""
+        shown = {name: f"{metrics[f'eval_{name}']:.3f}" for name in ("loss", "auc", "f1") if f"eval_{name}" in metrics}
+        self.bar.set_postfix(shown, refresh=False)
+        log.info("step %d of %d: dev %s", state.global_step, state.max_steps, ", ".join(map(" ".join, shown.items())))
+        if selection.stale(state.log_history, self.select, self.patience):
+            control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+
+def last_checkpoint(scratch: Path) -> Path | None:
+    """The latest complete checkpoint of a scratch folder; one that was being written has another name."""
+    found = [path for path in scratch.glob("checkpoint-*") if path.suffix != ".part"]
+    return max(found, key=step_of, default=None)
+
+
+def load_weights(trained: dict[str, nn.Parameter], folder: Path) -> None:
+    """Put the weights of a checkpoint into the parameters that are trained."""
+    saved = load_file(folder / WEIGHTS)
+    with torch.no_grad():
+        for name, weight in trained.items():
+            weight.copy_(saved[name])
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def history_of(checkpoint: Path) -> list[dict[str, Any]]:
+    """The log records up to a checkpoint."""
+    history: list[dict[str, Any]] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["log_history"]
+    return history

@@ -1,0 +1,85 @@
+"""Hardware choices: by what the machine has, said with a reason, and wrong wishes refused."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from retune import hardware
+from retune.errors import RetuneError
+from retune.params import Params
+
+AUTO = {"device": "auto", "dtype": "auto", "attention": "auto", "threads": 1}
+CPU = AUTO | {"device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [({"avx2"}, torch.float32), ({"avx512_bf16"}, torch.bfloat16), ({"amx_bf16", "avx2"}, torch.bfloat16)],
+)
+def test_the_number_format_follows_the_processor(monkeypatch, caplog, flags, dtype):
+    monkeypatch.setattr(hardware, "processor_flags", lambda: flags)
+    with caplog.at_level(logging.INFO, "retune"):
+        chosen = hardware.choose(Params(CPU))
+    assert chosen.dtype == dtype
+    assert chosen.device.type == "cpu"
+    assert f"dtype {chosen.dtype_name}: processor has " in caplog.text
+
+
+def test_each_choice_is_said_once_with_its_reason(caplog):
+    with caplog.at_level(logging.INFO, "retune"):
+        hardware.choose(Params(CPU | {"dtype": "float32"}))
+    assert [line.split()[0] for line in caplog.messages] == ["device", "dtype", "attention", "threads"]
+    assert caplog.messages[1] == "dtype float32: as params.yaml says"
+
+
+def test_threads_are_set():
+    hardware.choose(Params(CPU | {"threads": 2}))
+    assert torch.get_num_threads() == 2
+    assert hardware.choose(Params(CPU | {"threads": 0})).threads == hardware.cores()
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"device": "cuda"}, "hardware.device is cuda"),
+        ({"device": "cpu", "dtype": "float16"}, "float16 needs a CUDA GPU"),
+        ({"device": "cpu", "attention": "flash_attention_2"}, "flash_attention_2 needs a CUDA GPU"),
+    ],
+)
+def test_what_the_machine_lacks_is_refused(monkeypatch, wish, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RetuneError, match=said):
+        hardware.choose(Params(AUTO | wish))
+
+
+def test_a_gpu_is_taken_with_the_format_that_it_supports(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    for supported, dtype in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True, answer=supported: answer)
+        chosen = hardware.choose(Params(AUTO))
+        assert (chosen.device.type, chosen.dtype, chosen.attention) == ("cuda", dtype, "sdpa")
+
+
+def test_autocast_is_only_for_low_precision():
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        chosen = hardware.choose(Params(CPU | {"dtype": name}))
+        with hardware.autocast(chosen):
+            assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_peak_memory_grows_with_use():
+    before = hardware.peak_memory_gib(torch.device("cpu"))
+    big = torch.ones(2**27 // 4)  # 128 MiB
+    assert hardware.peak_memory_gib(torch.device("cpu")) >= before > 0.05
+    assert big.sum() > 0

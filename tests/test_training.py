@@ -1,0 +1,291 @@
+"""The training loop: order, choice of the checkpoint, early stop, resume to the same bytes, refusals, messages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retune import batch_order, dev_metrics, hardware, loop, selection, training
+from retune.errors import RetuneError
+from retune.params import Params, loads
+
+OPTIONS = {
+    "epochs": 2, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 0.01, "schedule": "linear",
+    "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_length": 32, "max_rows": None,
+    "dev_rows": None, "eval_steps": 5, "patience": 0, "select": "auc", "freeze_embeddings": True,
+    "gradient_checkpointing": False,
+}  # fmt: skip
+CPU = Params(device="cpu", dtype="float32", attention="eager", threads=1)
+
+
+def spec_of(**change) -> Params:
+    return loads(json.dumps({"seed": 7, "training": OPTIONS | change}))
+
+
+class Toy(torch.nn.Module):
+    """Two features, a frozen and a trained layer, and dropout, which draws from the random generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.frozen = torch.nn.Linear(2, 16).requires_grad_(False)
+        self.trained = torch.nn.Linear(16, 2)
+        self.dropout = torch.nn.Dropout(0.2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.trained(self.dropout(torch.tanh(self.frozen(x))))
+
+
+def rows(count: int = 64) -> list[tuple[list[float], int]]:
+    random = np.random.default_rng(0)
+    points = random.normal(size=(count, 2))
+    return [(point.tolist(), int(point.sum() + random.normal() > 0)) for point in points]
+
+
+def collate(items):
+    return {"x": torch.tensor([x for x, _ in items]), "labels": torch.tensor([y for _, y in items])}
+
+
+def loss_fn(model, batch):
+    return torch.nn.functional.cross_entropy(model(batch["x"]), batch["labels"])
+
+
+def evaluate(model):
+    batch = collate(rows(40))
+    logits = model(batch["x"])
+    return dev_metrics.pair(batch["labels"].numpy(), (logits[:, 1] - logits[:, 0]).numpy())
+
+
+def train(scratch: Path, spec: Params | None = None, evaluate=evaluate, model: Toy | None = None, **more):
+    model = model or Toy()
+    items = more.pop("items", rows())
+    record = training.run(
+        model, items, collate, spec or spec_of(), scratch, evaluate, chosen=hardware.choose(CPU),
+        lengths=[1 + i % 7 for i in range(len(items))], tokens_of=lambda batch: len(batch["x"]),
+        **({"loss_fn": loss_fn} | more),
+    )  # fmt: skip
+    return model, record
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=300),
+    size=st.integers(1, 9),
+    epochs=st.floats(0.1, 3.0),
+    seed=st.integers(0, 5),
+)
+@settings(deadline=None, max_examples=60)
+def test_every_epoch_visits_every_row_once(lengths, size, epochs, seed):
+    batches = batch_order.order(lengths, size, epochs, seed)
+    per_epoch = math.ceil(len(lengths) / size)
+    assert len(batches) == max(1, round(per_epoch * epochs))
+    for start in range(0, len(batches) - per_epoch + 1, per_epoch):
+        visited = np.concatenate(batches[start : start + per_epoch])
+        assert sorted(visited) == list(range(len(lengths)))
+    assert all(0 < len(batch) <= size for batch in batches)
+
+
+def test_rows_of_similar_length_share_a_batch_in_an_order_that_the_seed_sets():
+    lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
+    batches = batch_order.order(lengths, 8, 2, 0)
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert padded < 1.1 * 2 * sum(lengths)
+    again, other = (batch_order.order(lengths, 8, 2, seed) for seed in (0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(batches, other, strict=True))
+
+
+def test_rows_are_chosen_by_their_ids_and_appended_rows_displace_few():
+    frame = pl.DataFrame({"id": [f"r{i}" for i in range(1000)]})
+    chosen = training.choose_rows(frame, 100, 0)
+    assert len(chosen) == 100
+    assert set(training.choose_rows(frame.reverse(), 100, 0)["id"]) == set(chosen["id"])
+    longer = training.choose_rows(pl.concat([frame, pl.DataFrame({"id": [f"n{i}" for i in range(50)]})]), 100, 0)
+    assert len(set(longer["id"]) & set(chosen["id"])) >= 88
+    assert training.choose_rows(frame, None, 0).equals(frame)
+    assert training.choose_rows(frame, 5000, 0).equals(frame)
+
+
+def test_a_training_learns_and_leaves_frozen_weights_alone(tmp_path):
+    start = Toy()
+    model, record = train(tmp_path, spec_of(epochs=10, learning_rate=0.05))
+    assert torch.equal(model.frozen.weight, start.frozen.weight)
+    assert record.history[-1]["eval_auc"] > 0.75
+    assert record.history[-1]["step"] == 80
+    assert record.history[-1]["epoch"] == 10.0
+    assert record.resources["parameters_trained"] == 34
+    assert record.resources["tokens"] == 640
+
+
+def test_the_history_holds_nothing_that_differs_from_run_to_run(tmp_path):
+    first, second = (train(tmp_path / name)[1].history for name in "ab")
+    assert first == second
+    names = {name for record in first for name in record}
+    assert names == {"step", "epoch", "loss", "grad_norm", "learning_rate"} | {
+        f"eval_{name}" for name in ("loss", "auc", "f1", "accuracy", "positives")
+    }
+
+
+@pytest.mark.parametrize("select", ["auc", "loss"])
+def test_the_best_checkpoint_is_kept_and_not_the_last(tmp_path, select):
+    curve = iter([0.6, 0.9, 0.7, 0.5])
+    weights = []
+
+    def told(model):
+        weights.append(model.trained.weight.detach().clone())
+        value = next(curve)
+        return {"auc": value, "loss": 1 - value}
+
+    model, record = train(tmp_path, spec_of(eval_steps=4, select=select), told)
+    assert torch.equal(model.trained.weight, weights[1])
+    assert not torch.equal(weights[1], weights[-1])
+    assert record.messages[0].startswith("Kept step 8 of 16")
+
+
+def test_a_training_without_gain_stops_early_and_says_so(tmp_path):
+    curve = iter([0.6, 0.9, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9])
+    _, record = train(tmp_path, spec_of(eval_steps=2, patience=2), lambda _: {"auc": next(curve)})
+    assert record.history[-1]["step"] == 8
+    assert "Stopped early at step 8 of 16: 2 evaluations without gain." in record.messages
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    model, record = train(tmp_path)
+
+    def never(_model):
+        raise AssertionError("evaluated again")
+
+    again, same = train(tmp_path, evaluate=never)
+    assert torch.equal(again.trained.weight, model.trained.weight)
+    assert same.history == record.history
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    model = Toy()
+    model.dropout.p = 0.0
+    large, _ = train(tmp_path / "a", spec_of(batch_size=16, epochs=1), model=model)
+    model = Toy()
+    model.dropout.p = 0.0
+    order = batch_order.order([1 + i % 7 for i in range(64)], 16, 1, 7)
+    items = rows()
+    halves = [[items[i] for i in half] for batch in order for half in (batch[:8], batch[8:])]
+    start = {"batches": iter(halves)}
+    small, _ = train(
+        tmp_path / "b",
+        spec_of(batch_size=8, gradient_accumulation=2, epochs=1),
+        model=model,
+        loss_fn=lambda m, _: loss_fn(m, collate(next(start["batches"]))),
+    )
+    assert torch.allclose(large.trained.weight, small.trained.weight, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path):
+    with pytest.raises(RetuneError, match=r"training loss is nan at step 5.*training.learning_rate \(0.01\)"):
+        train(tmp_path, loss_fn=lambda m, batch: loss_fn(m, batch) * float("nan"))
+
+
+def test_no_rows_are_refused(tmp_path):
+    with pytest.raises(RetuneError, match="no training row"):
+        train(tmp_path, items=[])
+
+
+def test_only_trained_weights_are_in_a_checkpoint(tmp_path):
+    from safetensors.torch import load_file
+
+    train(tmp_path)
+    assert set(load_file(tmp_path / "checkpoint-16/trained.safetensors")) == {"trained.weight", "trained.bias"}
+    assert len(list(tmp_path.glob("checkpoint-*"))) <= 2
+
+
+def killed_at(step: int, scratch: Path, spec: Params, half: bool) -> int:
+    """Exit code of a child that trains and dies after a step, or in the midst of writing that step's checkpoint."""
+    child = os.fork()  # cheap: torch is loaded already, and the toy uses no thread
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    step_end, save_random_state = loop.Evaluations.on_step_end, loop.Loop._save_rng_state
+
+    def die(self, args, state, control, **more):
+        step_end(self, args, state, control, **more)
+        if state.global_step == step and not half:
+            os._exit(9)
+
+    def die_while_writing(self, output_dir):
+        if self.state.global_step == step and half:
+            os._exit(9)
+        save_random_state(self, output_dir)
+
+    try:
+        loop.Evaluations.on_step_end, loop.Loop._save_rng_state = die, die_while_writing
+        train(scratch, spec)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize(("kill", "where"), [(8, "between"), (10, "half"), (2, "before the first")])
+def test_a_killed_training_resumes_to_the_bytes_of_an_undisturbed_one(tmp_path, kill, where):
+    spec = spec_of(gradient_accumulation=2, epochs=4, schedule="cosine")
+    whole, want = train(tmp_path / "whole", spec)
+    assert killed_at(kill, tmp_path / "killed", spec, where == "half") == 9
+    assert (where == "half") == (tmp_path / "killed/checkpoint-10.part").exists()
+    complete = sorted(path.name for path in (tmp_path / "killed").glob("checkpoint-*") if path.suffix != ".part")
+    assert complete == ([] if kill == 2 else ["checkpoint-5"])
+    resumed, got = train(tmp_path / "killed", spec)
+    assert got.history == want.history
+    assert got.messages == want.messages
+    assert whole.trained.weight.detach().numpy().tobytes() == resumed.trained.weight.detach().numpy().tobytes()
+    last = "checkpoint-16/trained.safetensors"
+    assert (tmp_path / "whole" / last).read_bytes() == (tmp_path / "killed" / last).read_bytes()
+    assert got.resources["tokens"] == want.resources["tokens"]
+
+
+def test_an_early_stop_just_before_a_kill_stays_a_stop(tmp_path):
+    curve = [0.9, 0.8, 0.8, 0.95, 0.95, 0.95, 0.95, 0.95]
+    first, again = iter(curve), iter([0.99] * 8)
+    model, record = train(tmp_path, spec_of(eval_steps=2, patience=2), lambda _: {"auc": next(first)})
+    resumed, same = train(tmp_path, spec_of(eval_steps=2, patience=2), lambda _: {"auc": next(again)})
+    assert same.history == record.history
+    assert torch.equal(model.trained.weight, resumed.trained.weight)
+
+
+def test_auc_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score, log_loss, roc_auc_score
+
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 2, 200), random.integers(-3, 4, 200) / 2
+    metrics = dev_metrics.pair(labels, logits)
+    assert metrics["auc"] == pytest.approx(roc_auc_score(labels, logits))
+    assert metrics["f1"] == pytest.approx(f1_score(labels, logits > 0))
+    assert metrics["loss"] == pytest.approx(log_loss(labels, 1 / (1 + np.exp(-logits))))
+    assert dev_metrics.auc(np.ones(5), np.arange(5.0)) == 0.5
+
+
+def test_the_noise_of_the_auc_covers_95_percent_of_blind_models():
+    random = np.random.default_rng(0)
+    labels = (np.arange(300) < 90).astype(int)
+    scores = [dev_metrics.auc(labels, random.normal(size=300)) for _ in range(400)]
+    inside = np.mean(np.abs(np.array(scores) - 0.5) <= dev_metrics.auc_noise(labels))
+    assert 0.92 < inside < 0.98
+
+
+def test_a_collapse_to_one_class_is_seen_said_and_warned_of(caplog):
+    options = Params(select="auc", patience=0)
+    blind = {"step": 4, "eval_auc": 0.51, "eval_auc_noise": 0.03, "eval_positives": 0.0}
+    with caplog.at_level(logging.WARNING, "retune"):
+        said = selection.messages([blind], blind, options, 4)[-1]
+    assert said in caplog.messages
+    assert "every dev row gets label 0" in said
+    assert "0.510 is no better than chance (0.5 +- 0.030)" in said
+    ordered = blind | {"eval_auc": 0.8}
+    assert "calibration can set a threshold" in selection.messages([ordered], ordered, options, 4)[-1]
+    sound = ordered | {"eval_positives": 0.3}
+    assert len(selection.messages([sound], sound, options, 4)) == 1
