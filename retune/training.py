@@ -106,6 +106,24 @@ def run(
     )
 
 
+def untuned(
+    model: nn.Module, chosen: Chosen, metrics: dict[str, float], *, seconds: float, fitted: int, message: str
+) -> Training:
+    """The record of a model that is not trained (`epochs: 0`); `fitted` parameters were set from training rows."""
+    history = {f"eval_{name}": value for name, value in metrics.items() if name != "auc_noise"}
+    total = sum(weight.numel() for weight in model.parameters())
+    return Training(
+        history=[{"step": 0, "epoch": 0.0, **history}],
+        resources={
+            "seconds": round(seconds, 1),
+            **_machine(chosen),
+            "parameters_total": total,
+            "parameters_trained": fitted,
+        },
+        messages=[message],
+    )
+
+
 def choose_rows(frame: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFrame:
     """At most `limit` rows, chosen by a hash of seed and id (appended rows displace few), in the order of the table."""
     if limit is None or len(frame) <= limit:
@@ -196,15 +214,21 @@ def _resources(last: Path, items: Sequence[Any], chosen: Chosen, counts: list[in
         "seconds": round(clock["seconds"], 1),
         "training_seconds": round(clock["training_seconds"], 1),
         "tokens_per_second": round(clock["tokens"] / max(clock["training_seconds"], 1e-9), 1),
-        "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
         "rows": len(items),
         "tokens": clock["tokens"],
+        **_machine(chosen),
+        "parameters_total": counts[1],
+        "parameters_trained": counts[0],
+    }
+
+
+def _machine(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
         "device": chosen.device.type,
         "dtype": chosen.dtype_name,
         "attention": chosen.attention,
         "threads": chosen.threads,
-        "parameters_total": counts[1],
-        "parameters_trained": counts[0],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -32,7 +33,17 @@ class Project:
             "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
             "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
         }  # fmt: skip
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=550)
+        # pygit2 1.21 may wait for ever while it reads a file of another revision (a lost wake-up in BlobIO.readinto),
+        # so a command that changes nothing is asked once more.
+        tries = [90, 450] if set(command) & {"diff", "show"} else [550]
+        for seconds in tries:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(
+                    command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=seconds
+                )
+                break
+        else:
+            raise AssertionError(f"{' '.join(command)} did not end within {tries[-1]} seconds")
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{output}"
         return output
@@ -42,10 +53,13 @@ class Project:
         return RUNNING.findall(self.run("dvc", "repro", *arguments))
 
     def stale(self) -> set[str]:
-        """The stages that would run now because of a change of their own inputs, after a `resolve`."""
+        """The stages that would run now because of a change of their own inputs, after a `resolve`; but for `report`.
+
+        The report shows the parameters of every model, so it is stale after each change of one.
+        """
         self.repro("resolve")
         status = self.run("dvc", "status")
-        return set(re.findall(r"^(\S+):$", status, flags=re.MULTILINE))
+        return set(re.findall(r"^(\S+):$", status, flags=re.MULTILINE)) - {"report"}
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a text that must occur in a file."""

@@ -159,7 +159,14 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         return dev_metrics.pair(dev_labels, model.log_odds(dev_rows.cosines(model, chosen)))
 
     if options.epochs == 0:
-        record = untuned(evaluate(model), start, chosen, model, len(train))
+        record = training.untuned(
+            model,
+            chosen,
+            evaluate(model),
+            seconds=time.monotonic() - start,
+            fitted=2,
+            message="The encoder is untuned (training.epochs is 0); only scale and bias are fitted.",
+        )
     else:
         loss = objective(spec.loss, labels, model.encoder.get_input_embeddings(), chosen.device)
 
@@ -182,26 +189,6 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         )
     save(model, tokenizer, source, options.max_length, out)
     return transformer.with_cut(record, int(rows.truncated().sum()), len(train), options.max_length)
-
-
-def untuned(metrics: dict[str, float], start: float, chosen: Chosen, model: nn.Module, rows: int) -> Training:
-    """The record of a model that is not trained."""
-    history = {f"eval_{name}": value for name, value in metrics.items() if name != "auc_noise"}
-    return Training(
-        history=[{"step": 0, "epoch": 0.0, **history}],
-        resources={
-            "seconds": round(time.monotonic() - start, 1),
-            "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
-            "rows": rows,
-            "device": chosen.device.type,
-            "dtype": chosen.dtype_name,
-            "attention": chosen.attention,
-            "threads": chosen.threads,
-            "parameters_total": sum(weight.numel() for weight in model.parameters()),
-            "parameters_trained": 2,
-        },
-        messages=["The encoder is untuned (training.epochs is 0); only scale and bias are fitted."],
-    )
 
 
 def logistic(cosines: np.ndarray, labels: np.ndarray, balanced: bool) -> tuple[float, float]:

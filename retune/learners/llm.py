@@ -70,7 +70,17 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
 
     cut = sum(prompts.truncated), len(train), spec.training.max_length
     if spec.training.epochs == 0:
-        return transformer.with_cut(untuned(evaluate(model), start, chosen, model, len(train)), *cut)
+        return transformer.with_cut(
+            training.untuned(
+                model,
+                chosen,
+                evaluate(model),
+                seconds=time.monotonic() - start,
+                fitted=0,
+                message="The base is untuned (training.epochs is 0): its answers are scored zero-shot.",
+            ),
+            *cut,
+        )
     full = spec.lora.method == "full"
     trained: Any = model if full else adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen)
 
@@ -127,23 +137,3 @@ def prepare(spec: Params, base: Path) -> ChatPrompt:
             f"of {list(map(str, pair.LABELS))}"
         )
     return prompt.prepare(tokens.tokenizer_of(base), spec.prompt, pair.TEXTS, spec.training.max_length)
-
-
-def untuned(metrics: dict[str, float], start: float, chosen: Chosen, model: Any, rows: int) -> Training:
-    """The record of a base that is scored as it is."""
-    history = {f"eval_{name}": value for name, value in metrics.items() if name != "auc_noise"}
-    return Training(
-        history=[{"step": 0, "epoch": 0.0, **history}],
-        resources={
-            "seconds": round(time.monotonic() - start, 1),
-            "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
-            "rows": rows,
-            "device": chosen.device.type,
-            "dtype": chosen.dtype_name,
-            "attention": chosen.attention,
-            "threads": chosen.threads,
-            "parameters_total": sum(weight.numel() for weight in model.parameters()),
-            "parameters_trained": 0,
-        },
-        messages=["The base is untuned (training.epochs is 0): its answers are scored zero-shot."],
-    )
