@@ -1,9 +1,16 @@
 """Retune: a declarative build system for fine-tuned text models, on DVC."""
 
+import logging
 import os
+import warnings
 
 __version__ = "0.1.0"
 
 # Before torch loads its OpenMP: its threads spin while they wait for each other, and as soon as another process wants
-# a core too, a training step takes more than ten times as long.
+# a core too, a training step takes more than ten times as long. Sleeping threads cost little on a quiet machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Said by packages at every start, of an optional kernel, of their own call of an old name, and of a path that is right.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
+warnings.filterwarnings("ignore", message=".*base_model_name_or_path.* was renamed")

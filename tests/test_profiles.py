@@ -55,6 +55,18 @@ def test_a_profile_composes_and_resolves(profile, tmp_path, monkeypatch):
     assert resolve(tmp_path).resolved != before
 
 
+VARIANTS = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "dvc exp run -S" in line]
+
+
+@pytest.mark.parametrize("command", VARIANTS)
+def test_a_variant_of_the_readme_composes_and_resolves(command, tmp_path):
+    lay_out(tmp_path)
+    before = resolve(tmp_path).resolved
+    words = shlex.split(command.strip("`"), comments=True)[3:]
+    apply_overrides(tmp_path / "params.yaml", overrides(shlex.join(words)))
+    assert resolve(tmp_path).resolved != before
+
+
 def test_what_a_profile_writes_is_read_as_dvc_reads_it(tmp_path, monkeypatch):
     """DVC writes 1e-05, which YAML 1.1 would take for text."""
     lay_out(tmp_path)
