@@ -8,7 +8,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 
-RESOLVED = Path("params.resolved.json")
+RESOLVED = Path("params-resolved.json")
 
 
 class Params(dict[str, Any]):

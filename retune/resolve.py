@@ -1,4 +1,4 @@
-"""The compiler: params.yaml, the catalogs and the prompts become params.resolved.json, which every stage reads.
+"""The compiler: params.yaml, the catalogs and the prompts become params-resolved.json, which every stage reads.
 
 Merge rule: what a model or task says beats the default section, key by key; nothing else. The merged section is
 validated again. All problems of all files are reported at once.
@@ -25,7 +25,7 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 @dataclass(frozen=True)
 class Resolution:
-    """The content of params.resolved.json, and what deserves a look but stops nothing."""
+    """The content of params-resolved.json, and what deserves a look but stops nothing."""
 
     resolved: dict[str, Any]
     warnings: list[str]

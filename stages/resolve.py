@@ -1,4 +1,4 @@
-"""Compile params.yaml, the catalogs and the prompts into params.resolved.json (`python -m stages.resolve`)."""
+"""Compile params.yaml, the catalogs and the prompts into params-resolved.json (`python -m stages.resolve`)."""
 
 from __future__ import annotations
 

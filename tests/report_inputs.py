@@ -36,7 +36,7 @@ MODELS = {
 def build(folder: Path, models: tuple[str, ...] = tuple(MODELS)) -> Path:
     """Write the inputs of stage `report` into `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _json(folder / "params.resolved.json", resolved(models))
+    _json(folder / "params-resolved.json", resolved(models))
     rows = _splits(folder)
     for index, name in enumerate(models):
         _predictions(folder, name, rows, np.random.default_rng(index))
@@ -50,7 +50,7 @@ def build(folder: Path, models: tuple[str, ...] = tuple(MODELS)) -> Path:
 
 
 def resolved(models: tuple[str, ...]) -> dict:
-    """`params.resolved.json`."""
+    """`params-resolved.json`."""
     training = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-5, "select": "auc", "patience": 3, "max_rows": None}
     specs = {}
     for name in models:

@@ -36,8 +36,8 @@ def test_every_key_says_what_it_means():
 
 def test_check_validates_without_writing(tmp_path):
     folder = write(tmp_path)
-    assert "valid: 1 tasks, 4 models, 3 bases; params.resolved.json is out of date" in run(folder, "check")
-    assert not (folder / "params.resolved.json").exists()
+    assert "valid: 1 tasks, 4 models, 3 bases; params-resolved.json is out of date" in run(folder, "check")
+    assert not (folder / "params-resolved.json").exists()
     replace(folder, "params.yaml", "source: sample", "source: hub")
     assert "warning: data/catalog.yaml" in run(folder, "check")
     replace(folder, "params.yaml", "batch_size", "batch_sise")

@@ -41,7 +41,7 @@ def project(root):
     }
     models = {name: {"task": "similarity", "kind": "pair", "learner": "linear", "base": "scratch"} for name in MODELS}
     resolved = {"seed": 1, "bases": {}, "tasks": {"similarity": task}, "models": models, "code": {}}
-    (root / "params.resolved.json").write_text(json.dumps(resolved))
+    (root / "params-resolved.json").write_text(json.dumps(resolved))
 
 
 def run(root, stage, name, **more):

@@ -61,7 +61,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def read(folder: Path) -> list[inputs.Task]:
-    return inputs.read(params.load(folder / "params.resolved.json"), folder)
+    return inputs.read(params.load(folder / "params-resolved.json"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +280,9 @@ def test_official_splits_have_no_share(variant):
 def test_two_tasks_stand_on_one_page_with_ids_of_their_own(variant):
     for kind in ("data/converted", "data/splits", "data/calibrations", "reports/evaluations", "reports/comparisons"):
         shutil.copytree(variant / kind / "similarity", variant / kind / "alignment")
-    resolved = json.loads((variant / "params.resolved.json").read_text())
+    resolved = json.loads((variant / "params-resolved.json").read_text())
     resolved["tasks"]["alignment"] = resolved["tasks"]["similarity"]
-    (variant / "params.resolved.json").write_text(json.dumps(resolved))
+    (variant / "params-resolved.json").write_text(json.dumps(resolved))
     html = page.render(read(variant))
     elements = Page(html).elements
     ids = [a["id"] for _, a in elements if "id" in a]
@@ -308,7 +308,7 @@ def test_a_missing_input_is_named_with_the_remedy(variant):
 
 
 def test_the_stage_writes_both_files_and_reads_only_what_is_declared(variant):
-    declared = ("data/converted", "data/splits", "data/calibrations", "reports/", "params.resolved.json")
+    declared = ("data/converted", "data/splits", "data/calibrations", "reports/", "params-resolved.json")
     for path in [p for p in variant.rglob("*") if p.is_file()]:
         if not str(path.relative_to(variant)).startswith(declared):
             path.unlink()

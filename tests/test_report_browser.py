@@ -23,7 +23,7 @@ ARGUMENTS = [
 def report(tmp_path_factory) -> Path:
     folder = build(tmp_path_factory.mktemp("browser"))
     file = folder / "reports/index.html"
-    file.write_text(page.render(inputs.read(params.load(folder / "params.resolved.json"), folder)), encoding="utf-8")
+    file.write_text(page.render(inputs.read(params.load(folder / "params-resolved.json"), folder)), encoding="utf-8")
     return file
 
 

@@ -145,7 +145,7 @@ def test_the_stage_writes_the_file_and_prints_the_warnings(tmp_path):
     command = [sys.executable, "-m", "stages.resolve"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert "bases.idle is fetched, but no model uses it" in done.stderr
-    assert (folder / "params.resolved.json").read_bytes() == dumps(resolved(folder)).encode()
+    assert (folder / "params-resolved.json").read_bytes() == dumps(resolved(folder)).encode()
 
     replace(folder, "params.yaml", "batch_size", "batch_sise")
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

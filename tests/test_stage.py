@@ -35,7 +35,7 @@ work()
 
 @pytest.fixture
 def project(tmp_path):
-    (tmp_path / "params.resolved.json").write_text('{"seed": 1, "code": {}}')
+    (tmp_path / "params-resolved.json").write_text('{"seed": 1, "code": {}}')
     (tmp_path / "work.py").write_text(SCRIPT)
     return tmp_path
 

@@ -30,7 +30,7 @@ def prepare(folder: Path, tables: list[dict]) -> None:
         "split": {"kind": "pair", **SPLIT},
     }
     code = {stage: {"made": "code"} for stage in ("convert", "augment", "split")}
-    (folder / "params.resolved.json").write_text(json.dumps({"seed": 1, "tasks": {"made": task}, "code": code}))
+    (folder / "params-resolved.json").write_text(json.dumps({"seed": 1, "tasks": {"made": task}, "code": code}))
     (folder / "data/raw").mkdir(parents=True)
 
 
