@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("same", derandomize=True)  # the same examples in every run
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,10 @@ ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), SCORES, st.integ
 def test_a_metric_is_what_its_definition_says(name, rows):
     labels, decisions, probabilities, weights = map(list, zip(*rows, strict=True))
     # A probability on the edge of a bin falls to the side that rounding takes; the reference rounds otherwise.
-    probabilities = [p + 1e-9 if abs(p * 15 - round(p * 15)) < 1e-9 and 0 < p < 1 else p for p in probabilities]
+    probabilities = [
+        p + (1e-9 if p < 0.5 else -1e-9) if abs(p * 15 - round(p * 15)) < 1e-9 and 0 < p < 1 else p
+        for p in probabilities
+    ]
     found = answered(name, labels, decisions, probabilities, weights)
     assert float(found) == pytest.approx(slow(name, labels, decisions, probabilities, weights), abs=1e-12, nan_ok=True)
 
