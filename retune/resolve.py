@@ -111,7 +111,8 @@ def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, An
         return {"name": task.source}
     part = {"name": task.source, **{key: value for key, value in _said(source).items() if key != "tables"}}
     if source.kind == "sample":
-        part |= {"seed": declared.seed, "size": task.size}
+        # Not `size`: DVC leaves keys of that name out of its run-cache key and would restore another size's rows.
+        part |= {"seed": declared.seed, "rows": task.size}
     if source.kind == "path":
         part["files"] = _hashes(declared, project.DATA, task.source, source)
     return part

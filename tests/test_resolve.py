@@ -87,7 +87,7 @@ def test_a_task_says_what_it_fetches_apart_from_what_it_reads_out_of_it(tmp_path
         "license": "Apache-2.0",
         "generator": "similarity",
         "seed": 7,
-        "size": 300,
+        "rows": 300,
     }
     assert task["convert"]["tables"][0]["columns"] == {"text_a": "a", "text_b": "b", "label": "label"}
     assert (task["convert"]["max_rejects"], task["convert"]["source"]) == (0.5, "sample")
@@ -167,3 +167,16 @@ def test_resolving_loads_nothing_heavy(tmp_path):
         check=True,
     )
     assert done.stdout.split() == []
+
+
+def test_no_key_of_the_resolved_file_is_one_that_dvc_leaves_out_of_its_run_cache():
+    """DVC drops `size` and `nfiles` at any depth from the key under which it finds finished work again."""
+
+    def keys(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield key
+                yield from keys(inner)
+
+    resolved = json.loads((ROOT / "params-resolved.json").read_text(encoding="utf-8"))
+    assert not {"size", "nfiles"} & set(keys(resolved))

@@ -90,11 +90,11 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
 
 
 def test_a_sample_is_the_same_for_one_seed(tmp_path):
-    source = entry(kind="sample", generator="similarity", seed=1, size=100)
+    source = entry(kind="sample", generator="similarity", seed=1, rows=100)
     first = fetch(source, out(tmp_path), LOG)
     again = fetch(source, out(tmp_path), LOG)
     assert first == again
-    assert fetch(entry(kind="sample", generator="similarity", seed=2, size=100), out(tmp_path), LOG) != first
+    assert fetch(entry(kind="sample", generator="similarity", seed=2, rows=100), out(tmp_path), LOG) != first
     assert len((tmp_path / "out" / "pairs.csv").read_text().splitlines()) == 101
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retune.sources.http import Remote
 
 RECORD = "SOURCE.json"
-RECORDED = ("name", "kind", "license", "note", "generator", "seed", "size", "path", "url", "repo", "revision", "wheels")
+RECORDED = ("name", "kind", "license", "note", "generator", "seed", "rows", "path", "url", "repo", "revision", "wheels")
 """Fields of the entry that the record repeats."""
 
 
@@ -59,7 +59,7 @@ def bring(source: Params, out: Path, log: logging.Logger, *, data: bool) -> dict
 def _generate(source: Params, out: Path) -> None:
     """Write the table of a sample corpus, `retune/samples/GENERATOR.py`, as a user would find it: a CSV file."""
     generator = importlib.import_module(f"retune.samples.{source.generator}")
-    generator.generate(source.seed, source.get("size")).write_csv(out / "pairs.csv")
+    generator.generate(source.seed, source.get("rows")).write_csv(out / "pairs.csv")
 
 
 def _copy(source: Params, out: Path, *, data: bool) -> None:
