@@ -6,6 +6,7 @@ nf4 (QLoRA, Dettmers et al. 2023) of bitsandbytes, which run on the CPU too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -16,7 +17,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from retune import hardware
+from retune import hardware, lora_linear
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -102,8 +103,21 @@ def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen:
         if "target" not in str(error).lower():
             raise
         raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
-    _keep_input_dtype(adapted, chosen)
+    _quicken(adapted, chosen)
     return adapted
+
+
+def base_of(model: Any) -> PreTrainedModel:
+    """The causal LM under an adapter (or itself); the adapter's layers are in it."""
+    base: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base
+
+
+def mixed_precision(model: torch.nn.Module, chosen: Chosen) -> contextlib.AbstractContextManager[Any]:
+    """Autocast where some float32 weight needs it; it costs about a third, and changes no bit where none does."""
+    fused = {id(weight) for weight in lora_linear.weights(model)}
+    mixed = any(weight.dtype == torch.float32 and id(weight) not in fused for weight in model.parameters())
+    return hardware.autocast(chosen) if mixed else contextlib.nullcontext()
 
 
 def save(model: PeftModel, out: Path) -> None:
@@ -132,12 +146,13 @@ def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
         raise RetuneError(
             f"{folder / WEIGHTS} does not fit its base ({len(lost)} tensors, first `{lost[0]}`): rebuild the model"
         )
-    _keep_input_dtype(adapted, chosen)
+    _quicken(adapted, chosen)
     return adapted
 
 
-def _keep_input_dtype(model: torch.nn.Module, chosen: Chosen) -> None:
-    """Let autocast round the small adapter matrices, not peft widen every activation to float32: half the time."""
+def _quicken(model: torch.nn.Module, chosen: Chosen) -> None:
+    """Fuse the plain LoRA layers; in the others let autocast round the adapter, not peft widen every activation."""
+    lora_linear.fuse(model)
     if chosen.dtype == torch.float32:
         return
     for module in model.modules():

@@ -38,15 +38,16 @@ class Chosen:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose(hardware: Params) -> Chosen:
+def choose(hardware: Params, trees: bool = False) -> Chosen:
     """Resolve the `hardware` section; every `auto` is decided from what the machine has, never from a timing.
 
     So the same machine always gives the same choice, on which the bits of a training depend. Sets torch's thread count.
+    `trees`: attention has to follow shared prefixes (retune.packing), which flash attention cannot.
     Raises `RetuneError` where the section asks for what the machine lacks.
     """
     device, why_device = _device(hardware.device)
     dtype, why_dtype = _dtype(hardware.dtype, device)
-    attention, why_attention = _attention(hardware.attention, device, dtype)
+    attention, why_attention = _attention(hardware.attention, device, dtype, trees)
     threads = hardware.threads or cores()
     why_threads = "as params.yaml says" if hardware.threads else "one per core"
     if torch.get_num_threads() != threads:
@@ -108,7 +109,7 @@ def processor_flags() -> set[str]:
     return set(next(listed, "").split())
 
 
-def _attention(wanted: str, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+def _attention(wanted: str, device: torch.device, dtype: torch.dtype, trees: bool) -> tuple[str, str]:
     installed = importlib.util.find_spec("flash_attn") is not None
     half = dtype in (torch.bfloat16, torch.float16)
     if wanted == "flash_attention_2":
@@ -120,7 +121,7 @@ def _attention(wanted: str, device: torch.device, dtype: torch.dtype) -> tuple[s
         return wanted, "as params.yaml says"
     if wanted != "auto":
         return wanted, "as params.yaml says"
-    if installed and half and device.type == "cuda":
+    if installed and half and device.type == "cuda" and not trees:
         return "flash_attention_2", "flash-attn is installed and the GPU can run it"
     if device.type == "cpu":
         # Measured on 64 texts of 16 tokens in bfloat16: without dropout the backward takes 3 times as long as eager's.

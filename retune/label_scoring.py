@@ -1,33 +1,29 @@
-"""Exact probabilities of every label's answer, read from the LLM in one pass instead of generated and parsed.
+"""Exact probabilities of every label's answer, read from the LLM instead of generated and parsed.
 
 For a prompt x and a label whose answer has the tokens a1..an: log P(label | x) = sum_i log p(a_i | x, a1..a_{i-1}),
 with p the LLM's softmax over its whole vocabulary; then normalised over the labels. Where one answer begins another
 (是, 是的) the end-of-turn token counts as the last token of each, so that both are complete answers.
 
-What makes it fast changes no value but by rounding: logits only at the positions that are read (`logits_at`), rows
-sorted by length, and labels whose answers differ in the last token only read from one pass.
+The answers stand as a tree of branches behind each text, and many texts behind the instructions that they share, in one
+packed row (retune.packing): every distinct history is computed once, whatever the number of labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from retune.packing import logits_at
+from retune.packing import Packing, Triplet
 from retune.progress import bar
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 BATCH_TOKENS = 1024
-"""Tokens of one pass; more buys nothing on a CPU, where attention over the packed row grows with its square."""
+"""Tokens of one packed row."""
 
 
 def label_log_probs(
-    model: PreTrainedModel,
+    packing: Packing,
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     end: int,
@@ -39,11 +35,12 @@ def label_log_probs(
     `prompts` and `answers` are token ids, `end` is the end-of-turn token. The model's mode (eval) is the caller's.
     """
     answers = complete(answers, end)
-    order = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
     scores = np.zeros((len(prompts), len(answers)))
+    order = sorted(range(len(prompts)), key=lambda row: (tuple(prompts[row]), row))
+    longest = max(map(len, prompts), default=0) + max(map(len, answers))
     with torch.inference_mode(), bar(total=len(prompts), desc="scoring", unit="row", disable=not progress) as done:
-        for rows in _batches(order, prompts, batch_tokens):
-            scores[rows] = _read(model, [prompts[row] for row in rows], answers)
+        for rows in _batches(order, prompts, answers, max(batch_tokens, longest)):
+            scores[rows] = _read(packing, [prompts[row] for row in rows], answers, max(batch_tokens, longest))
             done.update(len(rows))
     return np.asarray(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
 
@@ -54,32 +51,41 @@ def complete(answers: Sequence[Sequence[int]], end: int) -> list[list[int]]:
     return [[*answer, end] if begins else list(answer) for answer in answers]
 
 
-def _batches(order: list[int], prompts: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers of one batch after the other, as many as fit `batch_tokens`."""
+def _batches(
+    order: list[int], prompts: Sequence[Sequence[int]], answers: list[list[int]], batch_tokens: int
+) -> Iterator[list[int]]:
+    """Row numbers of one packed row after the other: prompts by what they add to the one before, and their labels."""
+    fed = {tuple(answer[:end]) for answer in answers for end in range(1, len(answer))}
     batch: list[int] = []
     tokens = 0
     for row in order:
-        if batch and tokens + len(prompts[row]) > batch_tokens:
+        new = len(prompts[row]) + len(fed)
+        if batch:
+            new -= _shared(prompts[batch[-1]], prompts[row])
+        if batch and tokens + new > batch_tokens:
             yield batch
-            batch, tokens = [], 0
+            batch, tokens, new = [], 0, len(prompts[row]) + len(fed)
         batch.append(row)
-        tokens += len(prompts[row])
+        tokens += new
     if batch:
         yield batch
 
 
-def _read(model: PreTrainedModel, prompts: list[Sequence[int]], answers: list[list[int]]) -> np.ndarray:
-    """Give log P(answer | prompt) of one batch: float64 (prompts, answers).
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    limit = min(len(one), len(other))
+    return next((i for i in range(limit) if one[i] != other[i]), limit)
 
-    Answers that differ in their last token only share a pass: one for all labels where each is a single token.
-    """
-    columns: dict[int, np.ndarray] = {}
-    for fed in dict.fromkeys(tuple(answer[:-1]) for answer in answers):
-        rows = [[*prompt, *fed] for prompt in prompts]
-        positions = [range(len(prompt) - 1, len(prompt) + len(fed)) for prompt in prompts]
-        logs = logits_at(model, rows, positions).double().log_softmax(-1).view(len(rows), len(fed) + 1, -1)
-        for index, answer in enumerate(answers):
-            if tuple(answer[:-1]) == fed:
-                steps = torch.arange(len(answer), device=logs.device)
-                columns[index] = logs[:, steps, answer].sum(1).cpu().numpy()
-    return np.stack([columns[index] for index in range(len(answers))], axis=1)
+
+def _read(packing: Packing, prompts: list[Sequence[int]], answers: list[list[int]], budget: int) -> np.ndarray:
+    """Give log P(answer | prompt) of one batch: float64 (prompts, answers)."""
+    sequences = [[*prompt, *answer[:-1]] for prompt in prompts for answer in answers]
+    triplets: list[list[Triplet]] = [
+        [(len(prompt) - 1 + i, token, 1.0) for i, token in enumerate(answer)]
+        for prompt in prompts
+        for answer in answers
+    ]
+    logs = np.zeros(sum(map(len, triplets)))
+    for part in packing.parts(sequences, triplets, budget):
+        logs[part.order.numpy()] = packing.log_probs(part).numpy()
+    starts = np.cumsum([0, *map(len, triplets)])[:-1]
+    return np.asarray(np.add.reduceat(logs, starts).reshape(len(prompts), len(answers)))

@@ -8,6 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from retune import hardware, progress, selection
+from retune import progress, selection
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Setup:
     options: Params
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
     tokens_of: Callable[[Batch], int]
+    parts_of: Callable[[Batch], list[Batch]]
+    precision: Callable[[], AbstractContextManager[Any]]
 
 
 class Loop(Trainer):
@@ -58,20 +61,21 @@ class Loop(Trainer):
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """The loss of one batch, in mixed precision; its tokens are counted."""
         self.clock["tokens"] += self.setup.tokens_of(inputs)
-        with hardware.autocast(self.setup.chosen):
+        with self.setup.precision():
             return self.setup.loss_fn(model, inputs)
 
-    def training_step(self, *arguments: Any, **more: Any) -> torch.Tensor:
-        """Forward and backward of one batch, on the clock."""
+    def training_step(self, model: nn.Module, inputs: Batch, *arguments: Any, **more: Any) -> torch.Tensor:
+        """Forward and backward of one batch, part by part, on the clock."""
         start = time.monotonic()
-        loss = super().training_step(*arguments, **more)
+        losses = [super(Loop, self).training_step(model, p, *arguments, **more) for p in self.setup.parts_of(inputs)]
+        loss = torch.stack(losses).sum()
         self.clock["training_seconds"] += time.monotonic() - start
         return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Dev metrics by the learner's own function, named `eval_...`."""
         self.model.eval()
-        with torch.no_grad(), hardware.autocast(self.setup.chosen):
+        with torch.no_grad(), self.setup.precision():
             metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
         self.model.train()
         self.log(dict(metrics))

@@ -1,102 +1,209 @@
-"""Several token sequences through a causal LM in one pass: no padding, their common beginning once, few logits.
+"""Token sequences through a causal LM: every distinct history once, and the output head only where a target stands.
 
-`logits_at` is exact: it equals running each sequence alone, but for rounding, forwards and backwards. The sequences
-stand behind one another in one row, after the tokens that they all begin with; a mask lets each token see that head
-and its own sequence only, and position ids count as if the sequence stood alone. That holds where a token's state
-depends on the tokens it sees and on its position alone (`FAMILIES`); any other model gets an ordinary padded batch.
+`Packing.parts` turns sequences and their targets into forward passes; `Packing.loss` and `Packing.log_probs` run them.
+What a target says is a triplet (position in its sequence, token that should follow it, weight). The values equal those
+of running each sequence alone, forwards and backwards, but for rounding. That holds for a model whose tokens know each
+other through attention alone; `prepare` proves it on real sequences before it is relied on, and takes ordinary padded
+batches, with a warning that says why, for any other model.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from retune.prompt import shared_head
+from retune import output_head, prefix_tree, tree_attention
+from retune.prefix_tree import PackedRow
+from retune.tree_attention import Tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FAMILIES = ("qwen2", "qwen3", "llama", "mistral", "glm4", "gemma3_text")
-"""`model_type` of the models that packing was tested with, value by value."""
+    from retune.hardware import Chosen
+
+log = logging.getLogger("retune")
+
+Triplet = tuple[int, int, float]
+
+LAYERS = {"full_attention", "sliding_attention"}
+"""Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
+CHECKED = 3
+"""Sequences that are run both ways before packing is relied on."""
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+TOLERANCE_16_BITS = 0.1
+"""Mean difference of logits between both ways, in standard deviations of the logits, that passes as rounding."""
 
 
-def logits_at(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
-) -> torch.Tensor:
-    """Next-token logits behind the given ascending positions of each row: (positions in all, vocabulary), row by row.
+@dataclass(frozen=True)
+class Part:
+    """Some sequences as one forward pass; CPU tensors."""
 
-    The vocabulary's projection, the dearest part of a small model, is computed at those positions only.
-    """
-    return forward(model, inputs(model, rows, positions))
-
-
-def inputs(model: PreTrainedModel, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The CPU tensors that `forward` takes, for the token ids of `rows`; `logits_at` tells what they give."""
-    packs = model.config.get_text_config().model_type in FAMILIES
-    packs = packs and model.config._attn_implementation in ("sdpa", "eager")
-    return _packed(model, rows, positions) if packs else _padded(rows, positions)
+    ids: torch.Tensor  # (rows, tokens); one row where it is packed
+    row: PackedRow | None  # None: padded at the right, one sequence a row
+    where: torch.Tensor  # flat positions whose hidden state reaches the head, ascending
+    at: torch.Tensor  # (targets,) index into `where`, ascending
+    targets: torch.Tensor  # (targets,) token that should follow
+    weights: torch.Tensor  # (targets,)
+    order: torch.Tensor  # (targets,) which of the given triplets this is, counted over all sequences
 
 
-def forward(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
-    """Logits of a batch that `inputs` made."""
-    logits: torch.Tensor = model(**_to(batch, model.device), use_cache=False).logits
-    return logits.flatten(0, -2)
+class Packing:
+    """A causal LM and the way it runs sequences: packed by `kernel`, or as padded batches where `kernel` is None."""
+
+    def __init__(self, model: PreTrainedModel, kernel: str | None = "auto") -> None:
+        self.model, self.kernel = model, kernel
+        if kernel is not None:
+            tree_attention.register()
+            model.set_attn_implementation(tree_attention.NAME)
+
+    def parts(
+        self, sequences: Sequence[Sequence[int]], triplets: Sequence[Sequence[Triplet]], budget: int | None = None
+    ) -> list[Part]:
+        """Forward passes of at most `budget` tokens (a longer sequence has one of its own) for all sequences."""
+        firsts = np.cumsum([0, *map(len, triplets)])
+        if self.kernel is None:
+            return [_padded(numbers, sequences, triplets, firsts) for numbers in _batches(sequences, budget)]
+        return [_packed(row, triplets, firsts) for row in prefix_tree.pack(sequences, budget)]
+
+    def loss(self, part: Part) -> torch.Tensor:
+        """Sum over the part's targets of weight times cross-entropy: a scalar, with a gradient."""
+        head = self.model.get_output_embeddings()
+        at, targets, weights = (t.to(self.model.device) for t in (part.at, part.targets, part.weights))
+        return output_head.loss(self.hidden(part), head.weight, head.bias, at, targets, weights)
+
+    def log_probs(self, part: Part) -> torch.Tensor:
+        """Log-probability of each target of the part: float32 (targets,), on the CPU."""
+        head = self.model.get_output_embeddings()
+        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
+        return output_head.log_probs(self.hidden(part), head.weight, head.bias, at, targets).cpu()
+
+    def hidden(self, part: Part) -> torch.Tensor:
+        """Last hidden states at `part.where`: (positions, width)."""
+        device = self.model.device
+        inputs: dict[str, Any] = {"input_ids": part.ids.to(device), "use_cache": False}
+        if part.row is not None:
+            inputs["tree"] = Tree(part.row, device, self.kernel or "auto")
+            inputs["position_ids"] = torch.from_numpy(part.row.depth)[None].to(device)
+            inputs["attention_mask"] = self._no_mask()
+        states: torch.Tensor = self.model.get_decoder()(**inputs).last_hidden_state
+        return states.flatten(0, 1).index_select(0, part.where.to(device))
+
+    def _no_mask(self) -> Any:
+        """What keeps a model from making a causal mask of its own; the tree's attention does not read it."""
+        kinds = set(getattr(self.model.config.get_text_config(), "layer_types", None) or LAYERS)
+        return dict.fromkeys(kinds) if len(kinds) > 1 and _layers(self.model) else torch.zeros(1, 1, 1, 1)
 
 
-def _padded(rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> dict[str, Any]:
+def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence[int]]) -> Packing:
+    """The fastest way that is right for this model; proven on the first of `sequences`, and said with its reason."""
+    plain = model.config._attn_implementation
+    why = _unfit(model, chosen)
+    if why is None:
+        packing = Packing(model, _kernel(chosen))
+        difference = check(packing, plain, sequences)
+        limit = TOLERANCE.get(model.dtype, TOLERANCE_16_BITS)
+        if difference <= limit:
+            log.info("shared prefixes %s: %s", packing.kernel, tree_attention.reason(model.device))
+            return packing
+        why = f"its logits differ by {difference:.2g} standard deviations from those of each row alone"
+        model.set_attn_implementation(plain)
+    log.warning("%s runs without shared prefixes, in ordinary padded batches: %s", model.config.model_type, why)
+    return Packing(model, None)
+
+
+@torch.no_grad()
+def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> float:
+    """Mean difference between the logits of packed rows and of each row alone, in standard deviations."""
+    chosen = sorted(sequences, key=len)[:CHECKED]
+    if not chosen:
+        return 0.0
+    mode, head = packing.model.training, packing.model.get_output_embeddings()
+    packing.model.eval()
+    ends: list[list[Triplet]] = [[(len(sequence) // 2, 0, 1.0), (len(sequence) - 1, 0, 1.0)] for sequence in chosen]
+    (part,) = packing.parts(chosen, ends)
+    together = head(packing.hidden(part))[part.at[part.order.argsort()].to(packing.model.device)].double()
+    packing.model.set_attn_implementation(plain)
+    alone = Packing(packing.model, None)
+    each = [alone.hidden(alone.parts([s], [e])[0])[[0, -1]] for s, e in zip(chosen, ends, strict=True)]
+    apart = head(torch.cat(each)).double()
+    packing.model.set_attn_implementation(tree_attention.NAME)
+    packing.model.train(mode)
+    return float((together - apart).abs().mean() / apart.std())
+
+
+def _unfit(model: PreTrainedModel, chosen: Chosen) -> str | None:
+    """Why a model's rows cannot share a prefix, as far as its class tells."""
+    if chosen.attention == "flash_attention_2":
+        return "flash_attention_2 has no mask for a tree; hardware.attention sdpa or auto has"
+    if getattr(model, "_is_stateful", False):
+        return "its layers carry a state from token to token (state space or linear attention)"
+    if other := sorted(_layers(model) - LAYERS):
+        return f"it has layers of kind {', '.join(other)}"
+    return None
+
+
+def _layers(model: PreTrainedModel) -> set[str]:
+    return set(getattr(model.config.get_text_config(), "layer_types", None) or [])
+
+
+def _kernel(chosen: Chosen) -> str:
+    """The kernel that `hardware.attention` asks for; see `retune.tree_attention`."""
+    if chosen.attention == "eager":
+        return "chunks"
+    if chosen.attention == "flex_attention":
+        return "flex"
+    return "auto" if chosen.device.type == "cuda" else "dense"
+
+
+def _packed(row: PackedRow, triplets: Sequence[Sequence[Triplet]], firsts: np.ndarray) -> Part:
+    found = [
+        (row.paths[place][position], token, weight, firsts[number] + index)
+        for place, number in enumerate(row.sequences)
+        for index, (position, token, weight) in enumerate(triplets[number])
+    ]
+    return _part(torch.from_numpy(row.ids)[None], row, found)
+
+
+def _padded(
+    numbers: list[int], sequences: Sequence[Sequence[int]], triplets: Sequence[Sequence[Triplet]], firsts: np.ndarray
+) -> Part:
     """An ordinary batch; the padding stands at the right, where causal attention cannot see it, and needs no mask."""
-    width = max(map(len, rows))
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    keep = torch.zeros((len(rows), width), dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        keep[index, list(positions[index])] = True
-    return {"input_ids": ids, "logits_to_keep": keep}
+    width = max(len(sequences[number]) for number in numbers)
+    ids = torch.zeros((len(numbers), width), dtype=torch.long)
+    found = []
+    for place, number in enumerate(numbers):
+        ids[place, : len(sequences[number])] = torch.tensor(sequences[number])
+        found += [(place * width + p, token, w, firsts[number] + i) for i, (p, token, w) in enumerate(triplets[number])]
+    return _part(ids, None, found)
 
 
-def _packed(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
-) -> dict[str, Any]:
-    """One row: the common head, then the rest of each sequence."""
-    head = min(shared_head(rows), min(chosen[0] for chosen in positions))
-    ids, depth, owner, keep = list(rows[0][:head]), list(range(head)), [-1] * head, [False] * head
-    for index, row in enumerate(rows):
-        chosen = set(positions[index])
-        ids += row[head:]
-        depth += range(head, len(row))
-        owner += [index] * (len(row) - head)
-        keep += [position in chosen for position in range(head, len(row))]
-    position_ids, owners = torch.tensor(depth), torch.tensor(owner)
-    distance = position_ids[:, None] - position_ids[None, :]  # (tokens, tokens): how far back a seen token stands
-    sees = (distance >= 0) & ((owners[None, :] == -1) | (owners[None, :] == owners[:, None]))
-    return {
-        "input_ids": torch.tensor([ids]),
-        "position_ids": position_ids[None],
-        "attention_mask": _masks(model, sees, distance),
-        "logits_to_keep": torch.tensor([keep]),
-    }
+def _part(ids: torch.Tensor, row: PackedRow | None, found: list[tuple[int, int, float, int]]) -> Part:
+    found.sort(key=lambda target: (target[0], target[3]))
+    where, at = np.unique(np.array([target[0] for target in found], dtype=np.int64), return_inverse=True)
+    _, tokens, weights, order = zip(*found, strict=True) if found else ((), (), (), ())
+    return Part(
+        ids,
+        row,
+        torch.from_numpy(where),
+        torch.from_numpy(at),
+        torch.tensor(tokens, dtype=torch.long),
+        torch.tensor(weights, dtype=torch.float32),
+        torch.tensor(np.array(order, dtype=np.int64)),
+    )
 
 
-def _masks(model: PreTrainedModel, sees: torch.Tensor, distance: torch.Tensor) -> Any:
-    """The mask in the model's shape: one (1, 1, tokens, tokens), or one for each kind of layer (sliding windows)."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None)
-    windowed = "sliding_attention" in kinds or (config.model_type == "mistral" and window)
-
-    def shaped(mask: torch.Tensor) -> torch.Tensor:
-        mask = mask[None, None]
-        if model.config._attn_implementation == "sdpa":
-            return mask
-        return torch.zeros(mask.shape, dtype=model.dtype).masked_fill(~mask, torch.finfo(model.dtype).min)
-
-    near = shaped(sees & (distance < window)) if windowed else None
-    if kinds == {"full_attention"}:
-        return near if windowed else shaped(sees)
-    return {"full_attention": shaped(sees), "sliding_attention": near}
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    return {name: _to(value, device) for name, value in batch.items()} if isinstance(batch, dict) else batch.to(device)
+def _batches(sequences: Sequence[Sequence[int]], budget: int | None) -> list[list[int]]:
+    """Sequence numbers by length, cut so that rows times longest row stays within the budget."""
+    batches: list[list[int]] = []
+    for number in sorted(range(len(sequences)), key=lambda i: (-len(sequences[i]), i)):
+        fits = batches and (budget is None or (len(batches[-1]) + 1) * len(sequences[batches[-1][0]]) <= budget)
+        if fits:
+            batches[-1].append(number)
+        else:
+            batches.append([number])
+    return batches

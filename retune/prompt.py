@@ -11,7 +11,7 @@ without added tokens, so `<|im_end|>` inside a sentence is seven ordinary pieces
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,16 +103,6 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
         if cut:
             ids[index] = _cut(chat, records[index])
     return Prompts(ids, truncated)
-
-
-def shared_head(prompts: Iterable[Sequence[int]]) -> int:
-    """Number of tokens that all prompts begin with; at most one less than the shortest, so every row keeps its own."""
-    rows = [list(prompt) for prompt in prompts]
-    if not rows:
-        return 0
-    low, high = min(rows), max(rows)
-    limit = min(map(len, rows)) - 1
-    return next((i for i in range(limit) if low[i] != high[i]), max(limit, 0))
 
 
 def _reserve(chat: ChatPrompt) -> int:

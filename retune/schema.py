@@ -92,6 +92,9 @@ class Training(Strict):
     eval_steps: Annotated[int, Field(ge=1)] = Field(50, description="optimiser steps between evaluations on dev")
     patience: Annotated[int, Field(ge=0)] = Field(3, description="evaluations without gain before the stop; 0: never")
     select: Literal["loss", "auc", "f1", "accuracy"] = Field("auc", description="dev metric that picks the checkpoint")
+    packed_tokens: Annotated[int, Field(ge=64)] = Field(
+        4096, description="llm: distinct tokens of one forward pass; a larger batch runs in several, with one gradient"
+    )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 
@@ -162,7 +165,7 @@ class Hardware(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="precision of weights and activations"
     )
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+    attention: Literal["auto", "eager", "sdpa", "flex_attention", "flash_attention_2"] = Field(
         "auto", description="implementation of attention"
     )
     threads: Annotated[int, Field(ge=0)] = Field(0, description="processor threads; 0: one per core")

@@ -8,10 +8,12 @@ choice of the best checkpoint follow from the history alone, and nothing that de
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,8 @@ def run(
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
     rate_factors: Mapping[str, float] | None = None,
     tokens_of: Callable[[Batch], int] | None = None,
+    parts_of: Callable[[Batch], list[Batch]] | None = None,
+    precision: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Training:
     """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
 
@@ -57,7 +61,9 @@ def run(
     batch of CPU tensors of some items; `loss_fn(model, batch)` gives its mean loss, a scalar (default: `.loss` of
     the model's output); `evaluate(model)` gives dev metrics, of which `spec.training.select` picks the checkpoint;
     `rate_factors` multiply the learning rate of the parameters that they name; `tokens_of(batch)` counts its tokens
-    (default: the attention mask's sum). An unfinished run in `scratch` is carried on, to the same bytes.
+    (default: the attention mask's sum); `parts_of(batch)` cuts it into passes whose losses add up to the batch's;
+    `precision()` is the context of a forward pass (default: autocast to the chosen dtype). An unfinished run in
+    `scratch` is carried on, to the same bytes.
 
     Raises `RetuneError` for a loss that is not finite, and where there is no row to train on.
     """
@@ -84,7 +90,17 @@ def run(
         data_collator=lambda one: collate(one[0]),
         optimizers=(_optimizer(trained, options, rate_factors or {}, chosen), None),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
-        setup=Setup(trained, scratch, evaluate, chosen, options, loss_fn or _own_loss, tokens_of or _attended),
+        setup=Setup(
+            trained,
+            scratch,
+            evaluate,
+            chosen,
+            options,
+            loss_fn or _own_loss,
+            tokens_of or _attended,
+            parts_of or _whole,
+            precision or functools.partial(hardware.autocast, chosen),
+        ),
     )
     trainer.remove_callback(PrinterCallback)
     last = loop.last_checkpoint(scratch)
@@ -196,6 +212,10 @@ def _checkpoint_activations(model: nn.Module) -> None:
 def _own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     loss: torch.Tensor = model(**batch).loss
     return loss
+
+
+def _whole(batch: Batch) -> list[Batch]:
+    return [batch]
 
 
 def _attended(batch: Batch) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from retune.label_scoring import complete, label_log_probs
+from retune.packing import Packing
 from tests import tiny_llm
 
 END = 2
@@ -35,8 +36,8 @@ def test_scores_equal_those_of_one_sequence_at_a_time(family: str, answers: list
     rows = prompts(seed=1, rows=9, head=20)  # with Gemma's window of 16 the head is longer than the window
     expected = one_by_one(model, rows, answers)
     assert np.ptp(expected) > 0.1, "the reference must not be trivial"
-    assert np.abs(label_log_probs(model, rows, answers, END, batch_tokens=64) - expected).max() < 1e-6
-    single = label_log_probs(model.float(), rows, answers, END, batch_tokens=64)
+    assert np.abs(label_log_probs(Packing(model), rows, answers, END, batch_tokens=64) - expected).max() < 1e-6
+    single = label_log_probs(Packing(model.float()), rows, answers, END, batch_tokens=64)
     assert np.abs(np.exp(single) - np.exp(expected)).max() < 1e-6
 
 
@@ -44,11 +45,11 @@ def test_scores_equal_those_of_one_sequence_at_a_time(family: str, answers: list
 def test_a_row_does_not_depend_on_the_rows_around_it(family: str) -> None:
     model = tiny_llm.model(family).double()
     rows = prompts(seed=3, rows=12, head=0)
-    together = label_log_probs(model, rows, [[7], [9]], END)
-    alone = np.concatenate([label_log_probs(model, [row], [[7], [9]], END) for row in rows])
+    together = label_log_probs(Packing(model), rows, [[7], [9]], END)
+    alone = np.concatenate([label_log_probs(Packing(model), [row], [[7], [9]], END) for row in rows])
     assert np.abs(together - alone).max() < 1e-6
     order = np.random.default_rng(0).permutation(len(rows))
-    shuffled = label_log_probs(model, [rows[i] for i in order], [[7], [9]], END, batch_tokens=50)
+    shuffled = label_log_probs(Packing(model), [rows[i] for i in order], [[7], [9]], END, batch_tokens=50)
     assert np.abs(shuffled - together[order]).max() < 1e-6
 
 
@@ -59,6 +60,6 @@ def test_an_answer_that_begins_another_is_scored_with_its_end() -> None:
 
 def test_probabilities_sum_to_one_and_no_rows_give_no_scores() -> None:
     model = tiny_llm.model()
-    scores = label_log_probs(model, prompts(seed=4, rows=3, head=5), [[7], [9], [11]], END)
+    scores = label_log_probs(Packing(model), prompts(seed=4, rows=3, head=5), [[7], [9], [11]], END)
     assert np.allclose(np.exp(scores).sum(1), 1)
-    assert label_log_probs(model, [], [[7], [9]], END).shape == (0, 2)
+    assert label_log_probs(Packing(model), [], [[7], [9]], END).shape == (0, 2)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from retune import adapter, hardware, prompt, training
+from retune import adapter, hardware, packing, prompt, training
 from retune.errors import RetuneError
 from retune.learners import llm
 from retune.params import Params, loads
@@ -44,6 +44,7 @@ def spec_of(**changes: Any) -> Params:
             "eval_steps": 4,
             "patience": 0,
             "select": "loss",
+            "packed_tokens": 4096,
             "freeze_embeddings": True,
             "gradient_checkpointing": False,
         },
@@ -83,6 +84,10 @@ def fitted(spec: Params, base: Path, folder: Path) -> tuple[Any, pl.DataFrame]:
     (out / "spec.json").write_text(json.dumps(spec))
     record = llm.fit(spec, TRAIN, DEV, base, out, folder / "scratch")
     return record, llm.load(out, base, spec.hardware).predict(DEV)
+
+
+def packed_by(model: Any, chosen: hardware.Chosen) -> Any:
+    return llm.packed_by(adapter.base_of(model), chosen, [[1, 2, 3], [1, 2, 4, 5]])
 
 
 def dev_loss(predictions: pl.DataFrame) -> float:
@@ -166,7 +171,7 @@ def test_the_adapter_names_its_base_and_no_path(base: Path, tmp_path: Path) -> N
     chosen = hardware.choose(spec_of().hardware)
     opened = PeftModel.from_pretrained(adapter.load_base(base, spec_of(), chosen), tmp_path / "out").eval()
     chat = llm.prepare(spec_of(), base)
-    log_odds = llm.score(opened, chat, prompt.encode(chat, DEV).ids, chosen)
+    log_odds = llm.score(packed_by(opened, chosen), chat, prompt.encode(chat, DEV).ids, chosen)
     ours = llm.load(tmp_path / "out", base, spec_of().hardware).predict(DEV)
     assert np.allclose(1 / (1 + np.exp(-log_odds)), ours["prob_1"], atol=1e-6)
 
@@ -176,11 +181,32 @@ def test_an_untrained_adapter_changes_nothing(base: Path) -> None:
     chosen = hardware.choose(spec.hardware)
     chat = llm.prepare(spec, base)
     ids = prompt.encode(chat, DEV).ids
-    plain = llm.score(adapter.load_base(base, spec, chosen).eval(), chat, ids, chosen)
+    plain = llm.score(packed_by(adapter.load_base(base, spec, chosen).eval(), chosen), chat, ids, chosen)
     for method in ("lora", "dora", "rslora"):
         lora = spec_of(lora__method=method).lora
         adapted = adapter.add(adapter.load_base(base, spec, chosen), lora, "tiny", 0, chosen).eval()
-        assert np.allclose(llm.score(adapted, chat, ids, chosen), plain, atol=1e-5), method
+        assert np.allclose(llm.score(packed_by(adapted, chosen), chat, ids, chosen), plain, atol=1e-5), method
+
+
+@pytest.mark.parametrize("packed_tokens", [4096, 200])
+def test_the_loss_curve_lies_on_that_of_plain_batches(
+    packed_tokens: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"training__epochs": 17, "training__gradient_accumulation": 2, "training__packed_tokens": packed_tokens}
+    spec = spec_of(**changes, training__learning_rate=0.002)
+    packed, _ = fitted(spec, base, tmp_path / "packed")
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "_unfit", lambda *_: "the test says so")
+        plain, _ = fitted(spec, base, tmp_path / "plain")
+    curves = [
+        [entry[name] for entry in record.history for name in ("loss", "eval_loss") if name in entry]
+        for record in (packed, plain)
+    ]
+    assert packed.history[-1]["step"] == 51
+    assert len(curves[0]) > 20
+    assert curves[0][0] - curves[0][-1] > 0.1, "it learns"
+    assert np.allclose(*curves, atol=1e-4)
+    assert packed.resources["tokens"] < 0.8 * plain.resources["tokens"], "shared prefixes are computed once"
 
 
 def test_gradient_checkpointing_and_accumulation_change_no_gradient(base: Path, tmp_path: Path) -> None:

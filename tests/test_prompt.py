@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune.errors import RetuneError
-from retune.prompt import encode, prepare, shared_head
+from retune.prompt import encode, prepare
 from tests import tiny_llm
 
 TEMPLATE = {
@@ -105,10 +105,3 @@ def test_a_prompt_that_cannot_work_is_refused(change: dict, limit: int, said: st
 def test_a_base_without_a_chat_template_is_refused() -> None:
     with pytest.raises(RetuneError, match="has no chat template"):
         prepare(tiny_llm.tokenizer(None), TEMPLATE, FIELDS, max_length=300)
-
-
-def test_the_shared_head_leaves_every_row_a_token() -> None:
-    assert shared_head([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
-    assert shared_head([[1, 2, 3], [1, 2, 3]]) == 2
-    assert shared_head([[1], [2]]) == 0
-    assert shared_head([]) == 0

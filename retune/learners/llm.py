@@ -1,13 +1,11 @@
 """Learner `llm`: a causal LM answers the task's prompt; its label probabilities are scored, never parsed from text.
 
 Training is supervised fine-tuning of an adapter (or of all weights) on the answer's tokens alone, label and end of
-turn; rows are packed behind the head of the prompt that they share (retune.packing). With `epochs: 0` the base is
-scored as it is.
+turn; what the rows of a batch share is computed once (retune.packing). With `epochs: 0` the base is scored as it is.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from pathlib import Path
@@ -16,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
-import torch.nn.functional as F
 
 from retune import adapter, dev_metrics, hardware, packing, prompt, tokens, training, transformer
 from retune.errors import RetuneError
 from retune.history import Training
 from retune.label_scoring import label_log_probs
+from retune.packing import Packing
 from retune.tasks import pair
 
 if TYPE_CHECKING:
@@ -37,20 +35,29 @@ class Predictor:
 
     def __init__(self, model: Any, chat: ChatPrompt, chosen: Chosen) -> None:
         self.model, self.chat, self.chosen = model, chat, chosen
+        self.packing: Packing | None = None
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Columns id, label, prob_0, prob_1, truncated for the rows of `frame`."""
         prompts = prompt.encode(self.chat, frame)
-        log_odds = score(self.model, self.chat, prompts.ids, self.chosen, progress=True)
+        if self.packing is None:
+            self.packing = packed_by(adapter.base_of(self.model), self.chosen, prompts.ids)
+        log_odds = score(self.packing, self.chat, prompts.ids, self.chosen, progress=True)
         return transformer.predictions(frame["id"], log_odds, np.array(prompts.truncated, dtype=bool))
 
 
-def score(model: Any, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False) -> np.ndarray:
+def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:
+    """How the model runs these prompts; proven on some of them."""
+    with adapter.mixed_precision(model, chosen):
+        return packing.prepare(model, chosen, prompts)
+
+
+def score(
+    packed: Packing, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
+) -> np.ndarray:
     """Log-odds of label 1 against label 0, float64 (prompts,)."""
-    # Autocast costs about a third where every weight has the dtype already, and then changes no bit.
-    mixed = any(weight.dtype == torch.float32 for weight in model.parameters())
-    with hardware.autocast(chosen) if mixed else contextlib.nullcontext():
-        logs = label_log_probs(model, prompts, chat.answers, chat.end, progress=progress)
+    with adapter.mixed_precision(packed.model, chosen):
+        logs = label_log_probs(packed, prompts, chat.answers, chat.end, progress=progress)
     log_odds: np.ndarray = logs[:, chat.labels.index("1")] - logs[:, chat.labels.index("0")]
     return log_odds
 
@@ -58,7 +65,7 @@ def score(model: Any, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
     """Train on the answers of `train`, keep the best checkpoint on `dev`, write adapter or weights to `out`."""
     start = time.monotonic()
-    chosen = hardware.choose(spec.hardware)
+    chosen = hardware.choose(spec.hardware, trees=True)
     hardware.make_deterministic(spec.seed)
     chat = prepare(spec, base)
     train = training.choose_rows(train, spec.training.max_rows, spec.seed)
@@ -66,13 +73,17 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     prompts, dev_prompts = prompt.encode(chat, train), prompt.encode(chat, dev)
     dev_labels = dev["label"].to_numpy()
     model = adapter.load_base(base, spec, chosen)
+    full = spec.lora.method == "full"
+    tuned = spec.training.epochs > 0
+    trained: Any = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen) if tuned and not full else model
+    packed = packed_by(model, chosen, (prompts if tuned else dev_prompts).ids)
 
-    def evaluate(model: Any) -> dict[str, float]:
+    def evaluate(_model: Any) -> dict[str, float]:
         model.eval()
-        return dev_metrics.pair(dev_labels, score(model, chat, dev_prompts.ids, chosen))
+        return dev_metrics.pair(dev_labels, score(packed, chat, dev_prompts.ids, chosen))
 
     cut = sum(prompts.truncated), len(train), spec.training.max_length
-    if spec.training.epochs == 0:
+    if not tuned:
         return transformer.with_cut(
             training.untuned(
                 model,
@@ -84,17 +95,18 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             ),
             *cut,
         )
-    full = spec.lora.method == "full"
-    trained: Any = model if full else adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen)
 
     def collate(items: list[tuple[list[int], list[int]]]) -> dict[str, Any]:
         rows = [[*prompt_ids, *answer[:-1]] for prompt_ids, answer in items]
-        positions = [range(len(prompt_ids) - 1, len(row)) for (prompt_ids, _), row in zip(items, rows, strict=True)]
-        targets = torch.tensor([token for _, answer in items for token in answer])
-        return {"inputs": packing.inputs(model, rows, positions), "targets": targets}
+        triplets = [[(len(ids) - 1 + i, t, 1.0) for i, t in enumerate(answer)] for ids, answer in items]
+        targets = sum(len(answer) for _, answer in items)
+        return {"parts": packed.parts(rows, triplets, spec.training.packed_tokens), "targets": targets}
 
-    def loss_fn(model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        return F.cross_entropy(packing.forward(model, batch["inputs"]).float(), batch["targets"])
+    def parts_of(batch: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"part": part, "targets": batch["targets"]} for part in batch["parts"]]
+
+    def loss_fn(_model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        return packed.loss(batch["part"]) / batch["targets"]
 
     answers = [[*chat.answers[chat.labels.index(str(label))], chat.end] for label in train["label"]]
     record = training.run(
@@ -107,7 +119,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         chosen=chosen,
         lengths=[len(ids) for ids in prompts.ids],
         loss_fn=loss_fn,
-        tokens_of=lambda batch: batch["inputs"]["input_ids"].numel(),
+        parts_of=parts_of,
+        tokens_of=lambda batch: batch["part"].ids.numel(),
+        precision=lambda: adapter.mixed_precision(model, chosen),
     )
     if full:
         trained.save_pretrained(out)
@@ -122,7 +136,7 @@ def load(model_dir: Path, base: Path, hardware_options: Params) -> Predictor:
     from retune import params
 
     spec = params.load(model_dir / "spec.json")
-    chosen = hardware.choose(hardware_options)
+    chosen = hardware.choose(hardware_options, trees=True)
     hardware.make_deterministic(spec.seed)
     tuned = spec.training.epochs > 0
     full = tuned and spec.lora.method == "full"

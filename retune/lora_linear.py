@@ -1,0 +1,96 @@
+"""A LoRA layer on frozen weights as one operation, instead of the seven that peft strings together.
+
+y = x W' + b + s (x A') B' (Hu et al. 2021). Only x and x A' are kept for the backward pass, the update is added where
+the product stands, and the small matrices are rounded once to the dtype of W. On a processor W lies in memory with its
+longer side along the rows, whichever that is: oneDNN packs that layout up to twice as fast, forwards and backwards.
+Same values as peft's, but for rounding.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def fuse(model: nn.Module) -> int:
+    """Let every plain LoRA layer of a peft model run fused; the number of layers that do.
+
+    Left to peft: DoRA, dropout, quantised or trained base weights, and whatever else is not a plain linear layer.
+    """
+    from peft.tuners.lora import Linear
+
+    layers = [module for module in model.modules() if isinstance(module, Linear) and _plain(module)]
+    for layer in layers:
+        weight = layer.get_base_layer().weight
+        if weight.device.type == "cpu" and weight.shape[0] > weight.shape[1]:
+            weight.data = weight.data.t().contiguous().t()
+        layer.fused = True
+        layer.forward = MethodType(_forward, layer)
+    return len(layers)
+
+
+def weights(model: nn.Module) -> list[nn.Parameter]:
+    """The adapter weights of fused layers; they cast themselves, whatever dtype they are kept in."""
+    fused = [module for module in model.modules() if getattr(module, "fused", False)]
+    return [w for layer in fused for w in (*layer.lora_A.parameters(), *layer.lora_B.parameters())]
+
+
+def _plain(layer: Any) -> bool:
+    base = layer.get_base_layer()
+    adapters = layer.active_adapters
+    return (
+        type(base) is nn.Linear
+        and not any(weight.requires_grad for weight in base.parameters())
+        and len(adapters) == 1
+        and adapters[0] not in layer.lora_variant
+        and isinstance(layer.lora_dropout[adapters[0]], nn.Identity)
+        and not layer.lora_bias[adapters[0]]
+        and not layer.fan_in_fan_out
+    )
+
+
+def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    base, (name,) = layer.get_base_layer(), layer.active_adapters
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    result: torch.Tensor = LoraLinear.apply(x, base.weight, base.bias, down, up, layer.scaling[name])
+    return result
+
+
+class LoraLinear(torch.autograd.Function):
+    """x (..., in), weight (out, in), bias (out,), down (r, in), up (out, r) -> (..., out)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+        scaling: float,
+    ) -> torch.Tensor:
+        """y, and what its gradient needs."""
+        flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
+        small_down, small_up = down.to(weight.dtype), (up * scaling).to(weight.dtype)
+        inner = flat @ small_down.t()
+        y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
+        y.addmm_(inner, small_up.t())
+        ctx.save_for_backward(flat, inner, weight, small_down, small_up)
+        ctx.scaling, ctx.dtypes, ctx.shape = scaling, (x.dtype, down.dtype, up.dtype), x.shape
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        """Gradients of x, down and up."""
+        flat, inner, weight, small_down, small_up = ctx.saved_tensors
+        gradient = gradient.reshape(-1, gradient.shape[-1]).to(weight.dtype)
+        through = gradient @ small_up  # (tokens, r), scaled
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = (gradient @ weight).addmm_(through, small_down).view(ctx.shape).to(ctx.dtypes[0])
+        d_down = (through.t() @ flat).to(ctx.dtypes[1])
+        d_up = (inner.t() @ gradient).t().to(ctx.dtypes[2]) * ctx.scaling
+        return d_x, None, None, d_down, d_up, None

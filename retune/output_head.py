@@ -1,0 +1,118 @@
+"""The output head of a causal LM where it is needed only, in pieces of bounded memory.
+
+A small model with a large vocabulary spends most of its time and memory on logits that nobody reads. Here hidden states
+reach the head at the positions that carry a target, `LOGITS_BYTES` of logits at a time, whatever their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+LOGITS_BYTES = 256 * 2**20
+"""Most memory that logits take at once, in float32."""
+
+
+def log_probs(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    positions: torch.Tensor,
+    targets: torch.Tensor,
+    limit: int = LOGITS_BYTES,
+) -> torch.Tensor:
+    """Log-probability of each target: float32 (or wider) (targets,).
+
+    `hidden` (rows, width); target t is read behind row `positions[t]` (ascending); the softmax is over all of `weight`
+    (vocabulary, width).
+    """
+    found = [
+        _log_softmax(hidden[rows], weight, bias)[at, target]
+        for rows, at, target in _pieces(len(hidden), len(weight), positions, targets, limit)
+    ]
+    return torch.cat(found) if found else hidden.new_zeros(0)
+
+
+def loss(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    positions: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    limit: int = LOGITS_BYTES,
+) -> torch.Tensor:
+    """Sum of `weights[t]` times the cross-entropy of target t: a scalar; arguments as in `log_probs`.
+
+    The gradient is computed along with it, piece by piece, so no logits are kept for a backward pass (as in the fused
+    linear cross-entropy of Liger kernel, Hsu et al. 2024).
+    """
+    total: torch.Tensor = _Loss.apply(hidden, weight, bias, positions, targets, weights, limit)
+    return total
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        positions: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
+        limit: int,
+    ) -> torch.Tensor:
+        trains = [tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias)]
+        gradients = [
+            torch.zeros_like(t) if t is not None and on else None
+            for t, on in zip((hidden, weight, bias), trains, strict=True)
+        ]
+        total = torch.zeros((), dtype=_exact(hidden), device=hidden.device)
+        for rows, at, target, w in _pieces(len(hidden), len(weight), positions, targets, limit, weights):
+            logs = _log_softmax(hidden[rows], weight, bias)
+            w = w.to(logs.dtype)
+            total -= (logs[at, target] * w).sum()
+            if not any(trains):
+                continue
+            # d loss / d logits = (sum of the row's weights) * softmax - weight at each target
+            step = logs.exp_().mul_(
+                torch.zeros(len(logs), dtype=logs.dtype, device=logs.device).index_add_(0, at, w)[:, None]
+            )
+            step.index_put_((at, target), -w, accumulate=True)
+            small = step.to(hidden.dtype)
+            if gradients[0] is not None:
+                gradients[0][rows] = (small @ weight).to(hidden.dtype)
+            if gradients[1] is not None:
+                gradients[1] += (small.t() @ hidden[rows]).to(weight.dtype)
+            if gradients[2] is not None:
+                gradients[2] += step.sum(0).to(gradients[2].dtype)
+        ctx.save_for_backward(*gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        scaled = [g if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
+        return (*scaled, None, None, None, None)
+
+
+def _log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return F.linear(hidden, weight, bias).to(_exact(hidden)).log_softmax(-1)
+
+
+def _exact(hidden: torch.Tensor) -> torch.dtype:
+    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
+
+
+def _pieces(
+    rows: int, vocabulary: int, positions: torch.Tensor, targets: torch.Tensor, limit: int, *more: torch.Tensor
+) -> Iterator[Any]:
+    """Row slices of at most `limit` bytes of logits, and for each the targets read there, counted from its start."""
+    size = max(1, limit // (4 * vocabulary))
+    for start in range(0, rows, size):
+        stop = min(rows, start + size)
+        low, high = torch.searchsorted(positions, torch.tensor([start, stop], device=positions.device)).tolist()
+        yield slice(start, stop), positions[low:high] - start, targets[low:high], *(each[low:high] for each in more)

@@ -1,0 +1,64 @@
+"""The head in pieces gives the loss, gradients and log-probabilities of the whole, and never holds more logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from retune import output_head
+
+POSITIONS = torch.tensor([0, 0, 1, 3, 3, 3, 4])
+TARGETS = torch.tensor([5, 6, 0, 10, 10, 2, 7])
+WEIGHTS = torch.tensor([1.0, 0.5, 2.0, 0.25, 0.25, 1.0, 0.0])
+VOCABULARY = 11
+
+
+def tensors(bias: bool, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    shapes = [(5, 4), (VOCABULARY, 4), (VOCABULARY,)]
+    made = [torch.randn(shape, generator=random, dtype=dtype).requires_grad_() for shape in shapes]
+    return made if bias else made[:2]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_loss_and_gradients_equal_those_of_all_logits_at_once(rows: int, bias: bool) -> None:
+    hidden, weight, offset = (*tensors(bias), None)[:3]
+    limit = rows * 4 * VOCABULARY
+    found = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS, limit)
+    each = F.cross_entropy(F.linear(hidden, weight, offset)[POSITIONS], TARGETS, reduction="none")
+    expected = (each * WEIGHTS).sum()
+    assert torch.allclose(found, expected)
+    leaves = [tensor for tensor in (hidden, weight, offset) if tensor is not None]
+    gradients = [torch.autograd.grad(3 * value, leaves) for value in (found, expected)]
+    assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
+    logs = output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS, limit)
+    assert torch.allclose(logs, -each)
+
+
+def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    linear = F.linear
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        out = linear(*arguments)
+        sizes.append(out.numel() * 4)
+        return out
+
+    monkeypatch.setattr(output_head.F, "linear", watched)
+    hidden, weight = tensors(False, torch.float32)
+    output_head.loss(hidden, weight, None, POSITIONS, TARGETS, WEIGHTS, 2 * 4 * VOCABULARY).backward()
+    assert sizes == [2 * 4 * VOCABULARY, 2 * 4 * VOCABULARY, 4 * VOCABULARY]
+
+
+def test_a_frozen_head_gets_no_gradient_and_no_targets_no_loss() -> None:
+    hidden, weight = tensors(False)
+    none = torch.zeros(0, dtype=torch.long)
+    assert output_head.log_probs(hidden[:0], weight, None, none, none).shape == (0,)
+    frozen = weight.detach()
+    output_head.loss(hidden, frozen, None, POSITIONS, TARGETS, WEIGHTS).backward()
+    assert hidden.grad is not None
+    assert frozen.grad is None
