@@ -6,6 +6,7 @@ reach the head at the positions that carry a target, `LOGITS_BYTES` of logits at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 
 LOGITS_BYTES = 256 * 2**20
 """Most memory that logits take at once, in float32."""
+PACKED_ROWS = 32_768
+"""Rows of the head in one product on a processor, whose library copies what it multiplies by."""
 
 
 def log_probs(
@@ -30,7 +33,7 @@ def log_probs(
     (vocabulary, width).
     """
     found = [
-        _log_softmax(hidden[rows], weight, bias)[at, target]
+        log_softmax(hidden[rows], weight, bias)[at, target]
         for rows, at, target in _pieces(len(hidden), len(weight), positions, targets, limit)
     ]
     return torch.cat(found) if found else hidden.new_zeros(0)
@@ -73,7 +76,7 @@ class _Loss(torch.autograd.Function):
         ]
         total = torch.zeros((), dtype=_exact(hidden), device=hidden.device)
         for rows, at, target, w in _pieces(len(hidden), len(weight), positions, targets, limit, weights):
-            logs = _log_softmax(hidden[rows], weight, bias)
+            logs = log_softmax(hidden[rows], weight, bias)
             w = w.to(logs.dtype)
             total -= (logs[at, target] * w).sum()
             if not any(trains):
@@ -85,7 +88,7 @@ class _Loss(torch.autograd.Function):
             step.index_put_((at, target), -w, accumulate=True)
             small = step.to(hidden.dtype)
             if gradients[0] is not None:
-                gradients[0][rows] = (small @ weight).to(hidden.dtype)
+                gradients[0][rows] = _times(small, weight).to(hidden.dtype)
             if gradients[1] is not None:
                 gradients[1] += (small.t() @ hidden[rows]).to(weight.dtype)
             if gradients[2] is not None:
@@ -99,8 +102,18 @@ class _Loss(torch.autograd.Function):
         return (*scaled, None, None, None, None)
 
 
-def _log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return F.linear(hidden, weight, bias).to(_exact(hidden)).log_softmax(-1)
+def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
+    size = PACKED_ROWS if weight.device.type == "cpu" else len(weight)
+    offsets = [None] * math.ceil(len(weight) / size) if bias is None else bias.split(size)
+    logits = [F.linear(hidden, w, b).to(_exact(hidden)) for w, b in zip(weight.split(size), offsets, strict=True)]
+    return torch.cat(logits, dim=-1).log_softmax(-1)
+
+
+def _times(step: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`step` (rows, vocabulary) by `weight` (vocabulary, width)."""
+    size = PACKED_ROWS if weight.device.type == "cpu" else len(weight)
+    return torch.stack([s @ w for s, w in zip(step.split(size, dim=1), weight.split(size), strict=True)]).sum(0)
 
 
 def _exact(hidden: torch.Tensor) -> torch.dtype:

@@ -36,7 +36,7 @@ CHECKED = 3
 """Sequences that are run both ways before packing is relied on."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 TOLERANCE_16_BITS = 0.1
-"""Mean difference of logits between both ways, in standard deviations of the logits, that passes as rounding."""
+"""Mean difference of log-probabilities between both ways, in their standard deviations, that passes as rounding."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence
         if difference <= limit:
             log.info("shared prefixes %s: %s", packing.kernel, tree_attention.reason(model.device))
             return packing
-        why = f"its logits differ by {difference:.2g} standard deviations from those of each row alone"
+        why = f"its log-probabilities differ by {difference:.2g} standard deviations from those of each row alone"
         model.set_attn_implementation(plain)
     log.warning("%s runs without shared prefixes, in ordinary padded batches: %s", model.config.model_type, why)
     return Packing(model, None)
@@ -118,7 +118,7 @@ def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence
 
 @torch.no_grad()
 def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> float:
-    """Mean difference between the logits of packed rows and of each row alone, in standard deviations."""
+    """Mean difference between the log-probabilities of packed rows and of each row alone, in standard deviations."""
     chosen = sorted(sequences, key=len)[:CHECKED]
     if not chosen:
         return 0.0
@@ -126,11 +126,12 @@ def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> f
     packing.model.eval()
     ends: list[list[Triplet]] = [[(len(sequence) // 2, 0, 1.0), (len(sequence) - 1, 0, 1.0)] for sequence in chosen]
     (part,) = packing.parts(chosen, ends)
-    together = head(packing.hidden(part))[part.at[part.order.argsort()].to(packing.model.device)].double()
+    rows = part.at[part.order.argsort()].to(packing.model.device)
+    together = output_head.log_softmax(packing.hidden(part)[rows], head.weight, head.bias)
     packing.model.set_attn_implementation(plain)
     alone = Packing(packing.model, None)
     each = [alone.hidden(alone.parts([s], [e])[0])[[0, -1]] for s, e in zip(chosen, ends, strict=True)]
-    apart = head(torch.cat(each)).double()
+    apart = output_head.log_softmax(torch.cat(each), head.weight, head.bias)
     packing.model.set_attn_implementation(tree_attention.NAME)
     packing.model.train(mode)
     return float((together - apart).abs().mean() / apart.std())

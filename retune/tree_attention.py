@@ -184,8 +184,10 @@ def chunked(
     """The kernel `chunks`: query (heads, tokens, d), key and value (key-value heads, tokens, d) -> (tokens, heads, d).
 
     The history that all chunks of a group share is read by one product for all of them; the rest of each one's history,
-    and its own tokens, by a batched one. Softmax over both in float32 (or wider).
+    and its own tokens, by a batched one. Softmax over both in float32 (or wider). A sequence that begins the row has no
+    history: torch's causal kernel serves it, where no gradient is wanted (its backward pass is the slower one).
     """
+    learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     heads, _, width = query.shape
     shared = key.shape[0]
     fold = heads // shared  # query heads that read one key-value head
@@ -195,6 +197,9 @@ def chunked(
     for number, group in enumerate(tree.groups):
         chunks, longest = group.queries.shape
         common, own = len(group.common), group.keys.shape[1]
+        if not learns and chunks == 1 and common == 0 and (window is None or own <= window):
+            outs.append(_causal(*(rows[group.queries[0]] for rows in (query, key, value))))
+            continue
         q = _Take.apply(query, group.queries).reshape(chunks, longest, shared, fold, width)
         q = q.permute(2, 0, 1, 3, 4).reshape(shared, -1, width)  # (shared, chunks * T * fold, d)
         k = _Take.apply(key, group.keys).permute(2, 0, 3, 1).reshape(shared * chunks, width, own)
@@ -213,6 +218,13 @@ def chunked(
         out = out.reshape(shared, chunks, longest, fold, -1).permute(1, 2, 0, 3, 4)
         outs.append(out.reshape(chunks * longest, heads, -1))
     return _Take.apply(torch.cat(outs), tree.inverse)
+
+
+def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Plain causal attention, tokens first: (tokens, heads, d)."""
+    query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, value))
+    out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0, enable_gqa=True)
+    return out[0].transpose(0, 1)
 
 
 class _Take(torch.autograd.Function):

@@ -54,6 +54,16 @@ def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatc
     assert sizes == [2 * 4 * VOCABULARY, 2 * 4 * VOCABULARY, 4 * VOCABULARY]
 
 
+def test_a_head_in_slices_gives_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight, offset = tensors(True)
+    whole = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
+    monkeypatch.setattr(output_head, "PACKED_ROWS", 4)
+    sliced = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
+    assert torch.allclose(sliced, whole)
+    gradients = [torch.autograd.grad(value, (hidden, weight, offset)) for value in (sliced, whole)]
+    assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
+
+
 def test_a_frozen_head_gets_no_gradient_and_no_targets_no_loss() -> None:
     hidden, weight = tensors(False)
     none = torch.zeros(0, dtype=torch.long)

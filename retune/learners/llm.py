@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from retune import adapter, dev_metrics, hardware, packing, prompt, tokens, training, transformer
+from retune.answer_loss import AnswerLoss
 from retune.errors import RetuneError
 from retune.history import Training
 from retune.label_scoring import label_log_probs
@@ -96,31 +96,20 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             *cut,
         )
 
-    def collate(items: list[tuple[list[int], list[int]]]) -> dict[str, Any]:
-        rows = [[*prompt_ids, *answer[:-1]] for prompt_ids, answer in items]
-        triplets = [[(len(ids) - 1 + i, t, 1.0) for i, t in enumerate(answer)] for ids, answer in items]
-        targets = sum(len(answer) for _, answer in items)
-        return {"parts": packed.parts(rows, triplets, spec.training.packed_tokens), "targets": targets}
-
-    def parts_of(batch: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{"part": part, "targets": batch["targets"]} for part in batch["parts"]]
-
-    def loss_fn(_model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        return packed.loss(batch["part"]) / batch["targets"]
-
+    objective = AnswerLoss(packed, spec.training.packed_tokens)
     answers = [[*chat.answers[chat.labels.index(str(label))], chat.end] for label in train["label"]]
     record = training.run(
         trained,
         list(zip(prompts.ids, answers, strict=True)),
-        collate,
+        objective.collate,
         spec,
         scratch,
         evaluate,
         chosen=chosen,
         lengths=[len(ids) for ids in prompts.ids],
-        loss_fn=loss_fn,
-        parts_of=parts_of,
-        tokens_of=lambda batch: batch["part"].ids.numel(),
+        loss_fn=objective.loss,
+        parts_of=objective.parts,
+        tokens_of=objective.tokens,
         precision=lambda: adapter.mixed_precision(model, chosen),
     )
     if full:
