@@ -18,7 +18,7 @@ import torch
 from retune.packing import Packing, Triplet
 from retune.progress import bar
 
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 2048
 """Tokens of one packed row."""
 
 

@@ -6,7 +6,6 @@ reach the head at the positions that carry a target, `LOGITS_BYTES` of logits at
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,10 +32,24 @@ def log_probs(
     (vocabulary, width).
     """
     found = [
-        log_softmax(hidden[rows], weight, bias)[at, target]
+        _read(hidden[rows], weight, bias, at, target)
         for rows, at, target in _pieces(len(hidden), len(weight), positions, targets, limit)
     ]
-    return torch.cat(found) if found else hidden.new_zeros(0)
+    return torch.cat(found) if found else hidden.new_zeros(0, dtype=_exact(hidden))
+
+
+def _read(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, at: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Log-probability of target t behind row `at[t]`; the softmax's denominator is gathered slice by slice."""
+    chosen = torch.zeros(len(targets), dtype=_exact(hidden), device=hidden.device)
+    totals, start = [], 0
+    for logits in _slices(hidden, weight, bias):
+        here = (targets >= start) & (targets < start + logits.shape[1])
+        chosen[here] = logits[at[here], targets[here] - start]
+        totals.append(logits.logsumexp(-1))
+        start += logits.shape[1]
+    return chosen - torch.stack(totals).logsumexp(0)[at]
 
 
 def loss(
@@ -104,10 +117,15 @@ class _Loss(torch.autograd.Function):
 
 def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
+    return torch.cat(list(_slices(hidden, weight, bias)), dim=-1).log_softmax(-1)
+
+
+def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[torch.Tensor]:
+    """Logits (rows, slice of the vocabulary), one slice after the other."""
     size = PACKED_ROWS if weight.device.type == "cpu" else len(weight)
-    offsets = [None] * math.ceil(len(weight) / size) if bias is None else bias.split(size)
-    logits = [F.linear(hidden, w, b).to(_exact(hidden)) for w, b in zip(weight.split(size), offsets, strict=True)]
-    return torch.cat(logits, dim=-1).log_softmax(-1)
+    for start in range(0, len(weight), size):
+        offset = None if bias is None else bias[start : start + size]
+        yield F.linear(hidden, weight[start : start + size], offset).to(_exact(hidden))
 
 
 def _times(step: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -108,6 +108,13 @@ def test_every_method_learns_and_predicts_from_its_folder(method: str, base: Pat
     assert weights.exists()
 
 
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_a_bfloat16_model_predicts_what_was_measured_in_its_training(method: str, base: Path, tmp_path: Path) -> None:
+    record, predictions = fitted(spec_of(lora__method=method, hardware__dtype="bfloat16"), base, tmp_path)
+    best = min(entry["eval_loss"] for entry in record.history if "eval_loss" in entry)
+    assert dev_loss(predictions) == pytest.approx(best, abs=1e-6), "rotary frequencies, for one, must stay in float32"
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_quantised_bases_train_and_predict(bits: int, base: Path, tmp_path: Path) -> None:
     record, predictions = fitted(spec_of(quantization__bits=bits, hardware__dtype="bfloat16"), base, tmp_path)

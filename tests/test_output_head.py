@@ -57,7 +57,9 @@ def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatc
 def test_a_head_in_slices_gives_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, weight, offset = tensors(True)
     whole = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
+    logs = output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS)
     monkeypatch.setattr(output_head, "PACKED_ROWS", 4)
+    assert torch.allclose(output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS), logs)
     sliced = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
     assert torch.allclose(sliced, whole)
     gradients = [torch.autograd.grad(value, (hidden, weight, offset)) for value in (sliced, whole)]

@@ -132,8 +132,6 @@ def load(model_dir: Path, base: Path, hardware_options: Params) -> Predictor:
     model: Any = adapter.load_base(model_dir if full else base, spec, chosen)
     if tuned and not full:
         model = adapter.attach(model, model_dir, chosen)
-    if not full and spec.quantization.bits == 16:
-        model.to(chosen.dtype)
     return Predictor(model.eval(), prepare(spec, base), chosen)
 
 
