@@ -21,17 +21,18 @@ import polars as pl
 import torch
 import transformers
 from torch import nn
-from transformers import PreTrainedModel, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import PreTrainedModel
 
-from retune import batch_order, hardware, loop, selection, stable_hash
+from retune import batch_order, hardware, selection, stable_hash
 from retune.batch_order import Batches
 from retune.errors import RetuneError
 from retune.history import Training
-from retune.loop import Batch, Evaluations, Loop, Setup
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from retune.hardware import Chosen
+    from retune.loop import Batch
     from retune.params import Params
 
 log = logging.getLogger("retune")
@@ -67,6 +68,12 @@ def run(
 
     Raises `RetuneError` for a loss that is not finite, and where there is no row to train on.
     """
+    # The Trainer takes seconds to import; predictions and untuned models have no use for it.
+    from transformers.trainer_callback import PrinterCallback
+
+    from retune import loop
+    from retune.loop import Evaluations, Loop, Setup
+
     options = spec.training
     if not items:
         raise RetuneError("no training row is left: lower split.dev, split.calibration and split.test, or add data")
@@ -117,7 +124,7 @@ def run(
     loop.load_weights(trained, scratch / f"checkpoint-{best['step']}")
     return Training(
         history=[_epochs(record, options.epochs) for record in history],
-        resources=_resources(last, items, chosen, counts),
+        resources=_resources(json.loads((last / loop.CLOCK).read_text(encoding="utf-8")), len(items), chosen, counts),
         messages=selection.messages(history, best, options, steps),
     )
 
@@ -149,6 +156,8 @@ def choose_rows(frame: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFra
 
 
 def _arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
+    from transformers import TrainingArguments
+
     options = spec.training
     arguments = TrainingArguments(
         output_dir=str(scratch),
@@ -228,13 +237,12 @@ def _epochs(record: dict[str, Any], epochs: float) -> dict[str, Any]:
     return {**kept, "epoch": round(record["epoch"] * epochs, 4)}
 
 
-def _resources(last: Path, items: Sequence[Any], chosen: Chosen, counts: list[int]) -> dict[str, Any]:
-    clock = json.loads((last / loop.CLOCK).read_text(encoding="utf-8"))
+def _resources(clock: dict[str, Any], rows: int, chosen: Chosen, counts: list[int]) -> dict[str, Any]:
     return {
         "seconds": round(clock["seconds"], 1),
         "training_seconds": round(clock["training_seconds"], 1),
         "tokens_per_second": round(clock["tokens"] / max(clock["training_seconds"], 1e-9), 1),
-        "rows": len(items),
+        "rows": rows,
         "tokens": clock["tokens"],
         **_machine(chosen),
         "parameters_total": counts[1],

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from retune import adapter, hardware, packing, prompt, training
+from retune import adapter, hardware, loop, packing, prompt
 from retune.errors import RetuneError
 from retune.learners import llm
 from retune.params import Params, loads
@@ -135,7 +135,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = fitted(spec_of(lora__dropout=0.1), base, tmp_path / "whole")
-    save = training.Loop._save_checkpoint
+    save = loop.Loop._save_checkpoint
 
     def killed(self: Any, *arguments: Any) -> None:
         save(self, *arguments)
@@ -143,7 +143,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Loop, "_save_checkpoint", killed)
+        patch.setattr(loop.Loop, "_save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             fitted(spec_of(lora__dropout=0.1), base, tmp_path / "killed")
     saved = next((tmp_path / "killed/scratch").glob("checkpoint-4/*.safetensors"))

@@ -1,0 +1,98 @@
+"""Train one job with Retune: `python retune_.py job.json`, in Retune's environment.
+
+Retune's own training loop, batches and loss (retune.learners.llm); only the order of the rows is given, since no tool
+may shuffle here, and dev is scored by dev_loss.py as for the other tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+import transformers
+
+import retune
+from retune import adapter, batch_order, hardware, params, training
+from retune.answer_loss import AnswerLoss
+from retune.learners import llm
+
+
+def main() -> None:
+    """Load, train, save the adapter, print the measurements."""
+    job = record.read_job()
+    clock = record.start()
+    batch_order.order = in_order
+    spec = spec_of(job)
+    chosen = hardware.choose(spec.hardware, trees=True)
+    base = adapter.load_base(Path(job["base"]), spec, chosen)
+    model = adapter.add(base, spec.lora, spec.base_name, spec.seed, chosen)  # the weights of job["start"]: one seed
+    items = [(row["prompt_ids"], row["answer_ids"]) for row in record.read_rows(job["rows"])]
+    packed = llm.packed_by(base, chosen, [prompt for prompt, _ in items])
+
+    objective = AnswerLoss(packed, spec.training.packed_tokens)
+    training.run(
+        model,
+        items,
+        objective.collate,
+        spec,
+        Path(job["scratch"]),
+        lambda model: {"loss": 0.0},
+        chosen=chosen,
+        lengths=[len(prompt) for prompt, _ in items],
+        loss_fn=objective.loss,
+        parts_of=objective.parts,
+        tokens_of=objective.tokens,
+        precision=lambda: adapter.mixed_precision(base, chosen),
+    )
+    adapter.save(model, Path(job["adapter"]))
+    clock.report(
+        version=f"retune {retune.__version__}, transformers {transformers.__version__}", kernel=str(packed.kernel)
+    )
+
+
+def spec_of(job: dict[str, Any]) -> params.Params:
+    """What params-resolved.json would tell of this model."""
+    spec = {
+        "seed": job["seed"],
+        "base_name": "benchmark",
+        "training": {
+            "epochs": job["epochs"],
+            "batch_size": job["batch_size"],
+            "gradient_accumulation": 1,
+            "learning_rate": job["learning_rate"],
+            "schedule": "linear",
+            "warmup_ratio": job["warmup_ratio"],
+            "weight_decay": job["weight_decay"],
+            "max_grad_norm": job["max_grad_norm"],
+            "max_length": job["max_length"],
+            "eval_steps": 1_000_000,
+            "patience": 0,
+            "select": "loss",
+            "packed_tokens": 4096,
+            "gradient_checkpointing": False,
+        },
+        "lora": {
+            "method": "lora",
+            "r": job["r"],
+            "alpha": job["alpha"],
+            "dropout": 0.0,
+            "targets": job["targets"],
+        },
+        "quantization": {"bits": 16, "double": True},
+        "hardware": {"device": "auto", "dtype": job["dtype"], "attention": "auto", "threads": job["threads"]},
+    }
+    return params.loads(json.dumps(spec))
+
+
+def in_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[np.ndarray]:
+    """Batches of the rows as they stand, in the place of `batch_order.order`."""
+    rows = np.arange(len(lengths))
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+if __name__ == "__main__":
+    main()
