@@ -54,7 +54,9 @@ def build(workload: str, base: Path, count: int, seed: int) -> list[Row]:
 
 def intent_chat(base: Path) -> ChatPrompt:
     """The intent prompt behind the chat template of `base`."""
-    return prompt.prepare(tokens.tokenizer_of(base), _intent_template(), ("text",), ROOM)
+    return prompt.prepare(
+        tokens.tokenizer_of(base), _intent_template(), ("text",), tuple(_intent_template()["answers"]), ROOM
+    )
 
 
 def _intent_template() -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _distinct_callers(chat: ChatPrompt) -> list[str]:
 def _reasoning(base: Path, count: int, seed: int) -> list[Row]:
     table: dict[str, Any] = yaml.safe_load((HERE / "companies.yaml").read_text(encoding="utf-8"))
     template = {"system": table["system"], "user": "{text}", "answers": {"0": "0", "1": "1"}}
-    chat = prompt.prepare(tokens.tokenizer_of(base), template, ("text",), ROOM)
+    chat = prompt.prepare(tokens.tokenizer_of(base), template, ("text",), tuple(template["answers"]), ROOM)
     chance = random.Random(seed)
     asked: list[tuple[str, str]] = []
     while len(asked) < count:

@@ -1,8 +1,10 @@
 """Retune: a declarative build system for fine-tuned text models, on DVC."""
 
+import importlib
 import logging
 import os
 import warnings
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -14,3 +16,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
 warnings.filterwarnings("ignore", message=".*base_model_name_or_path.* was renamed")
+
+
+def load(folder: Any) -> Any:
+    """The model of a project's folder `models/NAME`, to predict and classify with; see `retune.inference.Model`."""
+    # By name, not by an import statement: every stage imports this package, and none of them depends on inference.
+    return importlib.import_module("retune.inference").load(folder)

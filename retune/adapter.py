@@ -79,10 +79,13 @@ def _quantized(quantization: Params, chosen: Chosen) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": chosen.device}}
 
 
-def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen: Chosen) -> PeftModel:
+def add(
+    model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen: Chosen, task: str | None = "CAUSAL_LM"
+) -> PeftModel:
     """Put a new, seeded adapter on `model`, in float32; the base's weights are frozen.
 
-    Raises `RetuneError` where `lora.targets` names no module of the model.
+    `task` is peft's name of what the model does; None for an encoder. Raises `RetuneError` where `lora.targets` names
+    no module of the model.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -93,7 +96,7 @@ def add(model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen:
         target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
         use_dora=lora.method == "dora",
         use_rslora=lora.method == "rslora",
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
     model.name_or_path = base_name  # peft writes it into the adapter's config
     hardware.make_deterministic(seed)

@@ -1,7 +1,7 @@
 """Supervised fine-tuning of a causal LM on answers: the mean cross-entropy over their tokens, prompts unpunished.
 
-An item is (prompt token ids, answer token ids); the answer's last token is the end of the turn. The methods are what
-`retune.training.run` asks for.
+An item is (prompt token ids, answer token ids); the answer's last token is the end of the turn. `cut`, `loss` and
+`tokens` are what `retune.training.run` asks for.
 """
 
 from __future__ import annotations
@@ -16,26 +16,22 @@ Item = tuple[list[int], list[int]]
 
 
 class AnswerLoss:
-    """The loss of batches of items, in passes of at most `budget` distinct tokens."""
+    """The loss of batches of items."""
 
-    def __init__(self, packing: Packing, budget: int) -> None:
-        self.packing, self.budget = packing, budget
+    def __init__(self, packing: Packing) -> None:
+        self.packing = packing
 
-    def collate(self, items: list[Item]) -> dict[str, Any]:
-        """A batch on the CPU: its parts, and the number of targets in all of them."""
+    def cut(self, items: list[Item], batch: list[Item], budget: int) -> list[dict[str, Any]]:
+        """Passes of `items`, of at most `budget` distinct tokens; each knows the number of targets of its batch."""
         rows = [[*prompt, *answer[:-1]] for prompt, answer in items]
         triplets = [[(len(prompt) - 1 + i, t, 1.0) for i, t in enumerate(answer)] for prompt, answer in items]
-        targets = sum(len(answer) for _, answer in items)
-        return {"parts": self.packing.parts(rows, triplets, self.budget), "targets": targets}
+        targets = sum(len(answer) for _, answer in batch)
+        return [{"part": part, "targets": targets} for part in self.packing.parts(rows, triplets, budget)]
 
-    def parts(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
-        """The passes of a batch; their losses add up to the batch's mean."""
-        return [{"part": part, "targets": batch["targets"]} for part in batch["parts"]]
-
-    def loss(self, _model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    def loss(self, _model: Any, one: dict[str, Any]) -> torch.Tensor:
         """What one pass adds to the mean over the batch's targets: a scalar."""
-        return self.packing.loss(batch["part"]) / batch["targets"]
+        return self.packing.loss(one["part"]) / one["targets"]
 
-    def tokens(self, batch: dict[str, Any]) -> int:
+    def tokens(self, one: dict[str, Any]) -> int:
         """Tokens that one pass computes, shared ones once."""
-        return int(batch["part"].ids.numel())
+        return int(one["part"].ids.numel())

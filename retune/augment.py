@@ -1,16 +1,22 @@
-"""More training rows from those there are: texts swapped, characters deleted or exchanged, labels carried over."""
+"""More training rows from those there are: texts swapped, words and characters altered, labels carried over."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from retune import stable_hash
+from retune import homophones, stable_hash, synonyms
+from retune.shared import unordered
+from retune.tasks.texts import normalised
 
 if TYPE_CHECKING:
     from retune.params import Params
+
+MARKER = re.compile(r"\[SEP\]")
+"""What parts the turns of a dialogue; no method touches it."""
 
 
 def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
@@ -24,17 +30,37 @@ def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
     """
     open_rows = rows.filter(pl.col("split").is_null() | (pl.col("split") == "train"))
     parts = [rows.with_columns(pl.lit("original").alias("origin"))]
-    if spec.swap:
+    if spec.get("swap"):
         first, second = kind.TEXTS
-        chosen = _chosen(open_rows, "swap", spec.swap, spec.seed).filter(pl.col(first) != pl.col(second))
+        chosen = _chosen(open_rows, "swap", spec, kind).filter(pl.col(first) != pl.col(second))
         parts.append(_derived(chosen.with_columns(pl.col(second).alias(first), pl.col(first).alias(second)), "swap"))
-    for method, alter in (("delete", delete), ("exchange", exchange)):
-        if spec[method]:
-            chosen = _chosen(open_rows, method, spec[method], spec.seed)
+    for method, alter in METHODS.items():
+        if spec.get(method):
+            chosen = _chosen(open_rows, method, spec, kind)
             parts.append(_derived(_altered(chosen, list(kind.TEXTS), alter, spec.strength, spec.seed), method))
-    if spec.transitive:
+    if spec.get("transitive"):
         parts.append(_transitive(rows, open_rows, spec.transitive, spec.seed, kind.TEXTS))
     return parts
+
+
+def clashing(rows: pl.LazyFrame, kind: Any) -> pl.Series:
+    """Ids of the altered rows that must not stand: they say what another row says.
+
+    That is an original row other than the one they come from, in whatever split it will be; or an altered row with
+    another target. Texts are compared normalised, and in either order where they may change places.
+    """
+    plain = [normalised(column).alias(column) for column in kind.TEXTS]
+    key = unordered(kind.TEXTS) if kind.SYMMETRIC else pl.concat_str(kind.TEXTS, separator="\x1f")
+    table = rows.select("id", "origin", kind.binned().alias("target"), *plain)
+    table = table.select("id", "origin", "target", key.hash().alias("key"))
+    every = table.collect(engine="streaming")
+    original = pl.col("origin") == "original"
+    source = pl.col("id").str.strip_suffix(pl.concat_str(pl.lit("+"), "origin"))
+    altered = every.filter(~original).with_columns(source=source)
+    known = every.filter(original).select("key", other="id")
+    first = altered.join(known, on="key").filter(pl.col("source") != pl.col("other"))
+    second = altered.filter(pl.col("target").n_unique().over("key") > 1)
+    return pl.concat([first["id"], second["id"]]).unique().sort()
 
 
 def delete(text: str, strength: float, *key: object) -> str:
@@ -42,8 +68,10 @@ def delete(text: str, strength: float, *key: object) -> str:
 
     Random deletion of EDA (Wei and Zou 2019), by character.
     """
-    gone = set(_places(len(text), min(_count(len(text), strength), len(text) - 1), key))
-    return "".join(character for place, character in enumerate(text) if place not in gone)
+    places = _open(text)
+    gone = {places[i] for i in _places(len(places), min(_count(len(text), strength), len(places) - 1), key)}
+    shorter = "".join(character for place, character in enumerate(text) if place not in gone)
+    return shorter if shorter.strip() else text
 
 
 def exchange(text: str, strength: float, *key: object) -> str:
@@ -51,10 +79,47 @@ def exchange(text: str, strength: float, *key: object) -> str:
 
     Random swap of EDA (Wei and Zou 2019), by character and between neighbours, so that a slip of typing results.
     """
-    characters = list(text)
-    for place in _places(len(text) - 1, min(_count(len(text), strength), len(text) - 1), key):
+    characters, free = list(text), set(_open(text))
+    places = [place for place in range(len(text) - 1) if {place, place + 1} <= free]
+    for i in _places(len(places), min(_count(len(text), strength), len(places)), key):
+        place = places[i]
         characters[place : place + 2] = characters[place + 1], characters[place]
     return "".join(characters)
+
+
+def synonym(text: str, strength: float, *key: object) -> str:
+    """The text with a share `strength` of its known words (at least one) replaced by synonyms (EDA)."""
+    words = [word for word in synonyms.known(text) if word.others]
+    return synonyms.replaced(text, [words[i] for i in _some(len(words), strength, key)], *key)
+
+
+def insert(text: str, strength: float, *key: object) -> str:
+    """The text with synonyms of a share `strength` of its known words (at least one) put in at random places (EDA)."""
+    known = synonyms.known(text)
+    words = [word for word in known if word.others]
+    whole = [*known, *(synonyms.Word(*marker.span(), ()) for marker in MARKER.finditer(text))]
+    return synonyms.inserted(text, [words[i] for i in _some(len(words), strength, key)], whole, *key)
+
+
+def homophone(text: str, strength: float, *key: object) -> str:
+    """The text with a share `strength` of its common Chinese characters (at least one) replaced by homophones."""
+    places = homophones.known(text)
+    return homophones.replaced(text, sorted(places[i] for i in _some(len(places), strength, key)), *key)
+
+
+METHODS = {"synonym": synonym, "insert": insert, "homophone": homophone, "delete": delete, "exchange": exchange}
+"""The methods that alter each text of a row, in the order of their rows."""
+
+
+def _open(text: str) -> list[int]:
+    """The places outside of markers."""
+    closed = {place for marker in MARKER.finditer(text) for place in range(*marker.span())}
+    return [place for place in range(len(text)) if place not in closed]
+
+
+def _some(length: int, strength: float, key: tuple[object, ...]) -> list[int]:
+    """A share of `length` things, by number; at least one where there is one."""
+    return sorted(_places(length, min(_count(length, strength), length), key))
 
 
 def _count(length: int, strength: float) -> int:
@@ -70,10 +135,13 @@ def _places(length: int, count: int, key: tuple[object, ...]) -> list[int]:
     return order[:count]
 
 
-def _chosen(rows: pl.LazyFrame, method: str, shares: dict[str, float], seed: int) -> pl.LazyFrame:
-    """The rows that a method alters: their number in [0, 1) lies below the share of their label."""
-    share = pl.col("label").cast(pl.String).replace_strict(shares, default=0.0, return_dtype=pl.Float64)
-    return rows.filter(share > 0).filter(stable_hash.units(pl.col("id"), "augment", seed, method) < share)
+def _chosen(rows: pl.LazyFrame, method: str, spec: Params, kind: Any) -> pl.LazyFrame:
+    """The rows that a method alters: their number in [0, 1) lies below the share of their label, or of all."""
+    shares = spec[method]
+    share: pl.Expr = pl.lit(shares, pl.Float64)
+    if isinstance(shares, dict):
+        share = kind.binned().replace_strict(shares, default=0.0, return_dtype=pl.Float64)
+    return rows.filter(share > 0).filter(stable_hash.units(pl.col("id"), "augment", spec.seed, method) < share)
 
 
 def _derived(rows: pl.LazyFrame, method: str) -> pl.LazyFrame:

@@ -144,4 +144,7 @@ class Checkpoint(Strict):
         "mean", description="how an embedding checkpoint makes one vector of its tokens"
     )
     query_prefix: str = Field("", description="text that an embedding checkpoint expects before each input")
+    passage_prefix: str | None = Field(
+        None, description="the same before a document where a query is searched among them; default: the query_prefix"
+    )
     check: CosineCheck | None = Field(None, description="a test after the download")

@@ -1,4 +1,4 @@
-"""The command line: `retune keys`, `check`, `show`, `pin`. Building is DVC's: `dvc repro`."""
+"""The command line: `retune keys`, `check`, `show`, `pin`, `checkpoints`, `predict`, `ask`. DVC builds: `dvc repro`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,75 @@ def pin(name: Annotated[str, typer.Argument(help="an entry of data/catalog.yaml 
     from retune.sources.pin import pin as pin_entry
 
     typer.echo(pin_entry(name))
+
+
+@commands.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="a built model")],
+    file: Annotated[Path, typer.Argument(help="csv, tsv, json, jsonl, parquet or xlsx, without labels")],
+    out: Annotated[Path | None, typer.Option(help="csv or jsonl file to write; default: standard output")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="csv, jsonl, or contest (lines of id and label)")] = None,
+    table: Annotated[int | None, typer.Option(help="table of the source that FILE is like, from 1")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="NAME=FIELD, where a text (or id) of FILE is")] = None,
+) -> None:
+    """Predict a file without labels: one line for each record, calibrated, decided by the model's threshold."""
+    from retune import inference, params, unlabelled
+
+    if form not in (None, "csv", "jsonl", "contest"):
+        raise RetuneError(f"--format {form}: take csv, jsonl or contest")
+    loaded = inference.load(Path("models") / model)
+    task = params.load().tasks.get(loaded.spec.task, {})
+    pairs = [one.partition("=") for one in column or []]
+    if odd := [one for one in pairs if not one[2]]:
+        raise RetuneError(f"--column {odd[0][0]}: give NAME=FIELD, such as {loaded.texts[0]}=sentence1")
+    given = {name: field for name, _, field in pairs}
+    tables = task.get("convert", {}).get("tables", [])
+    read, columns = unlabelled.mapping(loaded, file, tables, table, given)
+    with unlabelled.output(out, form) as (stream, chosen):
+        done = unlabelled.predict(loaded, file, read, columns, chosen, stream)
+    said = f"{done.rows:,} records, {done.empty:,} without a prediction, {done.truncated:,} cut to the model's length"
+    typer.echo(said + (f": {out}" if out else ""), err=True)
+
+
+@commands.command()
+def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
+    """Label what is typed, a text a line (a pair: two): the label, and the likeliest three; an empty line ends."""
+    from retune import inference
+
+    loaded = inference.load(Path("models") / model)
+    while True:
+        try:
+            row = {name: input(f"{name}> " if sys.stdin.isatty() else "") for name in loaded.texts}
+        except EOFError:
+            return
+        if not all(text.strip() for text in row.values()):
+            return
+        (found,) = loaded.predict([row])
+        if found["label"] is None:
+            typer.echo(f"no label: {found['raw']}")
+            continue
+        ranked = sorted(loaded.spec.labels, key=lambda label: -found[f"prob_{label}"])
+        likeliest = ", ".join(f"{label} {found[f'prob_{label}']:.3f}" for label in ranked[:3])
+        typer.echo(f"{found['label']}  ({likeliest})")
+
+
+@commands.command()
+def checkpoints(
+    model: Annotated[str, typer.Argument(help="a trained model of params.yaml")],
+    promote: Annotated[
+        str,
+        typer.Option(metavar="STEP", help="build the model from the checkpoint after this step, or from the `best`"),
+    ] = "",
+) -> None:
+    """Compare the checkpoints of a training on dev, as a table and as a page; or choose another one for the model."""
+    from retune import dev_checkpoints
+
+    if promote:
+        typer.echo(dev_checkpoints.promote(model, promote))
+        return
+    found = dev_checkpoints.read(model)
+    typer.echo(dev_checkpoints.table(found))
+    typer.echo(f"curves: {dev_checkpoints.draw(found)}")
 
 
 if __name__ == "__main__":

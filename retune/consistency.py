@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from retune import rows_consistency
 from retune.project import DATA, MODELS, Project, mapping
-from retune.schema import SECTIONS, Model
+from retune.schema import RANKING, SECTIONS, Model, sections
 from retune.validation import unknown
 from retune.yaml_file import Document
 
@@ -41,6 +43,7 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
             project.params.problem(("bases", role), text)
     for name in project.tasks:
         _check_task(project, name)
+        rows_consistency.check(project, name, resolved["tasks"][name])
     for name, model in project.models.items():
         _check_names(project, name, model)
         _check_sections(project, name, model)
@@ -57,6 +60,11 @@ def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
             lines.append(f"{place(('tasks', name))}: tasks.{name} has no `linear` model to compare the others with")
         if not any(model.get("training", {}).get("epochs") == 0 for model in models):
             lines.append(f"{place(('tasks', name))}: tasks.{name} has no untuned model (`training: {{epochs: 0}}`)")
+    for name, model in resolved["models"].items():
+        task = resolved["tasks"].get(model["task"])
+        if task and not model["augmented"] and not rows_consistency.adds(task):
+            where = place(("models", name, "augmented"))
+            lines.append(f"{where}: models.{name} leaves augmented rows out, but tasks.{model['task']} adds none")
     used = {model["base"] for model in resolved["models"].values()}
     for role in resolved["bases"].keys() - used:
         lines.append(f"{place(('bases', role))}: bases.{role} is fetched, but no model uses it")
@@ -108,6 +116,9 @@ def _check_task(project: Project, name: str) -> None:
     shape = constants(project, task.kind)
     if source:
         _check_columns(project, task.source, task.kind, shape)
+    _check_labels(project, name)
+    _check_kind(project, name, shape)
+    _check_chains(project, name)
     if task.prompt is None:
         return
     path = f"prompts/{task.prompt}.yaml"
@@ -115,13 +126,67 @@ def _check_task(project: Project, name: str) -> None:
         known = [p[len("prompts/") : -len(".yaml")] for p in project.documents if p.startswith("prompts/")]
         problem((*at, "prompt"), unknown("prompt", task.prompt, known, " in prompts/"))
     elif prompt := project.prompts.get(task.prompt):
-        _check_prompt(project.documents[path], prompt.user, prompt.answers, task.kind, shape)
+        labels = task.labels or shape.get("LABELS")
+        _check_prompt(project.documents[path], prompt.user, prompt.answers, labels, name, shape)
 
 
-def _check_prompt(document: Document, user: str, answers: dict[str, str], kind: str, shape: dict[str, Any]) -> None:
-    wanted = [str(label) for label in shape.get("LABELS", answers)]
-    if sorted(answers) != sorted(wanted):
-        document.problem(("answers",), f"has the labels {', '.join(answers)}, but {kind} has {', '.join(wanted)}")
+def _check_labels(project: Project, name: str) -> None:
+    task, at = project.tasks[name], ("tasks", name, "labels")
+    if task.kind != "classification":
+        if task.labels is not None:
+            project.params.problem(at, f"kind {task.kind} has no labels of its own; take it out")
+        return
+    if task.labels is None:
+        project.params.problem(at[:-1], "kind classification needs `labels`, a list of 2 to 200 different texts")
+        return
+    for place, label in enumerate(task.labels):
+        if not label.strip() or label != label.strip():
+            project.params.problem((*at, str(place)), f"`{label}` is empty or has white space at an end")
+        elif label in task.labels[:place]:
+            project.params.problem((*at, str(place)), f"`{label}` occurs twice; a label stands once")
+
+
+def _check_kind(project: Project, name: str, shape: dict[str, Any]) -> None:
+    """Settings that a task itself makes and that have no meaning for its kind; a default section is for all kinds."""
+    task, problem = project.tasks[name], project.params.problem
+    for section, without in shape.get("WITHOUT", {}).items():
+        for key in getattr(task, section):
+            if without is None or key in without:
+                problem(("tasks", name, section, key), f"has no meaning for a task of kind {task.kind}; take it out")
+
+
+def _check_chains(project: Project, name: str) -> None:
+    task, problem = project.tasks[name], project.params.problem
+    models = [model for model, spec in project.models.items() if spec.task == name]
+    for chain, pair in task.chains.items():
+        at = ("tasks", name, "chains", chain)
+        if task.kind != "ranking":
+            problem(at, f"only tasks of kind ranking have chains, and {name} is of kind {task.kind}; take it out")
+        if chain in project.models:
+            problem(at, "is the name of a model, too; give the chain another one")
+        for key in ("first", "second"):
+            if (model := getattr(pair, key)) not in models:
+                problem((*at, key), unknown("model", model, models, f" of task {name}"))
+        if pair.first == pair.second:
+            problem((*at, "second"), f"is {pair.second}, like `first`; a chain needs two models")
+
+
+def _check_prompt(
+    document: Document,
+    user: str,
+    answers: dict[str, str] | None,
+    labels: Sequence[str] | None,
+    task: str,
+    shape: dict[str, Any],
+) -> None:
+    if answers is None and "LABELS" in shape:
+        document.problem(("answers",), f"is missing; task {task} needs an answer for {', '.join(shape['LABELS'])}")
+    answers = answers or {}
+    if answers and labels and sorted(answers) != sorted(labels):
+        odd = [f"`{label}`" for label in answers if label not in labels]
+        lost = [f"`{label}`" for label in labels if label not in answers]
+        said = [f"{what} {', '.join(found)}" for what, found in (("lacks", lost), ("has the unknown", odd)) if found]
+        document.problem(("answers",), f"{' and '.join(said)}, unlike the labels of task {task}")
     texts = [text.strip() for text in answers.values()]
     for label, text in answers.items():
         if not text.strip():
@@ -142,7 +207,7 @@ def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]
         for column in table.columns:
             if known and column not in known:
                 document.problem((*at, column), unknown("column", column, known, f" of kind {kind}"))
-        for column in (*shape.get("TEXTS", ()), "label"):
+        for column in (*shape.get("TEXTS", ()), shape.get("TARGET", "label")):
             if column not in table.columns:
                 document.problem(at, f"has no `{column}`, which kind {kind} needs")
 
@@ -158,12 +223,14 @@ def _check_names(project: Project, name: str, model: Model) -> None:
     checkpoint = project.checkpoints.get(project.bases.get(model.base, ""))
     if checkpoint is None:
         return
-    if model.learner == "linear" and checkpoint.kind != "none":
+    from_nothing = model.learner in ("linear", "api")
+    if from_nothing and checkpoint.kind != "none":
         problem(
             (*at, "base"),
-            f"`{model.base}` is a {checkpoint.kind} checkpoint, which linear can't read; give one of kind none",
+            f"`{model.base}` is a {checkpoint.kind} checkpoint, which {model.learner} can't read; "
+            "give one of kind none",
         )
-    elif model.learner != "linear" and checkpoint.kind == "none":
+    elif not from_nothing and checkpoint.kind == "none":
         problem(
             (*at, "base"), f"`{model.base}` is empty (kind none), but {model.learner} needs a pretrained checkpoint"
         )
@@ -172,15 +239,23 @@ def _check_names(project: Project, name: str, model: Model) -> None:
     elif model.learner in ("encoder", "embedder") and checkpoint.format == "gguf":
         problem((*at, "base"), f"`{model.base}` is a causal language model, but {model.learner} needs an encoder")
     task = project.tasks.get(model.task)
-    if model.learner == "llm" and task and task.prompt is None:
-        problem((*at, "learner"), f"llm needs a prompt, but tasks.{model.task} has none; give it `prompt: NAME`")
+    learners = constants(project, task.kind).get("LEARNERS", ()) if task else ()
+    if task and model.learner not in learners:
+        text = f"{model.learner} can't be trained on kind {task.kind}; take one of {', '.join(learners)}"
+        problem((*at, "learner"), text)
+    if model.learner in ("llm", "api") and task and task.prompt is None:
+        text = f"{model.learner} needs a prompt, but tasks.{model.task} has none; give it `prompt: NAME`"
+        problem((*at, "learner"), text)
 
 
 def _check_sections(project: Project, name: str, model: Model) -> None:
-    reads = SECTIONS[model.learner]
-    for section in sorted({s for sections in SECTIONS.values() for s in sections} - set(reads)):
+    kind = project.tasks[model.task].kind if model.task in project.tasks else None
+    reads = sections(model.learner, kind)
+    every = {section for table in (SECTIONS, RANKING) for names in table.values() for section in names}
+    for section in sorted(every - set(reads)):
         if getattr(model, section) is not None:
-            text = f"the learner {model.learner} does not read this section, only {', '.join(reads)}; take it out"
+            who = f"the learner {model.learner}" + (f" of kind {kind}" if kind == "ranking" else "")
+            text = f"{who} does not read this section, only {', '.join(reads)}; take it out"
             project.params.problem(("models", name, section), text)
 
 
@@ -190,6 +265,14 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
     def problem(section: str, key: str, text: str) -> None:
         project.params.problem(("models", name, section, key), text)
 
+    measured = constants(project, spec["kind"]).get("DEV_METRICS", ()) if spec["kind"] else ()
+    if measured and (select := spec.get("training", {}).get("select", measured[0])) not in measured:
+        problem(
+            "training", "select", f"is {select}, which kind {spec['kind']} has not; take {', '.join(measured)} or auto"
+        )
+    for key, what in (("url", "http://localhost:8000/v1"), ("model", "a name that it knows")):
+        if spec["learner"] == "api" and spec["api"][key] is None:
+            problem("api", key, f"is missing; give the endpoint's, such as {what}")
     bits = spec.get("quantization", {}).get("bits", 16)
     if bits < 16 and spec["lora"]["method"] == "full":
         text = f"{bits}-bit weights can't be trained in full; take quantization.bits: 16, or lora.method: lora"
@@ -202,6 +285,11 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
         problem("hardware", "attention", "flash_attention_2 needs dtype: bfloat16 or float16, not float32")
     if dtype == "float16" and device == "cpu":
         problem("hardware", "dtype", "float16 is for GPUs; on the cpu take bfloat16, float32 or auto")
+    if spec["kind"] == "ranking" and spec["learner"] == "embedder" and hardware["processes"] > 1:
+        text = f"is {hardware['processes']}, but this loss compares all documents of a batch in one process; take 1"
+        problem("hardware", "processes", text)
+    if device == "mps" and hardware["processes"] > 1:
+        problem("hardware", "processes", f"is {hardware['processes']}, but an Apple GPU serves one process; take 1")
     loss = spec.get("loss", {})
     if loss.get("adversarial") == "pgd" and loss["pgd_step_size"] > loss["epsilon"]:
         text = f"is {loss['pgd_step_size']}, above loss.epsilon ({loss['epsilon']}): one step would leave the radius"

@@ -1,10 +1,37 @@
-"""What a training measures on dev: `loss`, `auc`, `f1`, `accuracy`, and whether a model has collapsed to one class."""
+"""What a training measures on dev, by task kind, and whether a model has collapsed to one class."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+
+
+def of(kind: str, codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a kind with labels, from their codes [n] and log-probabilities [n, labels]."""
+    if kind == "pair":
+        return pair(codes, log_probs[:, 1] - log_probs[:, 0])
+    return classes(codes, log_probs)
+
+
+def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a model of several classes from gold codes [n] and log-probabilities [n, K].
+
+    `loss` is the mean negative log-likelihood in nats; `macro_f1` the mean F1 of the classes that occur; `largest` the
+    share of the rows that get the most frequent answer, `majority` that of the most frequent label.
+    """
+    rows, decisions = len(codes), log_probs.argmax(axis=1)
+    width = log_probs.shape[1]
+    gold, given = np.bincount(codes, minlength=width), np.bincount(decisions, minlength=width)
+    right = np.bincount(codes[decisions == codes], minlength=width)
+    occurs = gold > 0
+    return {
+        "loss": float(-log_probs[np.arange(rows), codes].mean()),
+        "macro_f1": float((2 * right[occurs] / (gold + given)[occurs]).mean()),
+        "accuracy": float(right.sum() / rows),
+        "largest": float(given.max() / rows),
+        "majority": float(gold.max() / rows),
+    }
 
 
 def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
@@ -49,6 +76,10 @@ def auc_noise(labels: np.ndarray) -> float:
 
 def collapse(metrics: dict[str, float]) -> str | None:
     """A sentence that says how a model has collapsed and what to try, or None for a model that tells rows apart."""
+    if "largest" in metrics:
+        return _one_class(metrics)
+    if "auc_noise" not in metrics:
+        return None
     score, noise, positives = metrics["auc"], metrics["auc_noise"], metrics["positives"]
     blind = abs(score - 0.5) <= noise
     one = positives in (0.0, 1.0)
@@ -66,3 +97,12 @@ def collapse(metrics: dict[str, float]) -> str | None:
             "its order of the rows is sound, so calibration can set a threshold; or try loss.class_weights: balanced"
         )
     return f"Collapsed to one class: {' and '.join(said)}; {remedy}."
+
+
+def _one_class(metrics: dict[str, float]) -> str | None:
+    if metrics["largest"] < 1.0 or metrics["majority"] == 1.0:
+        return None
+    return (
+        f"Collapsed to one class: every dev row gets the same label (accuracy {metrics['accuracy']:.3f}, the most "
+        f"frequent label has {metrics['majority']:.3f}); try more rows or epochs, or another learning rate."
+    )

@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from retune import learners
 from retune.errors import RetuneError
 
 PACKAGES = ("retune", "stages")
@@ -33,6 +34,7 @@ STAGES = {
     "convert": "tasks",
     "augment": "tasks",
     "split": "tasks",
+    "explore": "tasks",
     "train": "models",
     "predict": "models",
     "calibrate": "models",
@@ -199,7 +201,9 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     """The modules that a stage instance starts from; `entry` is its section of the resolved file."""
     found = [f"stages.{stage}"]
     if stage in ("train", "predict"):
-        found.append(f"retune.learners.{entry['learner']}")
+        found.append(learners.module(entry["learner"], entry["kind"]))
+    if stage in ("calibrate", "evaluate", "compare"):
+        found.append(f"retune.measures.{entry['kind']}")
     if stage == "download":
         source = entry["source"]
         return [*found, f"retune.samples.{source['generator']}"] if source["kind"] == "sample" else found
@@ -224,8 +228,9 @@ def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
         stage: {name: of(roots(stage, entry)) for name, entry in resolved[section].items()}
         for stage, section in STAGES.items()
     }
-    kinds = sorted({f"retune.tasks.{task['kind']}" for task in resolved["tasks"].values()})
-    return {**result, "report": of(["stages.report", *kinds])}
+    kinds = sorted({task["kind"] for task in resolved["tasks"].values()})
+    parts = [f"retune.{part}.{kind}" for kind in kinds for part in ("tasks", "report.kinds")]
+    return {**result, "report": of(["stages.report", *parts])}
 
 
 def syntax(tree: ast.Module) -> tuple[str, list[ast.Import | ast.ImportFrom]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from retune import memory
 from retune.progress import bar
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def generate(
         model(torch.tensor([prompts[0][:head]], device=model.device), use_cache=True).past_key_values if head else None
     )
     order = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
+
+    def write(batch: Sequence[int]) -> list[list[int]]:
+        return _batch(model, [prompts[row] for row in batch], head, cache, end, max_new_tokens)
+
     with bar(total=len(prompts), desc="generating", unit="row", disable=not progress) as done:
-        for start in range(0, len(order), rows):
-            batch = order[start : start + rows]
-            for row, answer in zip(
-                batch, _batch(model, [prompts[i] for i in batch], head, cache, end, max_new_tokens), strict=True
-            ):
+        for batch, found in memory.in_batches(order, memory.Limit(rows, "rows", "generation"), write):
+            for row, answer in zip(batch, found, strict=True):
                 answers[row] = answer
             done.update(len(batch))
     return answers

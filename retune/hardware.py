@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from retune import data_parallel
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def choose(hardware: Params, trees: bool = False) -> Chosen:
     device, why_device = _device(hardware.device)
     dtype, why_dtype = _dtype(hardware.dtype, device)
     attention, why_attention = _attention(hardware.attention, device, dtype, trees)
-    threads = hardware.threads or cores()
+    threads = max(1, (hardware.threads or cores()) // data_parallel.size())
     why_threads = "as params.yaml says" if hardware.threads else "one per core"
+    if data_parallel.active():
+        why_threads += f", divided among {data_parallel.size()} processes"
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     for name, value, why in (
@@ -60,6 +63,33 @@ def choose(hardware: Params, trees: bool = False) -> Chosen:
     ):
         log.info("%s %s: %s", name, value, why)
     return Chosen(device, dtype, attention, threads)
+
+
+def processes(hardware: Params) -> int:
+    """How many processes train together; raises `RetuneError` where the device has not so many places."""
+    wanted, device = int(hardware.processes), device_type(hardware)
+    if device == "cuda":
+        found = torch.cuda.device_count()
+        if wanted > found:
+            said = (
+                f"hardware.processes is {wanted}, but torch sees {found} CUDA GPUs, one for each: use 0 for all of them"
+            )
+            raise RetuneError(said)
+        return wanted or found
+    if device == "mps" and wanted > 1:
+        raise RetuneError(f"hardware.processes is {wanted}, but an Apple GPU serves one process: use 1")
+    return wanted or 1
+
+
+def gpus(count: int) -> list[str]:
+    """The first CUDA GPUs that this process may see, as `CUDA_VISIBLE_DEVICES` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+
+
+def device_type(hardware: Params) -> str:
+    """`cpu`, `cuda` or `mps`: what `hardware.device` comes to on this machine."""
+    return _device(hardware.device)[0].type
 
 
 def cores() -> int:

@@ -10,16 +10,14 @@ packed row (retune.packing): every distinct history is computed once, whatever t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
+from retune import memory
 from retune.packing import Packing, Triplet
 from retune.progress import bar
-
-BATCH_TOKENS = 2048
-"""Tokens of one packed row."""
 
 
 def label_log_probs(
@@ -27,21 +25,34 @@ def label_log_probs(
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     end: int,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     progress: bool = False,
+    per_token: bool = False,
 ) -> np.ndarray:
     """Give log P(label | prompt), normalised over the labels: float64 (rows, labels), row order kept.
 
-    `prompts` and `answers` are token ids, `end` is the end-of-turn token. The model's mode (eval) is the caller's.
+    `prompts` and `answers` are token ids, `end` is the end-of-turn token; `batch_tokens` a pass, or as many as
+    `packing.limit` says, which learns from a lack of memory. With `per_token` an answer counts by the mean of its
+    tokens' log-probabilities instead of their sum. The model's mode (eval) is the caller's.
     """
     answers = complete(answers, end)
     scores = np.zeros((len(prompts), len(answers)))
     order = sorted(range(len(prompts)), key=lambda row: (tuple(prompts[row]), row))
+    limit = packing.limit if batch_tokens is None else memory.Limit(batch_tokens, "tokens", "label scoring")
     longest = max(map(len, prompts), default=0) + max(map(len, answers))
+
+    def read(rows: Sequence[int]) -> np.ndarray:
+        return _read(packing, [prompts[row] for row in rows], answers, max(limit.size, longest))
+
+    def within(start: int, size: int) -> int:
+        return _count((prompts[order[place]] for place in range(start, len(order))), answers, size)
+
     with torch.inference_mode(), bar(total=len(prompts), desc="scoring", unit="row", disable=not progress) as done:
-        for rows in _batches(order, prompts, answers, max(batch_tokens, longest)):
-            scores[rows] = _read(packing, [prompts[row] for row in rows], answers, max(batch_tokens, longest))
+        for rows, found in memory.in_batches(order, limit, read, within):
+            scores[rows] = found
             done.update(len(rows))
+    if per_token:
+        scores /= np.array([len(answer) for answer in answers])
     return np.asarray(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
 
 
@@ -51,24 +62,20 @@ def complete(answers: Sequence[Sequence[int]], end: int) -> list[list[int]]:
     return [[*answer, end] if begins else list(answer) for answer in answers]
 
 
-def _batches(
-    order: list[int], prompts: Sequence[Sequence[int]], answers: list[list[int]], batch_tokens: int
-) -> Iterator[list[int]]:
-    """Row numbers of one packed row after the other: prompts by what they add to the one before, and their labels."""
+def _count(prompts: Iterable[Sequence[int]], answers: list[list[int]], size: int) -> int:
+    """How many prompts, each by what it adds to the one before, and their labels make a packed row of `size` tokens.
+
+    At least one.
+    """
     fed = {tuple(answer[:end]) for answer in answers for end in range(1, len(answer))}
-    batch: list[int] = []
-    tokens = 0
-    for row in order:
-        new = len(prompts[row]) + len(fed)
-        if batch:
-            new -= _shared(prompts[batch[-1]], prompts[row])
-        if batch and tokens + new > batch_tokens:
-            yield batch
-            batch, tokens, new = [], 0, len(prompts[row]) + len(fed)
-        batch.append(row)
-        tokens += new
-    if batch:
-        yield batch
+    tokens, count = 0, 0
+    last: Sequence[int] = ()
+    for prompt in prompts:
+        tokens += len(prompt) - _shared(last, prompt) + len(fed)
+        if count and tokens > size:
+            break
+        count, last = count + 1, prompt
+    return count
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -18,16 +19,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from retune import progress, selection
+from retune import data_parallel, memory, progress, selection
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
     from retune.hardware import Chosen
     from retune.params import Params
+    from retune.passes import Batch, Passes
 
 log = logging.getLogger("retune")
 
-Batch = dict[str, Any]
+ITEMS = "items"
+"""Where the Trainer's batch holds ours: rows, that are cut into passes when their turn comes."""
+
 WEIGHTS, CLOCK, STATE = "trained.safetensors", "clock.json", "trainer_state.json"
 
 
@@ -40,9 +44,9 @@ class Setup:
     evaluate: Callable[[nn.Module], dict[str, float]]
     chosen: Chosen
     options: Params
+    passes: Passes
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
     tokens_of: Callable[[Batch], int]
-    parts_of: Callable[[Batch], list[Batch]]
     precision: Callable[[], AbstractContextManager[Any]]
 
 
@@ -55,29 +59,74 @@ class Loop(Trainer):
         self.setup = setup
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
-        self.clock = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
+        self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
+        self.limit = setup.passes.limit()
+        self.open: list[list[Any]] = []  # the batches of the step that is being computed,
+        self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
+        self.tokens = 0  # and the tokens of all
         self.started = time.monotonic()
 
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
-        """The loss of one batch, in mixed precision; its tokens are counted."""
-        self.clock["tokens"] += self.setup.tokens_of(inputs)
+        """What one pass adds to the loss of its batch, in mixed precision."""
         with self.setup.precision():
             return self.setup.loss_fn(model, inputs)
 
-    def training_step(self, model: nn.Module, inputs: Batch, *arguments: Any, **more: Any) -> torch.Tensor:
-        """Forward and backward of one batch, part by part, on the clock."""
+    def training_step(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
+        """Forward and backward of one batch, pass by pass, on the clock.
+
+        Where memory lacks, the gradient of the step is begun anew in smaller passes, the batches before this one
+        included: how much of it a failed backward had added is not known.
+        """
         start = time.monotonic()
-        losses = [super(Loop, self).training_step(model, p, *arguments, **more) for p in self.setup.parts_of(inputs)]
-        loss = torch.stack(losses).sum()
+        self.open.append(inputs[ITEMS])
+        done = memory.attempt(functools.partial(self._backward, model, self.open[-1:]))
+        while done is memory.LACK:
+            model.zero_grad()
+            before = self._passes(self.limit.size)
+            alone = before >= sum(len(data_parallel.mine(items)) for items in self.open)
+            self.limit.lower(lambda size, before=before: self._passes(size) > before, alone)  # type: ignore[misc]
+            done = memory.attempt(functools.partial(self._backward, model, self.open))
+        loss, tokens = done
+        self.tokens += tokens
+        self.losses.append(loss)
+        if self.accelerator.sync_gradients:
+            loss = self._close_step()
         self.clock["training_seconds"] += time.monotonic() - start
         return loss
 
+    def _close_step(self) -> torch.Tensor:
+        """Sum gradients, loss and tokens over the processes; what the Trainer has yet to see of the step's loss."""
+        loss, tokens = self.losses[-1], float(self.tokens)
+        if data_parallel.active():
+            data_parallel.sum_gradients(list(self.setup.trained.values()))
+            total, tokens = data_parallel.sum_numbers([float(sum(self.losses)), tokens])
+            loss = loss.new_tensor(total - float(sum(self.losses[:-1])))
+        self.clock["tokens"] += int(tokens)
+        self.open, self.losses, self.tokens = [], [], 0
+        return loss
+
+    def _backward(self, model: nn.Module, batches: list[list[Any]]) -> tuple[torch.Tensor, int]:
+        """Add the gradients of some batches; loss and tokens of the last."""
+        for items in batches:
+            loss, tokens = torch.zeros((), device=self.args.device), 0
+            for one in self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size):
+                tokens += self.setup.tokens_of(one)
+                loss = loss + super().training_step(model, one)
+        return loss, tokens
+
+    def _passes(self, size: int) -> int:
+        """How many passes the batches of this step take."""
+        return sum(len(self.setup.passes.cut(data_parallel.mine(items), items, size)) for items in self.open)
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Dev metrics by the learner's own function, named `eval_...`."""
-        self.model.eval()
-        with torch.no_grad(), self.setup.precision():
-            metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
-        self.model.train()
+        """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's."""
+        metrics: dict[str, float] = {}
+        if data_parallel.rank() == 0:
+            self.model.eval()
+            with torch.no_grad(), self.setup.precision():
+                metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
+            self.model.train()
+        metrics = data_parallel.told(metrics)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -98,29 +147,47 @@ class Loop(Trainer):
         return 0
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write what the run needs to go on; the other processes add their random state alone."""
         folder = self.setup.scratch / f"checkpoint-{self.state.global_step}"
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part, first = folder.with_name(folder.name + ".part"), data_parallel.rank() == 0
+        if first:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        size = min(data_parallel.gathered(self.limit.size))
+        self._save_rng_state(str(_random_state(part)))
+        data_parallel.wait()
+        if first:
+            self._write(part, folder, size)
+        data_parallel.wait()
+
+    def _write(self, part: Path, folder: Path, size: int) -> None:
+        """Everything but the random states into `part`, which becomes `folder`; of others only weights stay."""
         save_file({name: w.detach().cpu().contiguous() for name, w in self.setup.trained.items()}, part / WEIGHTS)
         self._save_optimizer_and_scheduler(str(part))
         self._save_scaler(str(part))
-        self._save_rng_state(str(part))
-        clock = {**self.clock, "seconds": self.clock["seconds"] + time.monotonic() - self.started}
+        clock = {**self.clock, "seconds": self.clock["seconds"] + time.monotonic() - self.started, "pass": size}
         (part / CLOCK).write_text(json.dumps(clock), encoding="utf-8")
         self.state.save_to_json(str(part / STATE))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
 
-        best = selection.best_record(self.state.log_history, self.setup.options.select)["step"]
+        keep = selection.worth_keeping(self.state.log_history, self.setup.options)
         for other in self.setup.scratch.glob("checkpoint-*"):
-            if other.name not in (folder.name, f"checkpoint-{best}"):
+            if other == folder:
+                continue
+            if other.suffix == ".part" or step_of(other) not in keep:
                 shutil.rmtree(other)
+            else:
+                strip(other)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(str(_random_state(Path(checkpoint))) if checkpoint else None)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
         load_weights(self.setup.trained, folder)
         self.clock = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+        self.limit.size = int(self.clock["pass"])
 
 
 class Evaluations(TrainerCallback):
@@ -141,7 +208,11 @@ class Evaluations(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: Any, metrics: Any, **_: Any) -> None:
         """Show the metrics; stop a training that gains nothing."""
-        shown = {name: f"{metrics[f'eval_{name}']:.3f}" for name in ("loss", "auc", "f1") if f"eval_{name}" in metrics}
+        shown = {
+            name: f"{metrics[f'eval_{name}']:.3f}"
+            for name in ("loss", "auc", "f1", "macro_f1", "ndcg")
+            if f"eval_{name}" in metrics
+        }
         self.bar.set_postfix(shown, refresh=False)
         log.info("step %d of %d: dev %s", state.global_step, state.max_steps, ", ".join(map(" ".join, shown.items())))
         if selection.stale(state.log_history, self.select, self.patience):
@@ -158,12 +229,26 @@ def last_checkpoint(scratch: Path) -> Path | None:
     return max(found, key=step_of, default=None)
 
 
+def strip(checkpoint: Path) -> None:
+    """Leave of a checkpoint what tells its history and gives its weights, not what a training goes on from."""
+    for path in checkpoint.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (WEIGHTS, CLOCK, STATE):
+            path.unlink()
+
+
 def load_weights(trained: dict[str, nn.Parameter], folder: Path) -> None:
     """Put the weights of a checkpoint into the parameters that are trained."""
     saved = load_file(folder / WEIGHTS)
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(saved[name])
+
+
+def _random_state(checkpoint: Path) -> Path:
+    """Where this process keeps the state of its random generators."""
+    return checkpoint / f"rank-{data_parallel.rank()}" if data_parallel.rank() else checkpoint
 
 
 def step_of(checkpoint: Path) -> int:

@@ -17,34 +17,37 @@ Forward = Callable[[], torch.Tensor]
 
 
 def objective(
-    options: Params, train_labels: Sequence[int], embedding: nn.Module, device: torch.device
-) -> Callable[[Forward, torch.Tensor], torch.Tensor]:
-    """Build `loss(forward, labels)`: `forward()` gives class logits [n, 2] and may be called several times.
+    options: Params, train_labels: Sequence[int], classes: int, embedding: nn.Module, device: torch.device
+) -> Callable[..., torch.Tensor]:
+    """Build `loss(forward, labels, whole=None)`: `forward()` gives class logits [n, classes], at each call.
 
+    `labels` are those of the rows [n], `whole` those of the batch that they are a part of (else they are the batch):
+    what the parts give adds up to the batch's loss, for an adversary shifts each text by its own gradient alone.
     R-Drop calls it twice (two draws of dropout); an adversary calls it again on shifted outputs of `embedding`, and the
     result is the sum of the clean and the adversarial loss.
     """
     balanced = options.class_weights == "balanced"
-    weights = losses.balanced_weights(torch.tensor(train_labels)).to(device) if balanced else None
+    weights = losses.balanced_weights(torch.as_tensor(train_labels), classes).to(device) if balanced else None
     gamma = options.gamma if options.name == "focal" else 0.0
 
-    def plain(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return losses.focal(logits, labels, gamma, weights, options.label_smoothing)
+    def plain(logits: torch.Tensor, labels: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        return losses.focal(logits, labels, gamma, weights, options.label_smoothing, whole)
 
-    def regular(forward: Forward, labels: torch.Tensor) -> torch.Tensor:
+    def regular(forward: Forward, labels: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
         if not options.r_drop:
-            return plain(forward(), labels)
+            return plain(forward(), labels, whole)
         first, second = forward(), forward()
-        both = (plain(first, labels) + plain(second, labels)) / 2
-        return both + options.r_drop * losses.symmetric_kl(first, second)
+        both = (plain(first, labels, whole) + plain(second, labels, whole)) / 2
+        return both + options.r_drop * losses.symmetric_kl(first, second, len(whole))
 
-    def total(forward: Forward, labels: torch.Tensor) -> torch.Tensor:
+    def total(forward: Forward, labels: torch.Tensor, whole: torch.Tensor | None = None) -> torch.Tensor:
+        whole = labels if whole is None else whole
         if options.adversarial == "fgm":
-            return sum_of(adversarial.fgm(lambda: regular(forward, labels), embedding, options.epsilon))
+            return sum_of(adversarial.fgm(lambda: regular(forward, labels, whole), embedding, options.epsilon))
         if options.adversarial == "pgd":
             attack = (options.epsilon, options.pgd_steps, options.pgd_step_size)
-            return sum_of(adversarial.pgd(lambda: regular(forward, labels), embedding, *attack))
-        return regular(forward, labels)
+            return sum_of(adversarial.pgd(lambda: regular(forward, labels, whole), embedding, *attack))
+        return regular(forward, labels, whole)
 
     return total
 

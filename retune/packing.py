@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from retune import output_head, prefix_tree, tree_attention
+from retune import memory, output_head, prefix_tree, tree_attention
 from retune.prefix_tree import PackedRow
 from retune.tree_attention import Tree
 
@@ -32,6 +32,8 @@ Triplet = tuple[int, int, float]
 
 LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
+SCORED = 2048
+"""Tokens of one pass without a gradient."""
 CHECKED = 3
 """Sequences that are run both ways before packing is relied on."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -57,6 +59,7 @@ class Packing:
 
     def __init__(self, model: PreTrainedModel, kernel: str | None = "auto") -> None:
         self.model, self.kernel = model, kernel
+        self.limit = memory.Limit(SCORED, "tokens", "label scoring")
         if kernel is not None:
             tree_attention.register()
             model.set_attn_implementation(tree_attention.NAME)

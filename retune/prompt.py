@@ -2,15 +2,14 @@
 
 Training, prediction and serving all call `prepare` once and `encode` per table, so they cannot differ.
 
-A template (prompts/NAME.yaml) is `{system, user, answers}`. `{column}` in `user` is replaced by the row's text in one
-pass: text that itself holds `{column}` stays as it is. The chat template of the base's tokenizer puts the turns around
-it. Only that template may write control tokens: instructions, data and answers are encoded by a copy of the tokenizer
-without added tokens, so `<|im_end|>` inside a sentence is seven ordinary pieces of text and ends no turn.
+A template (prompts/NAME.yaml) is `{system, user, answers}` (see retune.template). The chat template of the base's
+tokenizer puts the turns around it. Only that one may write control tokens: instructions, data and answers are encoded
+by a copy of the tokenizer without added tokens, so `<|im_end|>` inside a sentence is seven ordinary pieces of text and
+ends no turn.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,12 @@ import polars as pl
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
+from retune import template as texts
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SYSTEM, USER, ANSWER = "\ue000system\ue001", "\ue000user\ue001", "\ue000answer\ue001"
 """Stand-ins for the three texts while the chat template is rendered; private-use characters, never encoded."""
 FIXED_DATE = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
@@ -43,6 +42,8 @@ class ChatPrompt:
     answers: tuple[list[int], ...]  # token ids of each label's answer, without `end`
     end: int  # the token that ends the assistant turn
     max_length: int
+    truncation: str
+    per_token: bool  # how label scoring weighs an answer; see retune.label_scoring
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,28 @@ class Prompts:
 
 
 def prepare(
-    tokenizer: PreTrainedTokenizerBase, template: Mapping[str, Any], fields: Sequence[str], max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    template: Mapping[str, Any],
+    fields: Sequence[str],
+    labels: Sequence[str],
+    max_length: int,
+    truncation: str = "end",
 ) -> ChatPrompt:
     """Render the chat template once around `template` and encode everything that no row changes.
 
-    `fields` are the columns that a prompt may show; `max_length` bounds prompt + answer + end of turn, in tokens.
+    `fields` are the columns that a prompt may show, `labels` those that it answers, in their order; `{labels}` in
+    `system` becomes one line for each: its answer, and the label where that is another text. `max_length` bounds
+    prompt + answer + end of turn, in tokens; of what is longer, `truncation` leaves out the `middle` or the `end`.
 
     Raises `RetuneError`: no chat template in the base; instructions alone longer than `max_length`; a column of the
     task that the prompt never shows; answers that the tokenizer cannot tell apart.
     """
-    shown = {name for name in PLACEHOLDER.findall(template["user"]) if name in fields}
+    shown = {name for name in texts.PLACEHOLDER.findall(template["user"]) if name in fields}
     if missing := [name for name in fields if name not in shown]:
         raise RetuneError(f"the prompt's `user` never shows {{{missing[0]}}}; add it, the answer depends on it")
     plain = _without_added_tokens(tokenizer)
-    before, between, after, end = _frame(tokenizer, template.get("system"))
+    system = texts.system(template, labels)
+    before, between, after, end = _frame(tokenizer, system)
 
     def literal(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False) if text else []
@@ -76,15 +85,15 @@ def prepare(
         return plain.encode(text, add_special_tokens=False).ids
 
     head = literal(before)
-    if template.get("system"):
-        head += text_ids(str(template["system"])) + literal(between)
-    labels = tuple(template["answers"])
+    if system:
+        head += text_ids(system) + literal(between)
     answers = tuple(text_ids(str(template["answers"][label])) for label in labels)
     if not all(answers) or len({tuple(ids) for ids in answers}) < len(answers):
         raise RetuneError(f"the prompt's answers {dict(template['answers'])} must be different, non-empty texts")
     chat = ChatPrompt(
-        plain, head, template["user"], literal(after), tuple(fields), labels, answers, end, int(max_length)
-    )
+        plain, head, template["user"], literal(after), tuple(fields), tuple(labels), answers, end, int(max_length),
+        truncation, bool(template.get("length_normalisation", False)),
+    )  # fmt: skip
     if (least := len(_ids(chat, dict.fromkeys(fields, ""))) + _reserve(chat)) >= max_length:
         raise RetuneError(
             f"the prompt's instructions take {least} tokens without any text, training.max_length is {max_length}: "
@@ -94,9 +103,9 @@ def prepare(
 
 
 def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
-    """Token ids of every row's prompt, in row order; texts that do not fit are cut at their end, longest first."""
+    """Token ids of every row's prompt, in row order; texts that do not fit are cut, longest first."""
     records = list(rows.select(chat.fields).iter_rows(named=True))
-    contents = chat.plain.encode_batch([_fill(chat.user, row) for row in records], add_special_tokens=False)
+    contents = chat.plain.encode_batch([texts.user(chat.user, row) for row in records], add_special_tokens=False)
     ids = [chat.head + content.ids + chat.tail for content in contents]
     truncated = [len(prompt) > chat.max_length - _reserve(chat) for prompt in ids]
     for index, cut in enumerate(truncated):
@@ -110,12 +119,8 @@ def _reserve(chat: ChatPrompt) -> int:
     return max(map(len, chat.answers)) + 1
 
 
-def _fill(user: str, row: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), user)
-
-
 def _ids(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
-    return chat.head + chat.plain.encode(_fill(chat.user, row), add_special_tokens=False).ids + chat.tail
+    return chat.head + chat.plain.encode(texts.user(chat.user, row), add_special_tokens=False).ids + chat.tail
 
 
 def _cut(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
@@ -123,15 +128,22 @@ def _cut(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
     pieces = {name: chat.plain.encode(row[name], add_special_tokens=False) for name in chat.fields}
     level = max(len(piece.ids) for piece in pieces.values())
     while True:
-        short = {
-            name: row[name] if len(piece.ids) <= level else row[name][: piece.offsets[level - 1][1] if level else 0]
-            for name, piece in pieces.items()
-        }
+        short = {name: _shortened(row[name], piece, level, chat.truncation) for name, piece in pieces.items()}
         ids = _ids(chat, short)
         excess = len(ids) + _reserve(chat) - chat.max_length
         if excess <= 0 or level == 0:
             return ids
         level -= max(1, min(excess // len(pieces), level))
+
+
+def _shortened(text: str, piece: Any, level: int, truncation: str) -> str:
+    """The text without what lies beyond `level` of its tokens, at its end or in its middle."""
+    if len(piece.ids) <= level:
+        return text
+    last = level // 2 if truncation == "middle" else 0
+    first = level - last
+    head = text[: piece.offsets[first - 1][1]] if first else ""
+    return head + (text[piece.offsets[-last][0] :] if last else "")
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None) -> tuple[str, str, str, int]:

@@ -17,7 +17,7 @@ from retune import consistency, fingerprint, project
 from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
-from retune.schema import SECTIONS, Model, Task
+from retune.schema import Model, Task, sections
 from retune.validation import messages
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
@@ -40,6 +40,8 @@ def resolve(folder: Path) -> Resolution:
         "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
         "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
     }
+    for name, task in resolved["tasks"].items():
+        task["exploration"] = _exploration(resolved, name, task)
     consistency.check(declared, resolved)
     if problems := declared.problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -86,23 +88,45 @@ def _base(declared: Project, role: str, name: str) -> dict[str, Any]:
 def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     source = declared.sources.get(task.source)
     tables = _said(source)["tables"] if source else []
-    kind = {"kind": task.kind}
+    kind: dict[str, Any] = {"kind": task.kind}
+    shape = consistency.constants(declared, task.kind)
+    labels = task.labels or (shape.get("LABELS") if shape.get("TARGET") == "label" else None)
+    if labels:
+        kind["labels"] = list(labels)
     sections = {
-        section: {**kind, **_section(declared, ("tasks", name, section), getattr(task, section))}
+        section: {
+            **({"kind": task.kind} if section == "augmentation" else kind),
+            **_section(declared, ("tasks", name, section), getattr(task, section)),
+        }
         for section in TASK_SECTIONS
     }
-    sections["evaluation"] = {**kind, "seed": declared.seed, **_section_of(sections["evaluation"])}
+    for section, without in shape.get("WITHOUT", {}).items():
+        unread = type(declared.defaults[section]).model_fields if without is None else without
+        sections[section] = {key: value for key, value in sections[section].items() if key not in unread}
+    sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
     return {
         **kind,
         "source": _fetch(declared, task, source),
         "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects},
         **sections,
+        "chains": {chain: pair.model_dump() for chain, pair in task.chains.items()},
         "models": [model for model, spec in declared.models.items() if spec.task == name],
     }
 
 
-def _section_of(section: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key != "kind"}
+def _exploration(resolved: dict[str, Any], name: str, task: dict[str, Any]) -> dict[str, Any]:
+    """What `explore` needs: the kind, the labels, and what the models read with (see retune.exploration.readers)."""
+    readers: dict[str, dict[str, Any]] = {}
+    for model in task["models"]:
+        spec = resolved["models"][model]
+        base = resolved["bases"].get(spec["base"], {})
+        if "training" not in spec or base.get("kind") == "none":
+            continue
+        reader = {"base": spec["base"], "learner": spec["learner"], "max_length": spec["training"]["max_length"]}
+        reader |= {"prompt": spec["prompt"]} if "prompt" in spec else {}
+        readers.setdefault(json.dumps(reader, sort_keys=True), {"models": [], **reader})["models"].append(model)
+    said: dict[str, Any] = {key: task[key] for key in ("kind", "labels") if key in task}
+    return {**said, "readers": list(readers.values())}
 
 
 def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, Any]:
@@ -141,10 +165,24 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
         "base": model.base,
         "base_name": declared.bases.get(model.base),
         "seed": declared.seed if model.seed is None else model.seed,
+        "augmented": model.augmented,
     }
-    for section in SECTIONS[model.learner]:
-        resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
+    shape = consistency.constants(declared, task.kind) if task else {}
+    labels = (task.labels if task else None) or shape.get("LABELS")
+    if labels:
+        resolved["labels"] = list(labels)
+    kind = task.kind if task else None
+    for section in sections(model.learner, kind):
+        if section == "lora" and model.lora is None and model.learner != "llm":
+            resolved["lora"] = {"method": "full"}  # the default section is the LLM's
+        else:
+            resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
+    if kind == "ranking" and (source := declared.sources.get(task.source if task else "")):
+        resolved["data"] = {"name": task.source if task else "", "license": source.license}  # for the model card
+    if resolved.get("training", {}).get("select") == "auto":
+        resolved["training"]["select"] = shape.get("SELECT", "loss")
     resolved.setdefault("hardware", {})  # `predict` depends on this key, and DVC wants it to exist
-    if model.learner == "llm" and task and task.prompt in declared.prompts:
-        resolved["prompt"] = declared.prompts[task.prompt].model_dump()
+    if model.learner in ("llm", "api") and task and task.prompt in declared.prompts:
+        prompt = declared.prompts[task.prompt].model_dump()
+        resolved["prompt"] = prompt | {"answers": prompt["answers"] or {label: label for label in labels or []}}
     return resolved

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from retune import dev_metrics
+from retune.errors import RetuneError
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -22,6 +23,35 @@ def best_record(history: History, select: str) -> dict[str, Any]:
     return max(evaluations, key=lambda record: sign * record[f"eval_{select}"])
 
 
+def kept_record(history: History, options: Params) -> dict[str, Any] | None:
+    """The evaluation whose checkpoint becomes the model, by `training.checkpoint`; None while it has yet to come."""
+    if options.checkpoint == "best":
+        return best_record(history, options.select)
+    return next((r for r in history if r["step"] == options.checkpoint and f"eval_{options.select}" in r), None)
+
+
+def worth_keeping(history: History, options: Params) -> set[int]:
+    """The steps whose weights stay beside the last ones: the model's, and those of `training.keep_checkpoints`."""
+    sign = -1 if options.select == "loss" else 1
+    evaluations = [record for record in history if f"eval_{options.select}" in record]
+    ranked = sorted(evaluations, key=lambda record: (-sign * record[f"eval_{options.select}"], record["step"]))
+    count = {"best": 1, "all": len(ranked)}.get(options.keep_checkpoints, options.keep_checkpoints)
+    kept = kept_record(history, options)
+    return {record["step"] for record in ranked[:count]} | ({kept["step"]} if kept else set())
+
+
+def check(options: Params, steps: int) -> None:
+    """Raise `RetuneError` where `training.checkpoint` is no step after which a training of `steps` is evaluated."""
+    step = options.checkpoint
+    if step != "best" and (step > steps or (step % options.eval_steps and step != steps)):
+        last = steps - (steps - 1) % options.eval_steps - 1
+        said = f"every {options.eval_steps} steps up to {last}, and {steps}" if last else f"step {steps} alone"
+        raise RetuneError(
+            f"training.checkpoint is {step}, but this training of {steps} steps is evaluated after {said}: take one of "
+            "them, or `best`"
+        )
+
+
 def stale(history: History, select: str, patience: int) -> bool:
     """Whether the last `patience` evaluations brought no gain; never for a patience of 0."""
     steps = [record["step"] for record in history if f"eval_{select}" in record]
@@ -33,17 +63,21 @@ def finished(history: History, options: Params, steps: int) -> bool:
     return history[-1]["step"] >= steps or stale(history, options.select, options.patience)
 
 
-def messages(history: History, best: dict[str, Any], options: Params, steps: int) -> list[str]:
+def messages(history: History, options: Params, steps: int) -> list[str]:
     """Sentences for the report: the step that was kept, an early stop, a collapse to one class (which is warned of)."""
-    said = [f"Kept step {best['step']} of {steps}, dev {options.select} {best[f'eval_{options.select}']:.4f}."]
+    kept, best = kept_record(history, options), best_record(history, options.select)
+    assert kept is not None, "`retune.training` has refused it"
+    said = [f"Kept step {kept['step']} of {steps}, dev {options.select} {kept[f'eval_{options.select}']:.4f}."]
+    if options.checkpoint != "best":
+        value = f"{best[f'eval_{options.select}']:.4f}"
+        said[0] = f"{said[0][:-1]}, as training.checkpoint says; the best is step {best['step']}, {value}."
     last = history[-1]["step"]
     if last < steps:
         said.append(f"Stopped early at step {last} of {steps}: {options.patience} evaluations without gain.")
-    if "eval_auc_noise" in best:
-        problem = dev_metrics.collapse({name.removeprefix("eval_"): value for name, value in best.items()})
-        if problem:
-            log.warning(problem)
-            said.append(problem)
+    problem = dev_metrics.collapse({name.removeprefix("eval_"): value for name, value in kept.items()})
+    if problem:
+        log.warning(problem)
+        said.append(problem)
     for message in said[:2]:
         log.info(message)
     return said

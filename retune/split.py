@@ -48,44 +48,49 @@ def assign(rows: pl.LazyFrame, spec: Params, official: set[str]) -> pl.LazyFrame
     return rows.filter((pl.col("origin") == "original") | (pl.col("split") == "train"))
 
 
-def summary(rows: pl.LazyFrame, before: pl.LazyFrame, spec: Params, official: set[str], kind: Any) -> dict[str, Any]:
-    """Counts per split of the assigned `rows` (`before` are the rows before `assign`), and what two splits share.
+def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str], kind: Any) -> dict[str, Any]:
+    """Counts per split of the assigned `rows`, and what two splits share; `left_out` rows were augmented in vain.
 
+    `targets` counts the rows by the kind's binned target.
     Shares are of the original rows that no official split holds. `shared_pairs` counts rows' texts in either order.
     """
     counts = rows.group_by("split").agg(
         rows=pl.len(),
         groups=pl.col("group").n_unique(),
-        positives=(pl.col("label") == 1).sum(),
         augmented=(pl.col("origin") != "original").sum(),
     )
     by_split = {row.pop("split"): row for row in counts.collect(engine="streaming").to_dicts()}
-    nothing = {"rows": 0, "groups": 0, "positives": 0, "augmented": 0}
-    splits = {name: by_split.get(name, nothing) for name in SPLITS}
+    nothing = {"rows": 0, "groups": 0, "augmented": 0}
+    binned = rows.group_by("split", kind.binned().alias("target")).len().sort("split", "target")
+    by_target = binned.collect(engine="streaming")
+    splits = {
+        name: {**by_split.get(name, nothing), "targets": dict(by_target.filter(split=name)["target", "len"].rows())}
+        for name in SPLITS
+    }
     ours = {name: entry["rows"] - entry["augmented"] for name, entry in splits.items() if name not in official}
     cut = shares(spec, official)
     wanted = {"train": 1 - sum(cut.values()), **cut}
-    every = before.select(pl.len()).collect(engine="streaming").item()
     originals = rows.filter(pl.col("origin") == "original")
     return {
         "splits": splits,
         "official": sorted(official),
+        "balance": spec.get("balance", "none"),
         "shares_wanted": {name: wanted[name] for name in ours},
         "shares_got": {name: count / max(sum(ours.values()), 1) for name, count in ours.items()},
-        "augmented_left_out": every - sum(entry["rows"] for entry in splits.values()),
+        "augmented_left_out": left_out,
         "shared_texts": shared(rows, kind.TEXTS, SPLITS),
         "shared_groups": shared(rows, ["group"], SPLITS),
         "shared_pairs": shared(originals.select("split", unordered(kind.TEXTS).alias("pair")), ["pair"], SPLITS),
     }
 
 
-def check(summary: dict[str, Any]) -> None:
-    """Raise `RetuneError` for a split without rows, or without both labels."""
+def check(summary: dict[str, Any], kind: Any) -> None:
+    """Raise `RetuneError` for a split without rows, or whose targets are too few to measure anything."""
     for name, counts in summary["splits"].items():
-        rows, positives = counts["rows"], counts["positives"]
-        if 0 < positives < rows:
+        problem = kind.shortage(counts["targets"]) if counts["rows"] else ""
+        if problem is None:
             continue
-        what = f"{rows:,} rows, all with label {int(positives > 0)}" if rows else "no rows"
+        what = f"{counts['rows']:,} rows, {problem}" if problem else "no rows"
         if name in summary["official"]:
             raise RetuneError(f"the official split `{name}` has {what}: see the source's `tables` in data/catalog.yaml")
         groups = sum(entry["groups"] for split, entry in summary["splits"].items() if split not in summary["official"])

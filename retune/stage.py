@@ -95,8 +95,8 @@ class Stage:
         remove(target)
         part.rename(target)
 
-    def scratch(self, *inputs: Any) -> Path:
-        """A folder for unfinished work that outlives a kill and is removed when the stage succeeds.
+    def scratch(self, *inputs: Any, keep: bool = False) -> Path:
+        """A folder for unfinished work that outlives a kill and is removed when the stage succeeds, unless to `keep`.
 
         Its name is a fingerprint of the stage's code and of `inputs` (specs, or paths whose bytes count), so a
         changed run never finds the remains of another.
@@ -109,7 +109,8 @@ class Stage:
             if other != folder:
                 shutil.rmtree(other)
         folder.mkdir(parents=True, exist_ok=True)
-        self._scratch.append(folder)
+        if not keep:
+            self._scratch.append(folder)
         return folder
 
     def finish(self) -> None:

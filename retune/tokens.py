@@ -34,25 +34,46 @@ def source_of(base: Path) -> dict[str, Any]:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], others: Sequence[str] | None, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    others: Sequence[str] | None,
+    max_length: int,
+    truncation: str = "end",
 ) -> list[Encoded]:
     """Token ids with special tokens of every text, or pair of texts; at most `max_length` of them.
 
-    What is longer is cut at the end; of a pair, the longer text loses tokens until both fit.
+    Of what is longer, `truncation` leaves out the `middle` or the `end`; of a pair, the longer text loses tokens until
+    both fit.
     """
     if not texts:
         return []
     more = [list(others)] if others is not None else []
     whole = tokenizer(list(texts), *more, verbose=False)
-    lengths = [len(ids) for ids in whole["input_ids"]]
-    cut = whole
-    if max(lengths) > max_length:
-        cut = tokenizer(list(texts), *more, truncation="longest_first", max_length=max_length)
-    types = cut.get("token_type_ids") or [None] * len(lengths)
-    return [
-        Encoded(ids, kinds, length > max_length)
-        for ids, kinds, length in zip(cut["input_ids"], types, lengths, strict=True)
-    ]
+    all_types = whole.get("token_type_ids") or [None] * len(texts)
+    rows = []
+    for row, (ids, types) in enumerate(zip(whole["input_ids"], all_types, strict=True)):
+        cut = len(ids) > max_length
+        if cut:
+            kept = _kept(whole.sequence_ids(row), max_length, truncation)
+            ids, types = [ids[i] for i in kept], types and [types[i] for i in kept]
+        rows.append(Encoded(ids, types, cut))
+    return rows
+
+
+def _kept(sequences: list[int | None], max_length: int, truncation: str) -> list[int]:
+    """The places that stay, from the text that each token belongs to (None: special tokens, which all stay)."""
+    places: list[list[int]] = [[], []]
+    for place, sequence in enumerate(sequences):
+        if sequence is not None:
+            places[sequence].append(place)
+    room = max(max_length - sequences.count(None), 0)
+    half = (room + (len(places[0]) > len(places[1]))) // 2  # an odd token goes to the longer text, as in tokenizers
+    first = min(len(places[0]), max(room - len(places[1]), half))
+    gone = set()
+    for own, level in zip(places, (first, min(len(places[1]), room - first)), strict=True):
+        last = level // 2 if truncation == "middle" else 0
+        gone.update(own[level - last : len(own) - last])
+    return [place for place in range(len(sequences)) if place not in gone]
 
 
 def pad(rows: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
@@ -67,7 +88,6 @@ def pad(rows: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     return batch
 
 
-def by_length(rows: Sequence[Encoded], size: int) -> list[list[int]]:
-    """Row numbers in batches of `size`, longest first: little padding, and a lack of memory shows at once."""
-    ranked = sorted(range(len(rows)), key=lambda i: (-len(rows[i].ids), i))
-    return [ranked[start : start + size] for start in range(0, len(ranked), size)]
+def longest_first(rows: Sequence[Encoded]) -> list[int]:
+    """Row numbers by length: batches of neighbours need little padding, and a lack of memory shows at once."""
+    return sorted(range(len(rows)), key=lambda i: (-len(rows[i].ids), i))

@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,27 +24,26 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from retune import batch_order, hardware, selection, stable_hash
+from retune import batch_order, data_parallel, hardware, memory, optimisation, selection, stable_hash
 from retune.batch_order import Batches
 from retune.errors import RetuneError
 from retune.history import Training
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
     from retune.hardware import Chosen
-    from retune.loop import Batch
     from retune.params import Params
+    from retune.passes import Batch, Passes
 
 log = logging.getLogger("retune")
 
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+CONSTANT = ("eval_auc_noise", "eval_majority")
+"""Of the dev rows, not of the model: kept for judging a collapse, not for the history."""
 
 
 def run(
     model: nn.Module,
     items: Sequence[Any],
-    collate: Callable[[list[Any]], Batch],
+    passes: Passes,
     spec: Params,
     scratch: Path,
     evaluate: Callable[[nn.Module], dict[str, float]],
@@ -53,35 +53,41 @@ def run(
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
     rate_factors: Mapping[str, float] | None = None,
     tokens_of: Callable[[Batch], int] | None = None,
-    parts_of: Callable[[Batch], list[Batch]] | None = None,
     precision: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Training:
     """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
 
-    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch); `collate` makes a
-    batch of CPU tensors of some items; `loss_fn(model, batch)` gives its mean loss, a scalar (default: `.loss` of
-    the model's output); `evaluate(model)` gives dev metrics, of which `spec.training.select` picks the checkpoint;
-    `rate_factors` multiply the learning rate of the parameters that they name; `tokens_of(batch)` counts its tokens
-    (default: the attention mask's sum); `parts_of(batch)` cuts it into passes whose losses add up to the batch's;
-    `precision()` is the context of a forward pass (default: autocast to the chosen dtype). An unfinished run in
-    `scratch` is carried on, to the same bytes.
+    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch); `passes` makes forward
+    passes of the rows of a batch; `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a
+    scalar (default: `.loss` of the model's output); `evaluate(model)` gives dev metrics, of which
+    `spec.training.select` picks the checkpoint; `rate_factors` multiply the learning rate of the parameters that they
+    name; `tokens_of(one)` counts the tokens of a pass (default: the attention mask's sum); `precision()` is the context
+    of a forward pass (default: autocast to the chosen dtype). An unfinished run in `scratch` is carried on, to the same
+    bytes.
 
-    Raises `RetuneError` for a loss that is not finite, and where there is no row to train on.
+    Raises `RetuneError` for a loss that is not finite, where there is no row to train on, and where memory lacks for a
+    single row.
     """
     # The Trainer takes seconds to import; predictions and untuned models have no use for it.
     from transformers.trainer_callback import PrinterCallback
 
     from retune import loop
-    from retune.loop import Evaluations, Loop, Setup
+    from retune.loop import ITEMS, Evaluations, Loop, Setup
 
     options = spec.training
     if not items:
         raise RetuneError("no training row is left: lower split.dev, split.calibration and split.test, or add data")
     batches = batch_order.order(lengths, options.batch_size, options.epochs, spec.seed)
+    whole = len(batches)
+    if options.max_steps:
+        batches = batches[: options.max_steps * options.gradient_accumulation]
+    epochs = options.epochs * len(batches) / whole
     steps = math.ceil(len(batches) / options.gradient_accumulation)
+    selection.check(options, steps)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    hardware.make_deterministic(spec.seed)
+    hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
     model.to(chosen.device)
+    data_parallel.same_weights(list(trained.values()))
     if options.gradient_checkpointing:
         _checkpoint_activations(model)
 
@@ -90,12 +96,14 @@ def run(
     counts = [sum(w.numel() for w in weights) for weights in (trained.values(), model.parameters())]
     log.info(run_of_steps, len(items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
 
+    with _quiet():
+        arguments = optimisation.arguments(spec, scratch, steps, chosen)
     trainer = Loop(
         model=model,
-        args=_arguments(spec, scratch, steps, chosen),
+        args=arguments,
         train_dataset=Batches(items, batches),
-        data_collator=lambda one: collate(one[0]),
-        optimizers=(_optimizer(trained, options, rate_factors or {}, chosen), None),
+        data_collator=lambda one: {ITEMS: one[0]},
+        optimizers=(optimisation.optimizer(trained, options, rate_factors or {}, chosen), None),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
         setup=Setup(
             trained,
@@ -103,29 +111,42 @@ def run(
             evaluate,
             chosen,
             options,
+            passes,
             loss_fn or _own_loss,
             tokens_of or _attended,
-            parts_of or _whole,
             precision or functools.partial(hardware.autocast, chosen),
         ),
     )
     trainer.remove_callback(PrinterCallback)
+    if data_parallel.rank() == 0:
+        _forget_what_cannot_serve(scratch, options)
+    data_parallel.wait()
     last = loop.last_checkpoint(scratch)
     if last is None or not selection.finished(loop.history_of(last), options, steps):
         if last is not None:
             log.info("resume after step %d", loop.step_of(last))
-        with _quiet():
+        with _quiet(), memory.explained("the optimiser's step"):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
         last = loop.last_checkpoint(scratch)
     assert last is not None, "the last step is always evaluated and saved"
 
     history = loop.history_of(last)
-    best = selection.best_record(history, options.select)
-    loop.load_weights(trained, scratch / f"checkpoint-{best['step']}")
+    kept = selection.kept_record(history, options)
+    if kept is None:
+        raise RetuneError(
+            f"training.checkpoint is {options.checkpoint}, but the training stopped early, at step "
+            f"{history[-1]['step']}: take an earlier one, `best`, or training.patience 0"
+        )
+    loop.load_weights(trained, scratch / f"checkpoint-{kept['step']}")
+    if data_parallel.rank() == 0:
+        loop.strip(last)
+    clock = json.loads((last / loop.CLOCK).read_text(encoding="utf-8"))
+    limit = passes.limit()
+    limit.size = clock["pass"]
     return Training(
-        history=[_epochs(record, options.epochs) for record in history],
-        resources=_resources(json.loads((last / loop.CLOCK).read_text(encoding="utf-8")), len(items), chosen, counts),
-        messages=selection.messages(history, best, options, steps),
+        history=[_epochs(record, epochs) for record in history],
+        resources=_resources(clock, len(items), chosen, counts),
+        messages=[*selection.messages(history, options, steps), *limit.messages],
     )
 
 
@@ -133,7 +154,7 @@ def untuned(
     model: nn.Module, chosen: Chosen, metrics: dict[str, float], *, seconds: float, fitted: int, message: str
 ) -> Training:
     """The record of a model that is not trained (`epochs: 0`); `fitted` parameters were set from training rows."""
-    history = {f"eval_{name}": value for name, value in metrics.items() if name != "auc_noise"}
+    history = {f"eval_{name}": value for name, value in metrics.items() if f"eval_{name}" not in CONSTANT}
     total = sum(weight.numel() for weight in model.parameters())
     return Training(
         history=[{"step": 0, "epoch": 0.0, **history}],
@@ -155,60 +176,17 @@ def choose_rows(frame: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFra
     return frame.filter(chosen)
 
 
-def _arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
-    from transformers import TrainingArguments
+def _forget_what_cannot_serve(scratch: Path, options: Params) -> None:
+    """Empty a scratch folder whose training has passed the wanted checkpoint without keeping its weights."""
+    from retune import loop
 
-    options = spec.training
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        per_device_train_batch_size=1,  # one of our batches
-        num_train_epochs=1,  # `order` holds all epochs
-        gradient_accumulation_steps=options.gradient_accumulation,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type=SCHEDULES[options.schedule],
-        warmup_steps=math.ceil(options.warmup_ratio * steps),
-        max_grad_norm=options.max_grad_norm,
-        fp16=chosen.dtype == torch.float16,  # for its gradient scaler
-        use_cpu=chosen.device.type == "cpu",
-        seed=spec.seed,
-        logging_steps=min(10, options.eval_steps),
-        logging_nan_inf_filter=False,  # a loss that is not finite must be seen
-        save_strategy="no",  # `Evaluations` decides
-        eval_strategy="no",
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        dataloader_pin_memory=chosen.device.type == "cuda",
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # torch's DataParallel would cut our batches
-    return arguments
-
-
-def _optimizer(
-    trained: dict[str, nn.Parameter], options: Params, factors: Mapping[str, float], chosen: Chosen
-) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019); matrices decay, vectors (biases, norms) don't.
-
-    Groups of the plain learning rate come first: the first one's is what the history shows.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, weight in trained.items():
-        decay = options.weight_decay if weight.ndim > 1 else 0.0
-        groups.setdefault((factors.get(name, 1.0), decay), []).append(weight)
-
-    def plain_first(group: tuple[tuple[float, float], Any]) -> bool:
-        return group[0][0] != 1.0
-
-    return torch.optim.AdamW(
-        [
-            {"params": p, "lr": options.learning_rate * factor, "weight_decay": d}
-            for (factor, d), p in sorted(groups.items(), key=plain_first)
-        ],
-        lr=options.learning_rate,
-        fused=chosen.device.type in ("cpu", "cuda"),
-    )
+    last = loop.last_checkpoint(scratch)
+    if last is None or (kept := selection.kept_record(loop.history_of(last), options)) is None:
+        return
+    if not (scratch / f"checkpoint-{kept['step']}" / loop.WEIGHTS).exists():
+        log.info("the weights after step %d were not kept: the training begins anew", kept["step"])
+        for checkpoint in scratch.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
 
 
 def _checkpoint_activations(model: nn.Module) -> None:
@@ -223,17 +201,13 @@ def _own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     return loss
 
 
-def _whole(batch: Batch) -> list[Batch]:
-    return [batch]
-
-
 def _attended(batch: Batch) -> int:
     return int(batch["attention_mask"].sum())
 
 
 def _epochs(record: dict[str, Any], epochs: float) -> dict[str, Any]:
     """The Trainer counts one epoch for all of ours; a constant is no news."""
-    kept = {name: value for name, value in record.items() if name != "eval_auc_noise"}
+    kept = {name: value for name, value in record.items() if name not in CONSTANT}
     return {**kept, "epoch": round(record["epoch"] * epochs, 4)}
 
 
@@ -257,6 +231,7 @@ def _machine(chosen: Chosen) -> dict[str, Any]:
         "dtype": chosen.dtype_name,
         "attention": chosen.attention,
         "threads": chosen.threads,
+        "processes": data_parallel.size(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save; and the tables that their learners return."""
+"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
 import torch
 import transformers
 from safetensors import safe_open
@@ -68,20 +66,6 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 def save(encoder: PreTrainedModel, out: Path) -> None:
     """Write config.json and model.safetensors."""
     encoder.save_pretrained(out)
-
-
-def predictions(ids: pl.Series, log_odds: np.ndarray, truncated: np.ndarray) -> pl.DataFrame:
-    """The table that `Predictor.predict` returns, from log-odds of label 1 [rows]."""
-    positive, negative = (np.exp(-np.logaddexp(0.0, -sign * log_odds)) for sign in (1, -1))
-    return pl.DataFrame(
-        {
-            "id": ids,
-            "label": pl.Series(log_odds > 0, dtype=pl.Int8),
-            "prob_0": pl.Series(negative, dtype=pl.Float64),
-            "prob_1": pl.Series(positive, dtype=pl.Float64),
-            "truncated": pl.Series(truncated, dtype=pl.Boolean),
-        }
-    )
 
 
 def with_cut(record: Training, cut: int, rows: int, max_length: int) -> Training:

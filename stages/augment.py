@@ -8,6 +8,7 @@ import polars as pl
 
 from retune import tasks
 from retune.augment import augment as augmented
+from retune.augment import clashing
 from retune.stage import Stage, stage
 
 
@@ -15,14 +16,20 @@ from retune.stage import Stage, stage
 def augment(run: Stage, task: str) -> None:
     """Write data/augmented/TASK/rows.parquet: the rows of data/converted/TASK and altered ones."""
     spec = run.task(task).augmentation
+    kind = tasks.of(spec.kind)
     rows = pl.scan_parquet(f"data/converted/{task}/rows.parquet")
     scratch = run.scratch(spec)
     files: list[Path] = []
-    for part in augmented(rows, spec, tasks.of(spec.kind)):
+    for part in augmented(rows, spec, kind):
         files.append(scratch / f"{len(files)}.parquet")
         part.sink_parquet(files[-1])
+    every = pl.scan_parquet(files)
+    clashes = clashing(every, kind) if len(files) > 1 else pl.Series([], dtype=pl.String)
+    if len(clashes):
+        run.log.info(f"{len(clashes):,} altered rows are left out: another row has their texts")
+        every = every.filter(~pl.col("id").is_in(clashes.implode()))
     with run.output(f"data/augmented/{task}") as folder:
-        pl.scan_parquet(files).sink_parquet(folder / "rows.parquet")
+        every.sink_parquet(folder / "rows.parquet")
         counts = pl.scan_parquet(folder / "rows.parquet").group_by("origin").len().sort("origin").collect()
     run.log.info("rows by origin: " + ", ".join(f"{origin} {count:,}" for origin, count in counts.iter_rows()))
 

@@ -6,7 +6,8 @@ import json
 
 import polars as pl
 
-from retune import calibration, predictions
+from retune import measures
+from retune.measures import predictions
 from retune.stage import Stage, stage
 
 
@@ -14,16 +15,14 @@ from retune.stage import Stage, stage
 def calibrate(run: Stage, model: str) -> None:
     """Fit on the rows that the model answered, and write the numbers with the quality before and after."""
     task = run.model(model).task
+    spec = run.task(task).calibration
+    kind = measures.of(spec.kind)
     rows = pl.read_parquet(run.split_file(task, "calibration"))
     source = f"data/predictions/{task}/{model}/calibration.parquet"
-    joined = predictions.join_gold(rows, pl.read_parquet(source), source)
-    seen = joined.filter(predictions.parsed(joined))
-    labels = seen["label"].to_numpy().astype(int)
-    fitted = calibration.calibrate(
-        labels, seen["prob_0"].to_numpy(), seen["prob_1"].to_numpy(), run.task(task).calibration
-    )
-    fitted["unparsed"] = len(joined) - len(seen)
-    run.log.info("threshold %.4f (%s), temperature %.3f", fitted["threshold"], fitted["rule"], fitted["temperature"])
+    joined = predictions.join(rows, pl.read_parquet(source), kind.columns(spec), source)
+    fitted = kind.calibrate(joined, spec) | {"unparsed": len(joined) - int(joined["parsed"].sum())}
+    numbers = (f"{name} {value:.4f}" for name, value in fitted.items() if isinstance(value, float))
+    run.log.info(", ".join(numbers))
     for message in fitted["messages"]:
         run.log.warning(message)
     with run.output(f"data/calibrations/{task}/{model}.json") as file:

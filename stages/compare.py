@@ -7,26 +7,35 @@ from pathlib import Path
 
 import polars as pl
 
-from retune import bootstrap, comparison, predictions
+from retune import measures, tasks
+from retune.measures import bootstrap, comparison, predictions, summary
 from retune.stage import Stage, stage
 
 
 @stage
 def compare(run: Stage, task: str) -> None:
     """Write the differences of every pair of models, and the rows on which models differ."""
-    spec = run.task(task)
-    rows = pl.read_parquet(run.split_file(task, "test"))
-    answers, seen = {}, {}
-    for model in spec.models:
+    models, chains, spec = run.task(task).models, run.task(task).chains, run.task(task).evaluation
+    kind = measures.of(spec.kind)
+    rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, tasks.of(spec.kind))
+    splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
+    joined, answers = {}, {}
+    for model in models:
         source = f"data/predictions/{task}/{model}/test.parquet"
-        joined = predictions.join_gold(rows, pl.read_parquet(source), source)
+        joined[model] = predictions.join(rows, pl.read_parquet(source), kind.columns(spec), source)
         fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
-        answers[model] = predictions.answers(joined, fitted["temperature"], fitted["threshold"])
-        seen[model] = predictions.parsed(joined)
-    result = comparison.compare(answers, bootstrap.group_codes(rows["group"]), spec.evaluation)
-    if result["resamples"] > spec.evaluation.bootstrap:
+        answers[model] = kind.answers(joined[model], fitted, spec, splits)
+    groups = bootstrap.group_codes(rows["group"])
+    measured = {}
+    for name, chain in chains.items():
+        joined[name] = joined[chain.first]
+        answers[name], saved = kind.chained(answers[chain.first], answers[chain.second], chain.candidates)
+        metrics = summary.metrics_with_intervals(kind, answers[name], groups, spec)
+        measured[name] = {**chain, "saved": saved, "metrics": metrics}
+    result = comparison.compare(kind, answers, groups, spec) | {"chains": measured}
+    if result["resamples"] > spec.bootstrap:
         run.log.info("%d resamples, so that p can be small for %d pairs", result["resamples"], len(result["pairs"]))
-    differing = comparison.disagreements(rows, answers, seen)
+    differing = kind.disagreements(joined, answers)
     run.log.info("%d pairs of models; they differ on %d of %d rows", len(result["pairs"]), len(differing), len(rows))
     with run.output(f"reports/comparisons/{task}") as folder:
         (folder / "comparison.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")

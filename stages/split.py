@@ -7,8 +7,11 @@ import json
 import polars as pl
 
 from retune import tasks
+from retune.balance import balanced
 from retune.split import SPLITS, assign, check, official_splits, summary
 from retune.stage import Stage, stage
+
+LISTED = 12  # values of the target in the log
 
 
 @stage
@@ -24,16 +27,31 @@ def split(run: Stage, task: str) -> None:
     assigned = run.scratch(spec) / "assigned.parquet"
     assign(rows, spec, official).sink_parquet(assigned)
     parts = pl.scan_parquet(assigned)
-    counts = summary(parts, rows, spec, official, kind)
-    check(counts)
+    left_out, before = _count(rows) - _count(parts), _count(parts)
+    if spec.get("balance", "none") != "none":
+        parts = pl.concat(balanced(parts, spec, kind))
+        run.log.info(
+            f"balance {spec.balance}: {before:,} rows become {_count(parts):,}, all others than train as before"
+        )
+    counts = summary(parts, left_out, spec, official, kind)
+    check(counts, kind)
     with run.output(f"data/splits/{task}") as folder:
         for name in SPLITS:
             parts.filter(pl.col("split") == name).drop("split").sink_parquet(folder / f"{name}.parquet")
         (folder / "summary.json").write_text(json.dumps(counts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    sizes = (f"{name} {entry['rows']:,} ({entry['positives']:,} positive)" for name, entry in counts["splits"].items())
-    run.log.info(", ".join(sizes))
+    for name, entry in counts["splits"].items():
+        targets = ", ".join(f"{target} {count:,}" for target, count in list(entry["targets"].items())[:LISTED])
+        more = f", and {len(entry['targets']) - LISTED} more" if len(entry["targets"]) > LISTED else ""
+        run.log.info(f"{name}: {entry['rows']:,} rows by {kind.TARGET}: {targets}{more}")
+    missing = [target for target in spec.get("labels", []) if target not in counts["splits"]["train"]["targets"]]
+    if missing:
+        run.log.warning(f"no training row has the label {', '.join(missing)}; no model can learn it")
     if common := {names: count for names, count in counts["shared_texts"].items() if count}:
         run.log.info("texts that two splits share: " + ", ".join(f"{names}: {n:,}" for names, n in common.items()))
+
+
+def _count(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())
 
 
 if __name__ == "__main__":

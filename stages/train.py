@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 
-from retune import learners, trainlog
+from retune import kept, learners, trainlog
 from retune.stage import Stage, stage
 
 
@@ -16,8 +16,10 @@ def train(run: Stage, model: str) -> None:
     spec = run.model(model)
     files = [run.split_file(spec.task, split) for split in ("train", "dev")]
     rows, dev = map(pl.read_parquet, files)
+    if not spec.augmented:
+        rows = rows.filter(pl.col("origin") == "original")
     base = run.base_dir(spec.base)
-    scratch = run.scratch(spec, *files, base)
+    scratch = run.scratch(kept.identity(spec), *files, base, keep=kept.stays(spec))
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
         training = learners.of(spec).fit(spec, rows, dev, base, folder, scratch)

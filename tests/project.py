@@ -96,7 +96,7 @@ def clone(folder: Path, bases: dict[str, Path]) -> Project:
 
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["bases"] |= {role: f"tiny-{role}" for role in bases}
-    params["tasks"] = {"similarity": params["tasks"]["similarity"] | {"size": 400}}
+    params["tasks"] = {name: params["tasks"][name] | {"size": 400} for name in ("similarity", "intent")}
     params["models"] = {name: model for name, model in params["models"].items() if name in SMALL}
     for name, training in SMALL.items():
         if training:
@@ -115,6 +115,7 @@ def clone(folder: Path, bases: dict[str, Path]) -> Project:
 
 
 SMALL = {
+    "intent_linear": None,
     "similarity_linear": None,
     "similarity_untuned": {"epochs": 0},
     "similarity_embedder": {"epochs": 1, "max_rows": 96, "batch_size": 16, "eval_steps": 2, "learning_rate": 1e-3},

@@ -16,6 +16,7 @@ from retune.history import Training
 from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
+from stages.explore import explore
 
 HOSTILE = "<script>alert(1)</script>]]>&\"'|`**x**` \n@everyone ![x](http://example.org/x.png)"
 QUESTIONS = [
@@ -46,6 +47,7 @@ def build(folder: Path, models: tuple[str, ...] = tuple(MODELS)) -> Path:
             for step in (calibrate, evaluate):
                 _run(step, name)
         _run(compare, "similarity")
+        _run(explore, "similarity")
     return folder
 
 
@@ -55,7 +57,15 @@ def resolved(models: tuple[str, ...]) -> dict:
     specs = {}
     for name in models:
         learner, base, _ = MODELS[name]
-        spec = {"task": "similarity", "kind": "pair", "learner": learner, "base": base, "base_name": base, "seed": 42}
+        spec = {
+            "task": "similarity",
+            "kind": "pair",
+            "learner": learner,
+            "base": base,
+            "base_name": base,
+            "seed": 42,
+            "augmented": True,
+        }
         if learner == "linear":
             spec["linear"] = {"ngrams": [1, 3], "min_df": 2, "c": 1.0, "class_weights": "none"}
         else:
@@ -92,8 +102,11 @@ def resolved(models: tuple[str, ...]) -> dict:
                     "kind": "pair", "threshold": "f1", "cost_false_positive": 1.0, "cost_false_negative": 1.0,
                     "temperature": True,
                 },
-                "evaluation": {"kind": "pair", "seed": 42, "bootstrap": 200, "confidence": 0.95, "errors": 12},
+                "evaluation": {"kind": "pair", "seed": 42, "bootstrap": 200, "confidence": 0.95, "errors": 12,
+                               "limit": None},
+                "chains": {},
                 "models": list(models),
+                "exploration": {"kind": "pair", "labels": ["0", "1"], "readers": []},
             }
         },
         "models": specs,
@@ -120,7 +133,8 @@ def _splits(folder: Path) -> dict[str, pl.DataFrame]:
         path = folder / f"data/splits/similarity/{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         rows[split].write_parquet(path)
-        counts[split] = {"rows": size, "groups": size // 4, "positives": int(label.sum()), "augmented": 0}
+        counts[split] = {"rows": size, "groups": size // 4, "augmented": 0}
+        counts[split]["targets"] = {"0": size - int(label.sum()), "1": int(label.sum())}
     got = {split: counts[split]["rows"] / 960 for split in counts}
     pairs = {"train, test": 2, "dev, test": 0}
     summary = {
@@ -136,7 +150,7 @@ def _splits(folder: Path) -> dict[str, pl.DataFrame]:
             "source": "similarity-sample", "license": "Apache-2.0", "records": 965, "rows": 960, "rejected": 3,
             "duplicates": 2,
             "conflicts": 1, "files": {"pairs.jsonl": {"records": 965, "rows": 960, "rejected": 3}},
-            "reasons": {"text_a is empty": 2, "label `maybe` is not in the map": 1}, "labels": {"0": 663, "1": 297},
+            "reasons": {"text_a is empty": 2, "label `maybe` is not in the map": 1}, "targets": {"0": 663, "1": 297},
             "splits": {}, "shared_texts": {},
         },
     )  # fmt: skip

@@ -106,7 +106,7 @@ def test_every_regulariser_changes_the_objective(batch):
 
     def value(**change):
         torch.manual_seed(3)
-        loss = objective(Params(plain | change), [0, 0, 0, 1], model[0], torch.device("cpu"))
+        loss = objective(Params(plain | change), [0, 0, 0, 1], 2, model[0], torch.device("cpu"))
         return loss(lambda: model(batch[0]), batch[1]).item()
 
     changes = [

@@ -6,12 +6,23 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.augment import augment, delete, exchange
+from retune import homophones, synonyms
+from retune.augment import METHODS, augment, clashing, delete, exchange, homophone, insert, synonym
 from retune.params import Params
 from retune.split import assign, official_splits
-from retune.tasks import pair
+from retune.tasks import classification, pair
 
-OFF = {"swap": {}, "delete": {}, "exchange": {}, "transitive": 0.0, "strength": 0.1, "seed": 0}
+OFF = {
+    "swap": {},
+    "synonym": {},
+    "insert": {},
+    "homophone": {},
+    "delete": {},
+    "exchange": {},
+    "transitive": 0.0,
+    "strength": 0.1,
+    "seed": 0,
+}
 SCHEMA = {
     "id": pl.String,
     "group": pl.String,
@@ -154,3 +165,83 @@ def test_no_altered_row_leaves_the_split_of_its_group(rows, seed):
     held = {frozenset(row) for row in found.filter(pl.col("split") != "train").select("text_a", "text_b").iter_rows()}
     carried = found.filter(pl.col("origin") == "transitive").select("text_a", "text_b")
     assert not held & {frozenset(row) for row in carried.iter_rows()}
+
+
+chinese = st.text("怎么提前还款查询话费流量余额宝花呗如何办理开通 a1？", min_size=1, max_size=30)
+
+
+@settings(deadline=None)
+@given(chinese, st.floats(0, 1), st.integers(0, 3))
+def test_no_method_empties_a_text_or_touches_what_parts_a_dialogue(text, strength, key):
+    dialogue = f"{text}[SEP]{text}"
+    for alter in METHODS.values():
+        assert alter(text, strength, key).strip() or not text.strip()
+        assert alter(dialogue, strength, key).count("[SEP]") == 1
+        assert alter(dialogue, strength, key) == alter(dialogue, strength, key)
+        assert alter(dialogue, 0.0, key) == dialogue
+
+
+def test_synonyms_stand_for_whole_words_only():
+    for key in range(30):
+        assert synonym("怎么提前还款", 1.0, key) in {
+            f"{a}{b}" for a in ("怎样", "如何", "咋") for b in ("提早还款", "提前还钱", "提前还清")
+        }
+        assert synonym("余额宝转出", 1.0, key) == "余额宝转出", "a name stays, though it holds a word of a group"
+    assert len({synonym("怎么提前还款", 1.0, key) for key in range(30)}) > 4
+
+
+def test_a_synonym_is_inserted_beside_words_and_never_into_one():
+    found = {insert("取消宽带", 0.1, key) for key in range(60)}
+    others = [other for word in ("取消", "宽带") for other in synonyms.others()[word]]
+    allowed = {t for o in others for t in (f"{o}取消宽带", f"取消{o}宽带", f"取消宽带{o}")}
+    assert found <= allowed
+    assert len(found) > 8
+
+
+def test_homophones_sound_the_same_and_are_common():
+    from pypinyin import Style, lazy_pinyin
+
+    def sound(text: str) -> list[str]:
+        return lazy_pinyin(text, style=Style.TONE3)
+
+    assert len(homophones.common()) == 3755
+    for key in range(20):
+        text = "查询流量"
+        changed = homophone(text, 0.25, key)
+        assert sum(a != b for a, b in zip(text, changed, strict=True)) == 1
+        assert [sound(c) for c in changed] == [sound(c) for c in text]
+        assert set(changed) <= set(homophones.common())
+
+
+def test_a_word_of_the_lexicon_stands_once():
+    lines = [line.split() for line in synonyms.FILE.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    words = [word for line in lines for word in line]
+    assert len(words) == len(set(words)) == len(synonyms.others())
+    assert len(lines) > 300
+
+
+def utterances(*rows: tuple) -> pl.LazyFrame:
+    schema = {name: SCHEMA.get(name, pl.String) for name in ("id", "group", "split", "text", "label")}
+    return pl.LazyFrame(rows, schema=schema | {"label": pl.String}, orient="row")
+
+
+def test_a_number_is_the_share_of_every_label():
+    rows = utterances(*((f"i{n}", f"g{n}", None, f"怎么查询话费{n}", "甲" if n % 5 else "乙") for n in range(600)))
+    both = pl.concat(augment(rows, Params({**OFF, "synonym": 0.5}), classification)).collect()
+    one = pl.concat(augment(rows, Params({**OFF, "synonym": {"甲": 0.5}}), classification)).collect()
+    new = both.filter(origin="synonym")
+    assert 250 < new.height < 350
+    assert set(new["label"]) == {"甲", "乙"}
+    assert new.filter(label="甲").equals(one.filter(origin="synonym"))
+
+
+def test_an_altered_row_that_says_what_another_says_clashes():
+    rows = frame(
+        ("i", "g", None, "甲", "乙", 1), ("j", "h", None, "丙", "丁", 0), ("k", "h", None, "乙 ", "甲", 0),
+        ("i+swap", "g", None, "乙", "甲", 1),  # what k says, but for white space
+        ("j+swap", "h", None, "丁", "丙", 0),  # only its own source turned round
+        ("i+delete", "g", None, "戊", "己", 1), ("j+delete", "h", None, "己", "戊", 0),  # two targets
+        ("i+exchange", "g", None, "庚", "辛", 1), ("j+exchange", "h", None, "庚", "辛", 1),  # one target
+    )  # fmt: skip
+    methods = pl.col("id").str.extract(r"\+(\w+)$").fill_null("original")
+    assert clashing(rows.with_columns(origin=methods), pair).to_list() == ["i+delete", "i+swap", "j+delete"]

@@ -1,15 +1,18 @@
 """The temperature is the most likely one, the threshold the best there is, and both are the same every time."""
 
+import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from retune.calibration import COLDEST, HOTTEST, best_threshold, calibrate, calibrated, fit_temperature, log_odds
 from retune.errors import RetuneError
-from retune.metrics import nll
+from retune.measures import pair
+from retune.measures.binary import nll
+from retune.measures.threshold import COLDEST, HOTTEST, best_threshold, calibrate, calibrated, fit_temperature, log_odds
 from retune.params import Params
 
 SCORES = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.3, 0.30000000000000004]), st.floats(0, 1))
@@ -165,6 +168,17 @@ def test_one_label_is_an_error_with_its_remedy(labels):
     half = np.full(len(labels), 0.5)
     with pytest.raises(RetuneError, match=r"both labels .* raise `split.calibration`"):
         calibrate(np.array(labels, dtype=int), half, half, section())
+
+
+def test_a_model_that_hardly_answers_is_measured_all_the_same():
+    said = [0.2, None, 0.3, None]
+    joined = pl.DataFrame({"label": [0, 1, 0, 1], "prob_0": said, "prob_1": said})
+    joined = joined.with_columns(parsed=pl.col("prob_0").is_not_null())
+    fitted = pair.calibrate(joined, section())
+    assert (fitted["threshold"], fitted["temperature"]) == (0.5, 1.0)
+    assert fitted["messages"] == ["Only 2 of 4 calibration rows have an answer: nothing could be fitted to them."]
+    json.dumps(fitted, allow_nan=False)
+    assert pair.answers(joined, fitted, section(), {}).decisions.tolist() == [1, 0, 1, 0]
 
 
 def test_a_model_that_tells_nothing_is_calibrated_and_spoken_about():

@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.comparison import compare, disagreements, holm, majority_answers, mcnemar, resamples_for
-from retune.metrics import METRICS, Answers
+from retune.measures import comparison, pair
+from retune.measures.binary import METRICS, Answers
+from retune.measures.comparison import holm, resamples_for, sign_test
+from retune.measures.pair import disagreements, ignorant, wins
 from retune.params import Params
 
 SPEC = Params(bootstrap=200, confidence=0.95, seed=0)
+
+
+def compare(models, groups, spec):
+    return comparison.compare(pair, models, groups, spec)
 
 
 def model(seed, strength, n=400):
@@ -24,25 +30,25 @@ def model(seed, strength, n=400):
 
 def test_a_model_does_not_differ_from_itself():
     result = compare({"a": model(0, 1.0), "b": model(0, 1.0)}, np.arange(400) // 2, SPEC)
-    (pair,) = result["pairs"]
+    (found,) = result["pairs"]
     for name in METRICS:
-        assert pair["metrics"][name] == {"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_uncorrected": 1.0}
-    assert pair["mcnemar"] == {"only_a_right": 0, "only_b_right": 0, "p": 1.0, "p_uncorrected": 1.0}
-    assert pair["agreement"] == 1.0
+        assert found["metrics"][name] == {"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_uncorrected": 1.0}
+    assert found["sign_test"] == {"only_a": 0, "only_b": 0, "p": 1.0, "p_uncorrected": 1.0}
+    assert found["agreement"] == 1.0
 
 
 def test_a_better_model_is_shown_to_be_better():
     result = compare({"good": model(0, 4.0), "poor": model(1, 0.5)}, np.arange(400), SPEC)
-    (pair,) = result["pairs"]
-    assert (pair["a"], pair["b"]) == ("good", "poor")
+    (found,) = result["pairs"]
+    assert (found["a"], found["b"]) == ("good", "poor")
     for name in ("f1", "accuracy", "auc"):
-        found = pair["metrics"][name]
-        assert 0 < found["low"] < found["difference"] < found["high"]
-        assert found["p"] < 0.05
-    assert pair["metrics"]["brier"]["high"] < 0
-    assert pair["mcnemar"]["only_a_right"] > pair["mcnemar"]["only_b_right"]
-    assert pair["mcnemar"]["p"] < 0.001
-    assert result["over_majority"]["good"]["accuracy"]["low"] > 0
+        entry = found["metrics"][name]
+        assert 0 < entry["low"] < entry["difference"] < entry["high"]
+        assert entry["p"] < 0.05
+    assert found["metrics"]["brier"]["high"] < 0
+    assert found["sign_test"]["only_a"] > found["sign_test"]["only_b"]
+    assert found["sign_test"]["p"] < 0.001
+    assert result["over_ignorant"]["good"]["accuracy"]["low"] > 0
 
 
 def test_the_difference_of_two_models_is_the_same_from_either_side():
@@ -63,7 +69,7 @@ def test_pairing_makes_the_interval_of_similar_models_narrow():
     decisions[:4] = 1 - decisions[:4]
     result = compare({"a": first, "b": first._replace(decisions=decisions)}, np.arange(400), SPEC)
     found = result["pairs"][0]["metrics"]["accuracy"]
-    single = result["majority"]["accuracy"]
+    single = result["ignorant"]["accuracy"]
     assert found["high"] - found["low"] < (single["high"] - single["low"]) / 3
 
 
@@ -80,14 +86,14 @@ def test_every_pair_is_compared_once_in_the_given_order():
 def test_one_model_has_nothing_to_be_compared_with_but_the_majority():
     result = compare({"a": model(0, 1.0)}, np.arange(400), SPEC)
     assert result["pairs"] == []
-    assert list(result["over_majority"]) == ["a"]
+    assert list(result["over_ignorant"]) == ["a"]
 
 
 def test_the_majority_class_is_a_model_that_knows_the_share_only():
     labels = np.array([0, 0, 0, 1])
-    assert majority_answers(labels).decisions.tolist() == [0, 0, 0, 0]
-    assert majority_answers(1 - labels).decisions.tolist() == [1, 1, 1, 1]
-    majority = compare({"a": Answers(labels, labels, labels * 0.8)}, np.arange(4), SPEC)["majority"]
+    assert ignorant(Answers(labels, labels, labels)).decisions.tolist() == [0, 0, 0, 0]
+    assert ignorant(Answers(1 - labels, labels, labels)).decisions.tolist() == [1, 1, 1, 1]
+    majority = compare({"a": Answers(labels, labels, labels * 0.8)}, np.arange(4), SPEC)["ignorant"]
     assert {name: majority[name]["value"] for name in ("accuracy", "f1", "auc", "brier", "ece")} == {
         "accuracy": 0.75, "f1": 0.0, "auc": 0.5, "brier": 0.75 * 0.25, "ece": 0.0,
     }  # fmt: skip
@@ -95,24 +101,22 @@ def test_the_majority_class_is_a_model_that_knows_the_share_only():
 
 @given(only_a=st.integers(0, 60), only_b=st.integers(0, 60))
 @settings(max_examples=60, deadline=None)
-def test_mcnemar_is_the_binomial_test(only_a, only_b):
+def test_the_sign_test_is_the_binomial_test(only_a, only_b):
     from scipy.stats import binomtest
 
     labels = np.ones(only_a + only_b + 3, dtype=int)
     right = np.arange(len(labels))
     a = Answers(labels, (right < only_a).astype(int), labels * 0.5)
     b = Answers(labels, ((right >= only_a) & (right < only_a + only_b)).astype(int), labels * 0.5)
-    found = mcnemar(a, b)
-    assert (found["only_a_right"], found["only_b_right"]) == (only_a, only_b)
+    assert wins(a, b)[:2] == (only_a, only_b)
     wanted = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    assert found["p"] == pytest.approx(wanted, rel=1e-9)
+    assert sign_test(only_a, only_b) == pytest.approx(wanted, rel=1e-9)
 
 
-def test_mcnemar_bears_many_rows():
-    labels = np.ones(40_000, dtype=int)
-    right = (np.arange(40_000) < 20_400).astype(int)
-    found = mcnemar(Answers(labels, right, labels * 0.5), Answers(labels, 1 - right, labels * 0.5))
-    assert found["p"] == pytest.approx(2 * (1 - 0.5 * (1 + math.erf(799 / 200 / math.sqrt(2)))), rel=0.01)
+def test_the_sign_test_bears_many_rows():
+    assert sign_test(20_400, 19_600) == pytest.approx(
+        2 * (1 - 0.5 * (1 + math.erf(799 / 200 / math.sqrt(2)))), rel=0.01
+    )
 
 
 def test_holm_by_hand():
@@ -145,7 +149,8 @@ def test_rows_on_which_models_differ_are_listed_most_disputed_first():
     second = Answers(labels, np.array([0, 0, 0, 1]), np.array([0.2, 0.4, 0.1, 0.9]))
     third = Answers(labels, np.array([0, 1, 0, 0]), np.array([0.2, 0.5, 0.3, 0.0]))
     seen = {"m": pl.Series([True] * 4), "n": pl.Series([True] * 4), "o": pl.Series([True, True, True, False])}
-    table = disagreements(rows, {"m": first, "n": second, "o": third}, seen)
+    joined = {name: rows.with_columns(parsed=parsed) for name, parsed in seen.items()}
+    table = disagreements(joined, {"m": first, "n": second, "o": third})
     assert table["id"].to_list() == ["d", "c", "b"]
     assert table.columns[4:] == ["m.prob_1", "m.decision", "n.prob_1", "n.decision", "o.prob_1", "o.decision"]
     assert table.row(0)[4:] == (0.8, 1, 0.9, 1, None, None)

@@ -6,13 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune import curves, predictions
 from retune.errors import RetuneError
-from retune.evaluation import confusion_counts, metrics_with_intervals, worst_errors
-from retune.metrics import METRICS, Answers
+from retune.measures import curves, pair, predictions, summary
+from retune.measures.binary import METRICS, Answers
+from retune.measures.pair import confusion_counts, worst_errors
 from retune.params import Params
 
 SPEC = Params(bootstrap=200, confidence=0.95, seed=0)
+
+
+def metrics_with_intervals(answers, groups, spec):
+    return summary.metrics_with_intervals(pair, answers, groups, spec)
+
+
+def join(rows, predicted, place):
+    return predictions.join(rows, predicted, pair.columns(SPEC), place)
 
 
 def table(labels, **more):
@@ -39,7 +47,7 @@ def example(n, seed=0):
 
 def test_predictions_are_joined_by_id_not_by_position():
     rows = table([0, 1, 0])
-    joined = predictions.join_gold(rows, predicted(["r2", "r0", "r1"], [0.3, 0.1, 0.2]), "test.parquet")
+    joined = join(rows, predicted(["r2", "r0", "r1"], [0.3, 0.1, 0.2]), "test.parquet")
     assert joined["id"].to_list() == ["r0", "r1", "r2"]
     assert joined["prob_1"].to_list() == [0.1, 0.2, 0.3]
     assert joined["label"].to_list() == [0, 1, 0]
@@ -55,37 +63,35 @@ def test_predictions_are_joined_by_id_not_by_position():
 )
 def test_predictions_of_other_rows_are_refused(ids, message):
     with pytest.raises(RetuneError, match=message):
-        predictions.join_gold(table([0, 1, 0]), predicted(ids, [0.5] * len(ids)), "p.parquet")
+        join(table([0, 1, 0]), predicted(ids, [0.5] * len(ids)), "p.parquet")
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.1])
 def test_what_is_no_probability_is_refused(value):
     with pytest.raises(RetuneError, match=r"p\.parquet: .* is no probability"):
-        predictions.join_gold(table([0, 1]), predicted(["r0", "r1"], [0.5, value]), "p.parquet")
+        join(table([0, 1]), predicted(["r0", "r1"], [0.5, value]), "p.parquet")
 
 
 def test_an_empty_split_is_refused():
     with pytest.raises(RetuneError, match="the split has no rows"):
-        predictions.join_gold(table([]), predicted([], []), "p.parquet")
+        join(table([]), predicted([], []), "p.parquet")
 
 
 def test_an_unparsed_answer_is_wrong_whatever_the_label_and_the_threshold():
-    joined = predictions.join_gold(table([0, 1, 1]), predicted(["r0", "r1", "r2"], [None, None, 0.8]), "p.parquet")
+    joined = join(table([0, 1, 1]), predicted(["r0", "r1", "r2"], [None, None, 0.8]), "p.parquet")
     for threshold in (0.0, 0.5, 1.1):
-        answers = predictions.answers(joined, temperature=2.0, threshold=threshold)
+        answers = pair.decided(joined, 2.0, threshold)
         assert answers.decisions[:2].tolist() == [1, 0]
         assert answers.probabilities[:2].tolist() == [1.0, 0.0]
-    assert predictions.parsed(joined).to_list() == [False, False, True]
+    assert joined["parsed"].to_list() == [False, False, True]
 
 
 def test_an_unparsed_answer_never_helps():
     answers = example(60)
     ids, probabilities = [f"r{i}" for i in range(60)], answers.probabilities.tolist()
     rows = table(answers.labels)
-    full = predictions.answers(predictions.join_gold(rows, predicted(ids, probabilities), "p"), 1.0, 0.5)
-    lost = predictions.answers(
-        predictions.join_gold(rows, predicted(ids, [None] * 9 + probabilities[9:]), "p"), 1.0, 0.5
-    )
+    full = pair.decided(join(rows, predicted(ids, probabilities), "p"), 1.0, 0.5)
+    lost = pair.decided(join(rows, predicted(ids, [None] * 9 + probabilities[9:]), "p"), 1.0, 0.5)
     before, after = (metrics_with_intervals(a, np.arange(60), SPEC) for a in (full, lost))
     for name in METRICS:
         worse = before[name]["value"] - after[name]["value"]
@@ -154,13 +160,13 @@ def test_the_curves_are_those_of_scikit_learn(ties):
     probabilities = probabilities.round(1) if ties else probabilities
     fpr, tpr, thresholds = roc_curve(labels, probabilities, drop_intermediate=False)
     found = curves.roc(labels, probabilities)
-    assert found["fpr"].to_numpy() == pytest.approx(fpr)
-    assert found["tpr"].to_numpy() == pytest.approx(tpr)
+    assert found["x"].to_numpy() == pytest.approx(fpr)
+    assert found["y"].to_numpy() == pytest.approx(tpr)
     assert found["threshold"][1:].to_numpy() == pytest.approx(thresholds[1:])
     precision, recall, thresholds = precision_recall_curve(labels, probabilities)
     found = curves.precision_recall(labels, probabilities)
-    assert found["precision"].to_numpy() == pytest.approx(precision[::-1])
-    assert found["recall"].to_numpy() == pytest.approx(recall[::-1])
+    assert found["y"].to_numpy() == pytest.approx(precision[::-1])
+    assert found["x"].to_numpy() == pytest.approx(recall[::-1])
     assert found["threshold"][1:].to_numpy() == pytest.approx(thresholds[::-1])
 
 
@@ -172,9 +178,9 @@ def test_a_long_curve_is_thinned_between_its_ends():
     assert roc.row(-1) == (1.0, 1.0, probabilities.min())
     assert pr.row(0) == (0.0, 1.0, None)
     assert pr.row(-1) == (1.0, labels.mean(), probabilities.min())
-    assert roc["fpr"].is_sorted()
-    assert roc["tpr"].is_sorted()
-    assert (roc["tpr"].diff().drop_nulls() + roc["fpr"].diff().drop_nulls()).max() < 0.02
+    assert roc["x"].is_sorted()
+    assert roc["y"].is_sorted()
+    assert (roc["y"].diff().drop_nulls() + roc["x"].diff().drop_nulls()).max() < 0.02
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -182,21 +188,21 @@ def test_curves_without_meaning_are_empty_tables_with_their_columns(label):
     labels = np.full(5, label)
     assert curves.roc(labels, np.linspace(0, 1, 5)).shape == (0, 3)
     assert len(curves.precision_recall(labels, np.linspace(0, 1, 5))) == (6 if label else 0)
-    assert curves.precision_recall(labels, np.linspace(0, 1, 5)).columns == ["recall", "precision", "threshold"]
+    assert curves.precision_recall(labels, np.linspace(0, 1, 5)).columns == ["x", "y", "threshold"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_the_reliability_table_accounts_for_every_row_and_for_the_calibration_error(rows):
-    from retune.metrics import ece
+    from retune.measures.binary import ece
 
     labels, probabilities = (np.array(column) for column in zip(*rows, strict=True))
     found = curves.reliability(labels, probabilities)
     assert found["rows"].sum() == len(rows)
-    assert (found["rows"] * found["observed"]).sum() == pytest.approx(labels.sum())
-    assert (found["lower"] - 1e-12 <= found["predicted"]).all()
-    assert (found["predicted"] <= found["upper"] + 1e-12).all()
-    error = (found["rows"] * (found["predicted"] - found["observed"]).abs()).sum() / len(rows)
+    assert (found["rows"] * found["y"]).sum() == pytest.approx(labels.sum())
+    assert (found["lower"] - 1e-12 <= found["x"]).all()
+    assert (found["x"] <= found["upper"] + 1e-12).all()
+    error = (found["rows"] * (found["x"] - found["y"]).abs()).sum() / len(rows)
     assert error == pytest.approx(float(ece(labels, probabilities, np.ones(len(rows)))), abs=1e-12)
 
 
@@ -210,8 +216,8 @@ def errors(count, unparsed=()):
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     probabilities = np.array([0.9, 0.6, 0.8, 0.1, 0.4, 0.3, 0.2, 0.9])
     answers = Answers(labels, (probabilities >= 0.5).astype(int), probabilities)
-    seen = pl.Series([i not in unparsed for i in range(8)])
-    return worst_errors(table(labels), answers, seen, count)
+    joined = table(labels, parsed=[i not in unparsed for i in range(8)])
+    return worst_errors(joined, answers, count)
 
 
 def test_the_worst_errors_are_the_surest_wrong_decisions_of_both_kinds():

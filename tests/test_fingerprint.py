@@ -109,15 +109,17 @@ def test_a_module_that_no_stage_reaches_reruns_nothing(folder):
 def test_a_data_file_counts_for_the_module_of_its_name_or_else_for_its_package(folder):
     assert changed(folder, append(folder / "retune/samples/similarity.yaml", "\n# more\n")) == {"download.questions"}
     (folder / "retune/report/templates").mkdir(exist_ok=True)
-    assert changed(folder, lambda: (folder / "retune/report/templates/new.html").write_text("x")) == {"report"}
+    pages = {"report", "explore.questions"}
+    assert changed(folder, lambda: (folder / "retune/report/templates/new.html").write_text("x")) == pages
 
 
-def test_a_prompt_changes_the_llms_section_and_no_fingerprint(folder):
+def test_a_prompt_changes_the_llms_section_what_is_explored_and_no_fingerprint(folder):
     before = resolved(folder)
     replace(folder, "prompts/questions.yaml", "the same", "one and the same")
     after = resolved(folder)
     assert after["code"] == before["code"]
     assert {name for name in after["models"] if after["models"][name] != before["models"][name]} == {"chatty"}
+    assert after["tasks"]["questions"].pop("exploration") != before["tasks"]["questions"].pop("exploration")
     assert after["tasks"] == before["tasks"]
 
 

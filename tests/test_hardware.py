@@ -11,7 +11,7 @@ from retune import hardware
 from retune.errors import RetuneError
 from retune.params import Params
 
-AUTO = {"device": "auto", "dtype": "auto", "attention": "auto", "threads": 1}
+AUTO = {"device": "auto", "dtype": "auto", "attention": "auto", "threads": 1, "processes": 1}
 CPU = AUTO | {"device": "cpu"}
 
 

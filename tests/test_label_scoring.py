@@ -58,6 +58,23 @@ def test_an_answer_that_begins_another_is_scored_with_its_end() -> None:
     assert complete([[7], [8]], END) == [[7], [8]]
 
 
+def test_length_normalisation_takes_the_mean_over_the_tokens_of_an_answer() -> None:
+    model, answers = tiny_llm.model().double(), [[7], [9, 11, 12]]
+    rows = prompts(seed=5, rows=4, head=6)
+    plain, mean = (
+        label_log_probs(Packing(model), rows, answers, END, per_token=per_token) for per_token in (False, True)
+    )
+    sums = np.zeros((4, 2))
+    with torch.no_grad():
+        for i, row in enumerate(rows):
+            for j, answer in enumerate(answers):
+                logs = model(torch.tensor([row + answer]), use_cache=False).logits[0].log_softmax(-1)
+                sums[i, j] = sum(logs[len(row) - 1 + k, token].item() for k, token in enumerate(answer))
+    wanted = sums / [1, 3]
+    assert np.abs(mean - (wanted - np.logaddexp.reduce(wanted, axis=1, keepdims=True))).max() < 1e-6
+    assert np.abs(mean - plain).max() > 0.1
+
+
 def test_probabilities_sum_to_one_and_no_rows_give_no_scores() -> None:
     model = tiny_llm.model()
     scores = label_log_probs(Packing(model), prompts(seed=4, rows=3, head=5), [[7], [9], [11]], END)

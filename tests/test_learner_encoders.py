@@ -30,7 +30,15 @@ BOTH = pytest.mark.parametrize("learner", ["embedder", "encoder"])
 
 def spec_of(loss: dict | None = None, dtype: str = "float32", **change) -> Params:
     options = OPTIONS | {"learning_rate": 3e-3, "batch_size": 16, "epochs": 3, "eval_steps": 4} | change
-    section = {"task": "t", "seed": 7, "training": options, "loss": LOSS | (loss or {}), "hardware": dict(CPU)}
+    section = {
+        "task": "t",
+        "kind": "pair",
+        "labels": ["0", "1"],
+        "seed": 7,
+        "training": options,
+        "loss": LOSS | (loss or {}),
+        "hardware": dict(CPU),
+    }
     section["hardware"]["dtype"] = dtype
     return loads(json.dumps(section))
 
@@ -44,6 +52,7 @@ def fit(learner: str, base: Path, folder: Path, spec: Params, train: pl.DataFram
     out, scratch = folder / "model", folder / "scratch"
     out.mkdir(parents=True, exist_ok=True)
     train = pairs() if train is None else train
+    (out / "spec.json").write_text(json.dumps(spec))
     return out, import_module(f"retune.learners.{learner}").fit(spec, train, pairs(40), base, out, scratch)
 
 
@@ -65,12 +74,12 @@ def test_it_learns_and_predicts_from_its_folder_alone_what_it_measured_on_dev(le
     frame = pairs(40)
     table = load(learner, out).predict(frame)
     assert table.schema == {
-        "id": pl.String, "label": pl.Int8, "prob_0": pl.Float64, "prob_1": pl.Float64, "truncated": pl.Boolean
+        "id": pl.String, "label": pl.String, "prob_0": pl.Float64, "prob_1": pl.Float64, "truncated": pl.Boolean
     }  # fmt: skip
     assert table["id"].equals(frame["id"])
     assert not table["truncated"].any()
     assert np.allclose(table["prob_0"] + table["prob_1"], 1)
-    assert (table["label"] == (table["prob_1"] > table["prob_0"])).all()
+    assert (table["label"] == (table["prob_1"] > table["prob_0"]).cast(pl.Int8).cast(pl.String)).all()
     from retune.dev_metrics import auc
 
     assert auc(frame["label"].to_numpy(), table["prob_1"].to_numpy()) == pytest.approx(best, abs=1e-6)

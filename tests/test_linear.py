@@ -9,7 +9,12 @@ import pytest
 from retune.learners import linear
 from retune.params import loads
 
-SPEC = {"seed": 1, "linear": {"ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"}}
+SPEC = {
+    "seed": 1,
+    "kind": "pair",
+    "labels": ["0", "1"],
+    "linear": {"ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"},
+}
 
 
 def pairs(n=200, seed=0):
@@ -41,7 +46,7 @@ def test_a_loaded_model_predicts_row_by_row_what_the_fit_saw(folder):
     whole = predictor.predict(frame)
     assert whole["id"].to_list() == frame["id"].to_list()
     assert np.allclose(whole["prob_0"] + whole["prob_1"], 1)
-    assert whole["label"].to_list() == (whole["prob_1"] > 0.5).cast(pl.Int8).to_list()
+    assert whole["label"].to_list() == (whole["prob_1"] > 0.5).cast(pl.Int8).cast(pl.String).to_list()
     one = predictor.predict(frame[7:8])
     assert one["prob_1"][0] == pytest.approx(whole["prob_1"][7], abs=1e-12)
 

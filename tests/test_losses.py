@@ -76,5 +76,5 @@ def test_balanced_weights_are_those_of_scikit_learn():
 
     labels = np.array([0] * 7 + [1] * 3)
     want = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
-    assert losses.balanced_weights(torch.tensor(labels)).tolist() == pytest.approx(want.tolist())
-    assert losses.balanced_weights(torch.tensor([0, 0])).tolist() == [0.5, 1.0]
+    assert losses.balanced_weights(torch.tensor(labels), 2).tolist() == pytest.approx(want.tolist())
+    assert losses.balanced_weights(torch.tensor([0, 0]), 2).tolist() == [0.5, 1.0]

@@ -33,10 +33,18 @@ def project(root):
             table = table.with_columns(pl.when(pl.Series(spoken)).then(pl.exclude("id")), truncated=False)
             (root / f"data/predictions/similarity/{model}").mkdir(parents=True, exist_ok=True)
             table.reverse().write_parquet(root / f"data/predictions/similarity/{model}/{split}.parquet")
+    (root / "data/splits/similarity/summary.json").write_text("{}")
     task = {
         "kind": "pair",
-        "calibration": {"threshold": "f1", "cost_false_positive": 1.0, "cost_false_negative": 1.0, "temperature": True},
-        "evaluation": {"kind": "pair", "seed": 1, "bootstrap": 200, "confidence": 0.95, "errors": 6},
+        "calibration": {
+            "kind": "pair",
+            "threshold": "f1",
+            "cost_false_positive": 1.0,
+            "cost_false_negative": 1.0,
+            "temperature": True,
+        },
+        "evaluation": {"kind": "pair", "seed": 1, "bootstrap": 200, "confidence": 0.95, "errors": 6, "limit": None},
+        "chains": {},
         "models": MODELS,
     }
     models = {name: {"task": "similarity", "kind": "pair", "learner": "linear", "base": "scratch"} for name in MODELS}
@@ -75,7 +83,7 @@ def test_the_metrics_of_a_model_are_those_of_its_decisions(built):
     odds = (rows["prob_1"] / rows["prob_0"]).log() / fitted["temperature"]
     probabilities = 1 / (1 + (-odds).exp())
     metrics = read(built / "reports/metrics/strong.json")["test"]
-    assert list(metrics)[:4] == ["rows", "groups", "unparsed", "f1"]
+    assert list(metrics)[:5] == ["rows", "groups", "unparsed", "truncated", "f1"]
     assert [metrics[name] for name in ("rows", "groups", "unparsed")] == [200, 100, 0]
     assert metrics["f1"]["value"] == pytest.approx(f1_score(rows["label"], probabilities >= fitted["threshold"]))
     assert metrics["auc"]["value"] == pytest.approx(roc_auc_score(rows["label"], probabilities))
@@ -83,14 +91,17 @@ def test_the_metrics_of_a_model_are_those_of_its_decisions(built):
 
 
 def test_evaluate_writes_what_the_report_reads(built):
-    assert sorted(file.name for file in (built / FOLDER).iterdir()) == [
-        "confusion.json", "errors.parquet", "pr.csv", "reliability.csv", "reliability_uncalibrated.csv", "roc.csv",
+    assert sorted(file.name for file in (built / FOLDER / "details").iterdir()) == [
+        "confusion.json", "errors.parquet", "reliability_uncalibrated.csv",
     ]  # fmt: skip
-    assert (built / FOLDER / "roc.csv").read_text().startswith("fpr,tpr,threshold\n0.0,0.0,\n")
-    assert (built / FOLDER / "pr.csv").read_text().startswith("recall,precision,threshold\n0.0,1.0,\n")
-    assert (built / FOLDER / "reliability.csv").read_text().startswith("lower,upper,rows,predicted,observed\n")
-    confusion = read(built / FOLDER / "confusion.json")
-    errors = pl.read_parquet(built / FOLDER / "errors.parquet")
+    assert sorted(file.name for file in (built / FOLDER / "plots").iterdir()) == [
+        "precision_recall.csv", "reliability.csv", "roc.csv",
+    ]  # fmt: skip
+    assert (built / FOLDER / "plots/roc.csv").read_text().startswith("x,y,threshold\n0.0,0.0,\n")
+    assert (built / FOLDER / "plots/precision_recall.csv").read_text().startswith("x,y,threshold\n0.0,1.0,\n")
+    assert (built / FOLDER / "plots/reliability.csv").read_text().startswith("x,y,lower,upper,rows\n")
+    confusion = read(built / FOLDER / "details/confusion.json")
+    errors = pl.read_parquet(built / FOLDER / "details/errors.parquet")
     assert sum(confusion.values()) == 200
     assert len(errors) == min(6, confusion["false_positive"] + confusion["false_negative"])
     assert (errors["label"] != errors["decision"]).all()
@@ -102,7 +113,7 @@ def test_unparsed_answers_are_counted_and_cost_quality(built):
     silent, strong = (read(built / f"reports/metrics/{name}.json")["test"] for name in ("silent", "strong"))
     assert silent["unparsed"] == 20
     assert silent["accuracy"]["value"] < strong["accuracy"]["value"] - 0.05
-    errors = pl.read_parquet(built / "reports/evaluations/similarity/silent/errors.parquet")
+    errors = pl.read_parquet(built / "reports/evaluations/similarity/silent/details/errors.parquet")
     assert not any(int(name.split("-")[1]) % 10 == 0 for name in errors["id"])
 
 

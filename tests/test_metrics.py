@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune import metrics
-from retune.metrics import METRICS, Answers, measure
+from retune.measures import binary as metrics
+from retune.measures.binary import METRICS, Answers, measure
 
 BY_DECISION = ("accuracy", "precision", "recall", "f1", "macro_f1")
 BY_PROBABILITY = ("auc", "average_precision", "brier", "ece", "nll")

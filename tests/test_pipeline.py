@@ -16,6 +16,7 @@ from tests.project import ROOT, SMALL, Project, clone
 
 LLM = [f"{stage}@similarity_llm" for stage in ("train", "predict", "calibrate", "evaluate")]
 TAIL = ["compare@similarity", "report"]
+PRIMARY = {"similarity": "auc", "intent": "macro_f1"}
 
 
 def outputs(project: Project) -> dict[str, str]:
@@ -29,9 +30,8 @@ def test_a_build_ends_with_a_report_of_every_model_and_nothing_left_to_do(projec
     summary = (project.folder / "reports/summary.md").read_text(encoding="utf-8")
     for model in SMALL:
         assert model in summary
-        assert (
-            0 <= json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]["auc"]["value"] <= 1
-        )
+        measured = json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]
+        assert 0 <= measured[PRIMARY[model.split("_")[0]]]["value"] <= 1
     assert project.repro() == []
     assert "up to date" in project.run("dvc", "status")
 
@@ -63,14 +63,14 @@ def test_an_edit_in_a_learner_reruns_only_the_models_that_use_it(project):
     assert project.stale() == {"train@similarity_llm", "predict@similarity_llm"}
 
 
-def test_a_prompt_reruns_only_the_llm(project):
+def test_a_prompt_reruns_only_the_llm_and_the_count_of_its_tokens(project):
     project.edit("prompts/similarity.yaml", "问题1", "句子1")
-    assert project.stale() == {"train@similarity_llm"}
+    assert project.stale() == {"explore@similarity", "train@similarity_llm"}
 
 
 def test_a_threshold_rule_touches_no_model(project):
     project.edit("params.yaml", "threshold: f1", "threshold: accuracy")
-    assert project.stale() == {f"calibrate@{model}" for model in SMALL}
+    assert project.stale() == {f"calibrate@{model}" for model in SMALL if model.startswith("similarity")}
 
 
 def test_a_wrong_key_stops_the_build_with_its_nearest_neighbour(project):
@@ -114,6 +114,27 @@ def test_a_killed_training_resumes_to_the_same_bytes(project, tmp_path):
     twin.repro("train@similarity_embedder")
     assert (project.folder / model).read_bytes() == (twin.folder / model).read_bytes()
     assert not list(project.folder.glob(".retune/scratch/train/*"))
+
+
+def test_a_model_of_two_processes_is_built_and_another_of_its_checkpoints_promoted(project):
+    project.edit("params.yaml", "threads: 1", "threads: 2\n  processes: 2")
+    project.edit("params.yaml", "max_rows: 96", "max_rows: 96\n      keep_checkpoints: all")
+    project.repro("train@similarity_embedder")
+    record = project.folder / "reports/training/similarity_embedder"
+    assert json.loads((record / "resources.json").read_text())["processes"] == 2
+    table = project.run("retune", "checkpoints", "similarity_embedder")
+    assert re.findall(r"^ *(\d+) .*weights stored$", table, re.MULTILINE) == ["2", "4", "6"]
+    assert (project.folder / ".retune/checkpoints/similarity_embedder.html").exists()
+    kept = int(re.search(r"^ *(\d+) .*the model", table, re.MULTILINE)[1])
+    other = 2 if kept != 2 else 4
+    said = project.run("retune", "checkpoints", "similarity_embedder", "--promote", str(other))
+    assert f"takes the weights after step {other}" in said
+    weights = project.folder / "models/similarity_embedder/model.safetensors"
+    before = weights.read_bytes()
+    output = project.run("dvc", "repro", "train@similarity_embedder")
+    assert "Running stage 'train@similarity_embedder'" in output
+    assert f"Kept step {other} of 6" in json.loads((record / "messages.json").read_text())[0]
+    assert weights.read_bytes() != before
 
 
 def test_two_clones_build_the_same_bytes(built, tmp_path):

@@ -17,8 +17,9 @@ TEMPLATE = {
     "answers": {"0": "否", "1": "是"},
 }
 FIELDS = ("text_a", "text_b")
+LABELS = ("0", "1")
 TOKENIZER = tiny_llm.tokenizer()
-CHAT = prepare(TOKENIZER, TEMPLATE, FIELDS, max_length=300)
+CHAT = prepare(TOKENIZER, TEMPLATE, FIELDS, LABELS, max_length=300)
 CONTROL = {token: TOKENIZER.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>", "<tool_call>")}
 
 
@@ -59,7 +60,7 @@ def test_data_is_never_interpolated_again() -> None:
 
 
 def test_long_texts_are_cut_and_flagged_but_never_the_instructions() -> None:
-    short = prepare(TOKENIZER, TEMPLATE, FIELDS, max_length=100)
+    short = prepare(TOKENIZER, TEMPLATE, FIELDS, LABELS, max_length=100)
     done = encode(short, rows(("花呗", "借呗"), ("花呗如何还款" * 40, "借呗"), ("长" * 90, "短" * 200)))
     assert done.truncated == [False, True, True]
     assert all(len(ids) <= 100 - len(short.answers[0]) - 1 for ids in done.ids)
@@ -69,7 +70,7 @@ def test_long_texts_are_cut_and_flagged_but_never_the_instructions() -> None:
 
 
 def test_a_template_without_a_system_role_gets_the_system_text_in_the_user_turn() -> None:
-    chat = prepare(tiny_llm.tokenizer(tiny_llm.NO_SYSTEM), TEMPLATE, FIELDS, max_length=300)
+    chat = prepare(tiny_llm.tokenizer(tiny_llm.NO_SYSTEM), TEMPLATE, FIELDS, LABELS, max_length=300)
     text = TOKENIZER.decode(encode(chat, rows(("花呗", "借呗"))).ids[0])
     user = f"{TEMPLATE['system']}\n\n问题1：花呗\n问题2：借呗"
     assert text == f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
@@ -77,14 +78,14 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_user_turn(
 
 def test_a_template_that_ignores_the_system_role_does_not_lose_the_instructions() -> None:
     silent = "{% for m in messages %}{% if m['role'] != 'system' %}[{{ m['content'] }}]{% endif %}{% endfor %}"
-    chat = prepare(tiny_llm.tokenizer(silent), TEMPLATE, FIELDS, max_length=300)
+    chat = prepare(tiny_llm.tokenizer(silent), TEMPLATE, FIELDS, LABELS, max_length=300)
     assert TOKENIZER.decode(encode(chat, rows(("a", "b"))).ids[0]) == f"[{TEMPLATE['system']}\n\n问题1：a\n问题2：b]"
     assert chat.end == TOKENIZER.eos_token_id
 
 
 def test_a_template_that_prints_the_date_gives_the_same_tokens_every_day() -> None:
     dated = "{{ strftime_now('%d %b %Y') }}" + tiny_llm.CHATML
-    chat = prepare(tiny_llm.tokenizer(dated), TEMPLATE, FIELDS, max_length=300)
+    chat = prepare(tiny_llm.tokenizer(dated), TEMPLATE, FIELDS, LABELS, max_length=300)
     assert TOKENIZER.decode(chat.head).startswith("1 January 2025<|im_start|>")
 
 
@@ -99,9 +100,9 @@ def test_a_template_that_prints_the_date_gives_the_same_tokens_every_day() -> No
 )
 def test_a_prompt_that_cannot_work_is_refused(change: dict, limit: int, said: str) -> None:
     with pytest.raises(RetuneError, match=said):
-        prepare(TOKENIZER, TEMPLATE | change, FIELDS, max_length=limit)
+        prepare(TOKENIZER, TEMPLATE | change, FIELDS, LABELS, max_length=limit)
 
 
 def test_a_base_without_a_chat_template_is_refused() -> None:
     with pytest.raises(RetuneError, match="has no chat template"):
-        prepare(tiny_llm.tokenizer(None), TEMPLATE, FIELDS, max_length=300)
+        prepare(tiny_llm.tokenizer(None), TEMPLATE, FIELDS, LABELS, max_length=300)

@@ -15,11 +15,15 @@ import pytest
 
 from retune import params
 from retune.errors import RetuneError
+from retune.measures import binary
 from retune.report import charts, comparisons, inputs, markdown, page, words
 from tests.report_inputs import HOSTILE, MODELS, build
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "col"}
+
+METRICS = {name: words.METRICS[name] for name in binary.METRICS}
+"""What a pair is measured by."""
 
 
 class Page(HTMLParser):
@@ -55,6 +59,9 @@ class Page(HTMLParser):
         return "".join(self.texts)
 
 
+EXPLORATION = "explore/similarity/index.html"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return build(tmp_path_factory.mktemp("report"))
@@ -85,7 +92,7 @@ def test_the_page_shows_every_model_and_metric_with_its_interval(html, folder):
     for model in MODELS:
         assert model in text
         measured = json.loads((folder / f"reports/metrics/{model}.json").read_text())["test"]
-        for key, shown in words.METRICS.items():
+        for key, shown in METRICS.items():
             assert shown.name in text
             assert f"{measured[key]['value']:.3f}" in text
             assert f"{measured[key]['low']:.3f}–{measured[key]['high']:.3f}" in text
@@ -94,9 +101,10 @@ def test_the_page_shows_every_model_and_metric_with_its_interval(html, folder):
 def test_the_page_has_each_part(html):
     elements = Page(html).elements
     anchors = {attributes.get("id") for _, attributes in elements}
-    linked = {attributes["href"][1:] for tag, attributes in elements if tag == "a"}
-    assert linked
-    assert linked <= anchors
+    linked = {attributes["href"] for tag, attributes in elements if tag == "a"}
+    assert linked - {EXPLORATION} <= {f"#{anchor}" for anchor in anchors}
+    assert len(linked) > 5
+    assert EXPLORATION in linked
     drawn = [a["aria-label"] for tag, a in elements if tag == "svg" and a.get("class") == "chart"]
     assert len(drawn) == len(set(drawn)) == 2 + 2 + len(MODELS) + 2 * 2  # forests, curves, reliability, two trainings
     text = Page(html).text
@@ -169,7 +177,7 @@ def test_charts_escape_their_texts():
 def test_nothing_is_fetched_from_outside(html):
     for tag, attributes in Page(html).elements:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
-            assert attributes.get(name, "#").startswith("#"), (tag, attributes)
+            assert attributes.get(name, "#").startswith("#") or attributes[name] == EXPLORATION, (tag, attributes)
     styles = re.search(r"<style>(.*?)</style>", html, flags=re.DOTALL)[1]
     assert not re.search(r"url\(|@import|@font-face", styles)
     assert "default-src 'none'" in html
@@ -203,13 +211,13 @@ def test_the_same_inputs_give_the_same_bytes_and_no_place_or_time(folder, html, 
 
 def test_the_summary_has_a_column_for_each_metric_and_a_row_for_each_model(summary, folder):
     metrics, differences = tables(summary)
-    assert [cell.strip(" ↓") for cell in metrics[0]] == ["Model", *(m.name for m in words.METRICS.values())]
+    assert [cell.strip(" ↓") for cell in metrics[0]] == ["Model", *(m.name for m in METRICS.values())]
     assert [row[0].split()[0] for row in metrics[2:]] == [*MODELS, "_majority"]
     for column in range(1, len(metrics[0])):
         bold = [row[0].split()[0] for row in metrics[2:] if "**" in row[column]]
-        key = list(words.METRICS)[column - 1]
+        key = list(METRICS)[column - 1]
         values = {m.name: m.metrics[key]["value"] for m in read(folder)[0].models}
-        best = max(values, key=values.get) if words.METRICS[key].more_is_better else min(values, key=values.get)
+        best = max(values, key=values.get) if METRICS[key].more_is_better else min(values, key=values.get)
         assert bold == [best]
     compared = {(row[0].strip(), row[1].strip()) for row in differences[2:]}
     tuned = {"similarity_embedder", "similarity_llm"}
@@ -250,7 +258,6 @@ def test_a_report_without_training_records_errors_or_disagreements(variant):
     shutil.rmtree(variant / "reports/training/similarity_embedder")
     for file in variant.glob("reports/**/*.parquet"):
         pl.read_parquet(file).clear().write_parquet(file)
-    (variant / "reports/evaluations/similarity/similarity_llm/reliability_uncalibrated.csv").unlink()
     text = Page(page.render(read(variant))).text
     assert "All models decide alike on every test row." in text
     assert text.count("None.") == len(MODELS)
@@ -278,7 +285,10 @@ def test_official_splits_have_no_share(variant):
 
 
 def test_two_tasks_stand_on_one_page_with_ids_of_their_own(variant):
-    for kind in ("data/converted", "data/splits", "data/calibrations", "reports/evaluations", "reports/comparisons"):
+    for kind in (
+        "data/converted", "data/splits", "data/calibrations", "reports/evaluations", "reports/comparisons",
+        "reports/explore",
+    ):  # fmt: skip
         shutil.copytree(variant / kind / "similarity", variant / kind / "alignment")
     resolved = json.loads((variant / "params-resolved.json").read_text())
     resolved["tasks"]["alignment"] = resolved["tasks"]["similarity"]
@@ -288,17 +298,31 @@ def test_two_tasks_stand_on_one_page_with_ids_of_their_own(variant):
     ids = [a["id"] for _, a in elements if "id" in a]
     assert len(ids) == len(set(ids))
     assert {"similarity", "alignment", "alignment.metrics"} <= set(ids)
-    assert {a["href"][1:] for tag, a in elements if tag == "a"} <= set(ids)
+    links = {a["href"] for tag, a in elements if tag == "a"}
+    assert links - {EXPLORATION, "explore/alignment/index.html"} <= {f"#{name}" for name in ids}
 
 
 def test_undefined_metrics_are_dashes(variant):
     file = variant / "reports/metrics/similarity_llm.json"
     measured = json.loads(file.read_text())
-    for key in words.METRICS:
+    for key in METRICS:
         measured["test"][key] = {"value": None, "low": None, "high": None}
     file.write_text(json.dumps(measured))
     assert "–" in Page(page.render(read(variant))).text
     assert "similarity_llm" in markdown.render(read(variant))
+
+
+def test_plain_generation_and_the_cost_of_an_endpoint_stand_beside_the_metrics(variant):
+    file = variant / "reports/metrics/similarity_llm.json"
+    measured = json.loads(file.read_text())
+    measured["test"] |= {"generated_rows": 100, "generated_unparsed": 12, "generated_accuracy": 0.61}
+    measured["test"] |= {"scored_accuracy": 0.684, "prompt_tokens": 52_800, "completion_tokens": 528, "cost": 0.0123}
+    file.write_text(json.dumps(measured))
+    for text in (Page(page.render(read(variant))).text, markdown.render(read(variant))):
+        text = text.replace("\u00a0", " ")
+        assert "of 100 test rows instead of scoring the labels leaves 12 (12.0 %) unparsed" in text
+        assert "accuracy 0.610 instead of 0.684" in text
+        assert "52,800 + 528 tokens for the test rows; cost 0.0123, 0.0384 for 1,000 rows" in text
 
 
 def test_a_missing_input_is_named_with_the_remedy(variant):
@@ -342,3 +366,21 @@ def test_axis_ticks_are_round_and_inside():
         assert 2 <= len(found) <= 7
         assert low <= found[0]
         assert found[-1] <= high
+
+
+def test_two_models_that_differ_in_augmented_rows_alone_are_an_ablation(variant):
+    assert comparisons.ablation_sentences(read(variant)[0]) == []
+    resolved = json.loads((variant / "params-resolved.json").read_text())
+    models = resolved["models"]
+    models["similarity_untuned"] = models["similarity_embedder"] | {"augmented": False}
+    (variant / "params-resolved.json").write_text(json.dumps(resolved))
+    task = read(variant)[0]
+    (pair,) = comparisons.ablations(task)
+    assert (pair.a, pair.b) == ("similarity_embedder", "similarity_untuned")
+    (said,) = comparisons.ablation_sentences(task)
+    found = task.comparison["pairs"]
+    entry = next(e for e in found if {e["a"], e["b"]} == {pair.a, pair.b})
+    assert f"{abs(entry['metrics']['auc']['difference']):.3f}" in said
+    assert "similarity_embedder (with 0 added rows) against similarity_untuned (without): F1" in said
+    assert said in Page(page.render([task])).text
+    assert "against similarity_untuned (without)" in markdown.render([task])

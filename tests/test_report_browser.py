@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from pathlib import Path
 
@@ -11,12 +10,6 @@ import pytest
 from retune import params
 from retune.report import inputs, page
 from tests.report_inputs import build
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +20,11 @@ def report(tmp_path_factory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = CHROMIUM if CHROMIUM.exists() else shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(found), args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_its_window_and_shows_itself_without_a_complaint(browser, report, width, scheme):
+@pytest.mark.parametrize("name", ["index.html", "explore/similarity/index.html"])
+def test_a_page_fits_its_window_and_shows_itself_without_a_complaint(browser, report, name, width, scheme):
+    report = report.parent / name
     view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     complaints, requests = [], []
     view.on("console", lambda message: complaints.append(message.text))

@@ -75,9 +75,25 @@ MISTAKES = {
         (P, "name: focal", "name: focl"),
         "models.cross.loss.name: is the text 'focl', but must be 'cross_entropy' or 'focal'; did you mean `focal`?",
     ),
+    "endpoint without an address": (
+        (P, "  chatty:", "  remote: {task: questions, learner: api, base: scratch, api: {model: m}}\n  chatty:"),
+        "models.remote.api.url: is missing; give the endpoint's, such as http://localhost:8000/v1",
+    ),
+    "key in an address": (
+        (P, "lora: {r: 16}", "api: {url: 'https://key@host/v1'}"),
+        "api.url: is the text 'https://key@host/v1', but must match",
+    ),
+    "endpoint with a checkpoint": (
+        (
+            P,
+            "  chatty:",
+            "  remote: {task: questions, learner: api, base: llm, api: {url: http://h, model: m}}\n  chatty:",
+        ),
+        "models.remote.base: `llm` is a huggingface checkpoint, which api can't read; give one of kind none",
+    ),
     "unknown learner": (
         (P, "learner: encoder", "learner: encoders"),
-        "is the text 'encoders', but must be 'linear', 'encoder', 'embedder' or 'llm'; did you mean `encoder`?",
+        "is the text 'encoders', but must be 'linear', 'encoder', 'embedder', 'llm' or 'api'; did you mean `encoder`?",
     ),
     "dot in a name": ((P, "  cross:", "  cross.v2:"), "models.cross.v2: a name may have letters, digits, _ and - only"),
     "n-grams backwards": (
@@ -162,6 +178,10 @@ MISTAKES = {
         (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {device: cpu, dtype: float16}"),
         "models.chatty.hardware.dtype: float16 is for GPUs",
     ),
+    "several processes on one Apple GPU": (
+        (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {device: mps, processes: 2}"),
+        "models.chatty.hardware.processes: is 2, but an Apple GPU serves one process",
+    ),
     "attack beyond its radius": (
         (P, "name: focal", "adversarial: pgd, epsilon: 0.1"),
         "models.cross.loss.pgd_step_size: is 0.3, above loss.epsilon (0.1)",
@@ -174,9 +194,21 @@ MISTAKES = {
         (Q, '"1": yes', '"1": no'),
         "prompts/questions.yaml:3: answers.0: `no` is the answer of more than one label",
     ),
+    "share of a label that there is not": (
+        (P, "    prompt: questions", "    prompt: questions\n    augmentation: {synonym: {'2': 0.5}}"),
+        "tasks.questions.augmentation.synonym.2: there is no label `2` of task questions (known: 0, 1)",
+    ),
+    "share above one": (
+        (P, "lora: {", "augmentation: {synonym: 1.5}\nlora: {"),
+        "augmentation.synonym: is 1.5, but must be a mapping or less than or equal to 1",
+    ),
+    "balance of another name": (
+        (P, "lora: {", "split: {balance: some}\nlora: {"),
+        "split.balance: is the text 'some', but must be",
+    ),
     "answers of other labels": (
         (Q, '"1": yes', '"2": yes'),
-        "prompts/questions.yaml:3: answers: has the labels 0, 2, but pair has 0, 1",
+        "prompts/questions.yaml:3: answers: lacks `1` and has the unknown `2`, unlike the labels of task questions",
     ),
     "prompt without a column": (
         (Q, "{text_b}", "{text_c}"),

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retune.balance import balanced
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.split import SPLITS, assign, check, official_splits, summary
 from retune.tasks import pair
 from tests.test_augment import frame
 
-SPEC = Params({"dev": 0.1, "calibration": 0.15, "test": 0.25, "seed": 0})
+SPEC = Params({"dev": 0.1, "calibration": 0.15, "test": 0.25, "seed": 0, "balance": "none"})
 
 
 def original(*rows: tuple, origin: str = "original") -> pl.LazyFrame:
@@ -30,7 +31,9 @@ def divided(rows: pl.LazyFrame, **spec) -> pl.DataFrame:
 
 def told(rows: pl.LazyFrame, **spec) -> dict:
     merged, official = Params({**SPEC, **spec}), official_splits(rows)
-    return summary(assign(rows, merged, official), rows, merged, official, pair)
+    assigned = assign(rows, merged, official)
+    left_out = len(rows.collect()) - len(assigned.collect())
+    return summary(assigned, left_out, merged, official, pair)
 
 
 def places(rows: pl.DataFrame) -> dict[str, str]:
@@ -42,7 +45,7 @@ def test_the_shares_are_those_asked_for():
     assert counts["shares_wanted"] == pytest.approx({"train": 0.5, "dev": 0.1, "calibration": 0.15, "test": 0.25})
     assert counts["shares_got"] == pytest.approx(counts["shares_wanted"], abs=0.015)
     assert sum(entry["rows"] for entry in counts["splits"].values()) == 20_000
-    assert counts["splits"]["dev"]["positives"] == pytest.approx(counts["splits"]["dev"]["rows"] / 3, rel=0.1)
+    assert counts["splits"]["dev"]["targets"]["1"] == pytest.approx(counts["splits"]["dev"]["rows"] / 3, rel=0.1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -134,6 +137,46 @@ def test_what_splits_share_is_counted():
 )
 def test_a_split_without_rows_or_without_both_labels_is_an_error(rows, spec, message):
     with pytest.raises(RetuneError, match=message):
-        check(told(rows, **spec))
-    check(told(numbered(range(300))))
+        check(told(rows, **spec), pair)
+    check(told(numbered(range(300))), pair)
     assert tuple(told(numbered(range(300)))["splits"]) == SPLITS
+
+
+def rows_of_labels(zeros: int, ones: int, altered: int = 0) -> pl.LazyFrame:
+    """Training rows of two labels, of which `altered` more of label 1 are altered; and a test row."""
+    made = original(*((f"i{n}", f"g{n}", "train", f"a{n}", "b", int(n >= zeros)) for n in range(zeros + ones)))
+    more = original(*((f"x{n}+swap", "g", "train", f"c{n}", "d", 1) for n in range(altered)), origin="swap")
+    return pl.concat([made, more, original(("t", "t", "test", "a", "b", 1))]).with_columns(
+        pl.col("split").cast(pl.String)
+    )
+
+
+def balance(rows: pl.LazyFrame, rule: str | int, seed: int = 0) -> pl.DataFrame:
+    return pl.concat(balanced(rows, Params(balance=rule, seed=seed), pair)).collect()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 6), st.sampled_from(["undersample", "oversample", 4]))
+def test_train_is_balanced_by_label_and_nothing_else_changes(zeros, ones, altered, rule):
+    rows = rows_of_labels(zeros, ones, altered)
+    found = balance(rows, rule)
+    assert found.filter(split="test").equals(rows.filter(pl.col("split") == "test").collect())
+    train = found.filter(split="train")
+    sizes = zeros, ones + altered
+    wanted = {"undersample": [min(sizes)] * 2, "oversample": [max(sizes)] * 2}.get(rule, [min(4, n) for n in sizes])
+    assert [train.filter(label=label).height for label in (0, 1)] == wanted
+    assert train["id"].is_unique().all()
+    copies = train.filter(origin="copy")
+    assert copies.is_empty() or rule == "oversample"
+    times = train.with_columns(pl.col("id").str.replace(r"\+copy\d+$", "")).group_by("id", "label").len()
+    for label in (0, 1):
+        counts = times.filter(label=label)["len"]
+        assert counts.max() - counts.min() <= (rule == "oversample")
+    kept = train.filter(label=1, origin="original").height
+    assert kept >= min(ones, wanted[1]), "altered rows go first"
+
+
+def test_another_seed_leaves_out_other_rows():
+    rows = rows_of_labels(100, 10)
+    first, again, other = (set(balance(rows, "undersample", seed)["id"]) for seed in (0, 0, 1))
+    assert first == again != other

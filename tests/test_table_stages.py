@@ -16,8 +16,18 @@ from retune.tasks import pair
 
 ROOT = Path(__file__).parents[1]
 AFQMC = ROOT / "data/external/afqmc"
-AUGMENTATION = {"swap": {"1": 0.5}, "delete": {"0": 0.2}, "exchange": {}, "transitive": 0.5, "strength": 0.1, "seed": 0}
-SPLIT = {"dev": 0.1, "calibration": 0.15, "test": 0.25, "seed": 0}
+AUGMENTATION = {
+    "swap": {"1": 0.5},
+    "synonym": {},
+    "insert": {},
+    "homophone": {},
+    "delete": {"0": 0.2},
+    "exchange": {},
+    "transitive": 0.5,
+    "strength": 0.1,
+    "seed": 0,
+}
+SPLIT = {"dev": 0.1, "calibration": 0.15, "test": 0.25, "seed": 0, "balance": "none"}
 ALLOWED = {"polars", "_polars_runtime_32", "typing_extensions"}
 COLUMNS = {"text_a": "sentence1", "text_b": "sentence2", "label": "label"}
 
@@ -100,7 +110,7 @@ def test_a_stage_starts_with_polars_and_nothing_heavier(name):
 
 
 def test_the_kind_and_its_schema_agree():
-    columns = tasks.of("pair").schema().columns()
+    columns = tasks.of("pair").schema(None).columns()
     assert set(pair.TEXTS) < set(columns)
     assert list(columns) == ["id", "group", "split", "text_a", "text_b", "label", "reasoning"]
 

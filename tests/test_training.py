@@ -18,14 +18,16 @@ from hypothesis import strategies as st
 from retune import batch_order, dev_metrics, hardware, loop, selection, training
 from retune.errors import RetuneError
 from retune.params import Params, loads
+from retune.passes import by_rows
 
 OPTIONS = {
     "epochs": 2, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 0.01, "schedule": "linear",
-    "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_length": 32, "max_rows": None,
+    "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_length": 32, "truncation": "end",
+    "max_rows": None,
     "dev_rows": None, "eval_steps": 5, "patience": 0, "select": "auc", "freeze_embeddings": True,
-    "gradient_checkpointing": False,
+    "gradient_checkpointing": False, "max_steps": None, "checkpoint": "best", "keep_checkpoints": "best",
 }  # fmt: skip
-CPU = Params(device="cpu", dtype="float32", attention="eager", threads=1)
+CPU = Params(device="cpu", dtype="float32", attention="eager", threads=1, processes=1)
 
 
 def spec_of(**change) -> Params:
@@ -52,16 +54,20 @@ def rows(count: int = 64) -> list[tuple[list[float], int]]:
     return [(point.tolist(), int(point.sum() + random.normal() > 0)) for point in points]
 
 
-def collate(items):
-    return {"x": torch.tensor([x for x, _ in items]), "labels": torch.tensor([y for _, y in items])}
+def collate(items, batch):
+    return {
+        "x": torch.tensor([x for x, _ in items]),
+        "labels": torch.tensor([y for _, y in items]),
+        "of": len(batch),
+    }
 
 
-def loss_fn(model, batch):
-    return torch.nn.functional.cross_entropy(model(batch["x"]), batch["labels"])
+def loss_fn(model, one):
+    return torch.nn.functional.cross_entropy(model(one["x"]), one["labels"], reduction="sum") / one["of"]
 
 
 def evaluate(model):
-    batch = collate(rows(40))
+    batch = collate(rows(40), rows(40))
     logits = model(batch["x"])
     return dev_metrics.pair(batch["labels"].numpy(), (logits[:, 1] - logits[:, 0]).numpy())
 
@@ -70,8 +76,9 @@ def train(scratch: Path, spec: Params | None = None, evaluate=evaluate, model: T
     model = model or Toy()
     items = more.pop("items", rows())
     record = training.run(
-        model, items, collate, spec or spec_of(), scratch, evaluate, chosen=hardware.choose(CPU),
-        lengths=[1 + i % 7 for i in range(len(items))], tokens_of=lambda batch: len(batch["x"]),
+        model, items, more.pop("passes", None) or by_rows(collate, 8), spec or spec_of(), scratch, evaluate,
+        chosen=hardware.choose(CPU),
+        lengths=[1 + i % 7 for i in range(len(items))], tokens_of=lambda one: len(one["x"]),
         **({"loss_fn": loss_fn} | more),
     )  # fmt: skip
     return model, record
@@ -169,6 +176,16 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     assert same.history == record.history
 
 
+def test_training_and_schedule_end_after_max_steps(tmp_path):
+    _, record = train(tmp_path / "a", spec_of(max_steps=5, eval_steps=2))
+    _, whole = train(tmp_path / "b", spec_of(max_steps=500))
+    assert [r["step"] for r in record.history if "eval_auc" in r] == [2, 4, 5]
+    assert record.history[-1]["epoch"] == 0.625
+    assert whole.history[-1]["step"] == 16
+    rates = [r["learning_rate"] for r in record.history if "learning_rate" in r]
+    assert rates[-1] == pytest.approx(0.01 / 4), "linear to 0 behind the last of the 4 steps after the warm-up"
+
+
 def test_accumulated_batches_are_one_large_batch(tmp_path):
     model = Toy()
     model.dropout.p = 0.0
@@ -183,7 +200,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
         tmp_path / "b",
         spec_of(batch_size=8, gradient_accumulation=2, epochs=1),
         model=model,
-        loss_fn=lambda m, _: loss_fn(m, collate(next(start["batches"]))),
+        loss_fn=lambda m, _: loss_fn(m, collate(half := next(start["batches"]), half)),
     )
     assert torch.allclose(large.trained.weight, small.trained.weight, atol=1e-5)
 
@@ -278,14 +295,14 @@ def test_the_noise_of_the_auc_covers_95_percent_of_blind_models():
 
 
 def test_a_collapse_to_one_class_is_seen_said_and_warned_of(caplog):
-    options = Params(select="auc", patience=0)
+    options = Params(select="auc", patience=0, checkpoint="best")
     blind = {"step": 4, "eval_auc": 0.51, "eval_auc_noise": 0.03, "eval_positives": 0.0}
     with caplog.at_level(logging.WARNING, "retune"):
-        said = selection.messages([blind], blind, options, 4)[-1]
+        said = selection.messages([blind], options, 4)[-1]
     assert said in caplog.messages
     assert "every dev row gets label 0" in said
     assert "0.510 is no better than chance (0.5 +- 0.030)" in said
     ordered = blind | {"eval_auc": 0.8}
-    assert "calibration can set a threshold" in selection.messages([ordered], ordered, options, 4)[-1]
+    assert "calibration can set a threshold" in selection.messages([ordered], options, 4)[-1]
     sound = ordered | {"eval_positives": 0.3}
-    assert len(selection.messages([sound], sound, options, 4)) == 1
+    assert len(selection.messages([sound], options, 4)) == 1

@@ -19,6 +19,7 @@ import retune
 from retune import adapter, batch_order, hardware, params, training
 from retune.answer_loss import AnswerLoss
 from retune.learners import llm
+from retune.passes import Passes
 
 
 def main() -> None:
@@ -33,18 +34,17 @@ def main() -> None:
     items = [(row["prompt_ids"], row["answer_ids"]) for row in record.read_rows(job["rows"])]
     packed = llm.packed_by(base, chosen, [prompt for prompt, _ in items])
 
-    objective = AnswerLoss(packed, spec.training.packed_tokens)
+    objective = AnswerLoss(packed)
     training.run(
         model,
         items,
-        objective.collate,
+        Passes(objective.cut, spec.training.packed_tokens, "tokens"),
         spec,
         Path(job["scratch"]),
         lambda model: {"loss": 0.0},
         chosen=chosen,
         lengths=[len(prompt) for prompt, _ in items],
         loss_fn=objective.loss,
-        parts_of=objective.parts,
         tokens_of=objective.tokens,
         precision=lambda: adapter.mixed_precision(base, chosen),
     )
@@ -61,6 +61,7 @@ def spec_of(job: dict[str, Any]) -> params.Params:
         "base_name": "benchmark",
         "training": {
             "epochs": job["epochs"],
+            "max_steps": None,
             "batch_size": job["batch_size"],
             "gradient_accumulation": 1,
             "learning_rate": job["learning_rate"],
@@ -72,6 +73,8 @@ def spec_of(job: dict[str, Any]) -> params.Params:
             "eval_steps": 1_000_000,
             "patience": 0,
             "select": "loss",
+            "checkpoint": "best",
+            "keep_checkpoints": "best",
             "packed_tokens": 4096,
             "gradient_checkpointing": False,
         },
@@ -83,7 +86,13 @@ def spec_of(job: dict[str, Any]) -> params.Params:
             "targets": job["targets"],
         },
         "quantization": {"bits": 16, "double": True},
-        "hardware": {"device": "auto", "dtype": job["dtype"], "attention": "auto", "threads": job["threads"]},
+        "hardware": {
+            "device": "auto",
+            "dtype": job["dtype"],
+            "attention": "auto",
+            "threads": job["threads"],
+            "processes": 1,
+        },
     }
     return params.loads(json.dumps(spec))
 

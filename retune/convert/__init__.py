@@ -27,16 +27,16 @@ NULL, SEPARATOR = "\x00", "\x1f"
 def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) -> dict[str, Any]:
     """Write `rows.parquet`, `rejects.jsonl`, `conflicts.jsonl` and `summary.json` into `out`; return the summary.
 
-    `spec` is the `convert` section of a task (kind, source, tables, max_rejects), `raw` the folder of its files.
-    Rows stand in the order of tables, files (sorted) and lines. The id is the mapped one, or a hash of all columns but
-    the group, so that neither other rows nor the order of rows changes it. A row that equals an earlier one of the same
-    official split in all columns but id and group is a duplicate: left out and counted. Rows with the same texts (in
-    either order) and different labels are conflicts: all are kept, and listed in `conflicts.jsonl`. Raises
+    `spec` is the `convert` section of a task (kind, labels, source, tables, max_rejects), `raw` the folder of its
+    files. Rows stand in the order of tables, files (sorted) and lines. The id is the mapped one, or a hash of all
+    columns but the group, so that neither other rows nor the order of rows changes it. A row that equals an earlier one
+    of the same official split in all columns but id and group is a duplicate: left out and counted. Rows with the same
+    texts (in either order) and different targets are conflicts: all are kept, and listed in `conflicts.jsonl`. Raises
     `RetuneError` where more than the share `max_rejects` of the records is rejected, or none is left; the first rejects
     are then in the file `visible`.
     """
     kind = tasks.of(spec.kind)
-    schema = kind.schema()
+    schema = kind.schema(spec)
     mapped = [
         _mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}")
         for t, table in enumerate(spec.tables)

@@ -16,6 +16,9 @@ from retune.errors import RetuneError
 SHOWN = 40
 """Characters of a value that a reason shows."""
 
+LISTED = 12
+"""Labels that a reason lists."""
+
 
 def map_columns(
     records: Records, joined: Records | None, columns: dict[str, Any], schema: Mapping[str, Any], path: Path
@@ -69,7 +72,12 @@ class Cell:
         cell = _cast(value, column.dtype)
         if column.dtype != pl.String:
             misfit = value.is_not_null() & cell.is_null()
-            problems.append(_problem(misfit, f"`{self.name}` is no {_word(column.dtype)}", value))
+            if isinstance(column.dtype, pl.Enum):
+                several = misfit & value.str.starts_with("[")
+                said = f"`{self.name}` is a list, but a row has one {self.name} (several are not supported)"
+                problems.append(_problem(several, said, value))
+                misfit &= ~value.str.starts_with("[")
+            problems.append(_problem(misfit, f"`{self.name}` is {_misfit(column.dtype)}", value))
         return cell, problems
 
     def _field(self, records: Records, joined: Records | None) -> pl.Expr:
@@ -128,10 +136,12 @@ def _cast(value: pl.Expr, dtype: Any) -> pl.Expr:
     return value.cast(dtype, strict=False)
 
 
-def _word(dtype: Any) -> str:
+def _misfit(dtype: Any) -> str:
     if isinstance(dtype, pl.Enum):
-        return "one of " + ", ".join(dtype.categories)
-    return "whole number" if dtype.is_integer() else "number"
+        listed = ", ".join(dtype.categories[:LISTED])
+        more = f", and {len(dtype.categories) - LISTED} more" if len(dtype.categories) > LISTED else ""
+        return f"none of {listed}{more}"
+    return "no whole number" if dtype.is_integer() else "no number"
 
 
 def _problem(condition: pl.Expr, sentence: str, value: pl.Expr) -> pl.Expr:

@@ -105,7 +105,9 @@ def _typed(path: Path, form: str) -> Records:
     frame = frame.select(texts).with_row_index("$line", offset=first_line)
     empty = pl.lit(None, pl.String).alias("$broken")
     frame = frame.with_columns(pl.col("$line").cast(pl.Int64), empty, _as_json(schema.names()).alias("$row"))
-    return Records(frame.filter(~pl.all_horizontal(pl.col(schema.names()).is_null())), tuple(schema))
+    if form == "xlsx":  # blank lines, as a CSV file may have them
+        frame = frame.filter(~pl.all_horizontal(pl.col(schema.names()).is_null()))
+    return Records(frame, tuple(schema))
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:

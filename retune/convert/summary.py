@@ -40,7 +40,7 @@ def summary(rows: Rows, plan: Plan, kind: Any, source: str, raw: Path) -> dict[s
             for file, count in files.items()
         },
         "reasons": dict(sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))),
-        "labels": _counts(kept, "label"),
+        "targets": _counts(kept.select(kind.binned().alias("target")), "target"),
         "splits": splits,
         "shared_texts": shared(kept, kind.TEXTS, list(splits)),
     }

@@ -28,14 +28,14 @@ class Plan:
 def plan(rows: Rows, kind: Any) -> Plan:
     """Find duplicates, repeated ids and conflicts; holds ids and hashes of all rows in memory, and no text."""
     texts = unordered(kind.TEXTS).hash().alias("texts")
-    keys = rows.valid.select("$index", "$key", "id", texts, "label").collect(engine="streaming")
+    keys = rows.valid.select("$index", "$key", "id", texts, kind.TARGET).collect(engine="streaming")
     first = pl.col("$key").is_first_distinct()
     duplicates = keys.filter(~first)["$index"]
     keys = keys.filter(first).drop("$key")
     first = pl.col("id").is_first_distinct()
     repeated = keys.filter(~first)["$index"]
     keys = keys.filter(first).drop("id")
-    conflicts = keys.filter(pl.col("label").n_unique().over("texts") > 1)
+    conflicts = keys.filter(pl.col(kind.TARGET).n_unique().over("texts") > 1)
     return Plan(duplicates, repeated, conflicts.select("$index", "texts"))
 
 
@@ -57,10 +57,10 @@ def write_conflicts(rows: Rows, plan: Plan, kind: Any, path: Path) -> None:
     """Write one line for each set of texts with several labels: the texts, and its rows."""
     names = list(kind.TEXTS)
     found = rows.valid.filter(pl.col("$index").is_in(plan.conflicts["$index"].implode()))
-    found = found.select("$index", *names, "label", "id", "split", file="$file", line="$line")
+    found = found.select("$index", *names, kind.TARGET, "id", "split", file="$file", line="$line")
     frame = found.collect(engine="streaming").join(plan.conflicts, on="$index", maintain_order="left")
     with path.open("w", encoding="utf-8") as stream:
         for _, group in frame.group_by("texts", maintain_order=True):
-            where = group.select("id", "label", "split", "file", "line").to_dicts()
+            where = group.select("id", kind.TARGET, "split", "file", "line").to_dicts()
             line = {**group.select(names).row(0, named=True), "rows": where}
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")

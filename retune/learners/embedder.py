@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from retune import dev_metrics, hardware, progress, tokens, training, transformer
+from retune import dev_metrics, hardware, memory, passes, progress, ranks, tokens, training, transformer
 from retune.history import Training
+from retune.labels import predictions
 from retune.objective import objective
+from retune.tasks.pair import LABELS
 from retune.tokens import Encoded
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 log = logging.getLogger("retune")
+
+Item = tuple[Encoded, Encoded, int]
 
 START_ROWS = 1000  # training rows whose cosines give the first scale and bias
 EMBED_BATCH = 128  # texts per forward pass where there is no gradient
@@ -49,6 +54,7 @@ class PairEmbedder(nn.Module):
         self.encoder, self.pooling = encoder, pooling
         self.scale = nn.Parameter(torch.ones(1))
         self.bias = nn.Parameter(torch.zeros(1))
+        self.limit = memory.Limit(EMBED_BATCH, "texts", "prediction")
 
     def embed(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Unit vectors [texts, width] in float32 of padded token ids [texts, tokens]."""
@@ -83,7 +89,9 @@ class Predictor:
         """Columns id, label, prob_0, prob_1, truncated for the pairs of `frame`; a text is embedded once."""
         texts = Texts(self.tokenizer, self.prefix, frame, self.max_length)
         cosines = texts.cosines(self.model, self.chosen, "predict")
-        return transformer.predictions(frame["id"], self.model.log_odds(cosines), texts.truncated())
+        log_odds = self.model.log_odds(cosines)
+        log_probs = np.stack([-np.logaddexp(0.0, log_odds), -np.logaddexp(0.0, -log_odds)], axis=1)
+        return predictions(frame["id"], log_probs, LABELS, texts.truncated())
 
 
 class Texts:
@@ -109,15 +117,22 @@ class Texts:
 
     def cosines(self, model: PairEmbedder, chosen: Chosen, desc: str | None = None) -> np.ndarray:
         """Cosine of the two texts of every row, [rows] of float64."""
-        batches = tokens.by_length(self.encoded, EMBED_BATCH)
         vectors: dict[int, torch.Tensor] = {}
+
+        def run(numbers: Sequence[int]) -> torch.Tensor:
+            batch = tokens.pad([self.encoded[number] for number in numbers], self.pad_id)
+            return model.embed(**{name: value.to(chosen.device) for name, value in batch.items()}).cpu()
+
         training_mode = model.training
         model.eval()
-        with torch.inference_mode(), hardware.autocast(chosen):
-            for rows in progress.bar(batches, desc=desc, unit="batch") if desc else batches:
-                batch = tokens.pad([self.encoded[row] for row in rows], self.pad_id)
-                embedded = model.embed(**{name: value.to(chosen.device) for name, value in batch.items()})
-                vectors.update(zip(rows, embedded.cpu(), strict=True))
+        with (
+            torch.inference_mode(),
+            hardware.autocast(chosen),
+            progress.bar(total=len(self.encoded), desc=desc or "", unit="text", disable=desc is None) as done,
+        ):
+            for numbers, embedded in memory.in_batches(tokens.longest_first(self.encoded), model.limit, run):
+                vectors.update(zip(numbers, embedded, strict=True))
+                done.update(len(numbers))
         model.train(training_mode)
         if not vectors:
             return np.zeros(0)
@@ -126,6 +141,7 @@ class Texts:
         return cosines
 
 
+@ranks.in_parallel
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
     """Fit scale and bias on the base's cosines, train the encoder, write the best checkpoint on dev to `out`."""
     start = time.monotonic()
@@ -151,9 +167,10 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         model.bias.fill_(bias)
     log.info("start: log-odds = %.2f * cosine %+.2f, from %d untuned cosines", scale, bias, len(first))
 
-    def collate(items: list[tuple[Encoded, Encoded, int]]) -> dict[str, torch.Tensor]:
-        batch = tokens.pad([item[0] for item in items] + [item[1] for item in items], rows.pad_id)
-        return {**batch, "labels": torch.tensor([item[2] for item in items])}
+    def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
+        inputs = tokens.pad([item[0] for item in items] + [item[1] for item in items], rows.pad_id)
+        labels, whole = (torch.tensor([item[2] for item in some]) for some in (items, batch))
+        return {**inputs, "labels": labels, "whole": whole}
 
     def evaluate(model: PairEmbedder) -> dict[str, float]:
         return dev_metrics.pair(dev_labels, model.log_odds(dev_rows.cosines(model, chosen)))
@@ -168,17 +185,17 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             message="The encoder is untuned (training.epochs is 0); only scale and bias are fitted.",
         )
     else:
-        loss = objective(spec.loss, labels, model.encoder.get_input_embeddings(), chosen.device)
+        loss = objective(spec.loss, labels, 2, model.encoder.get_input_embeddings(), chosen.device)
 
         def loss_fn(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            return loss(lambda: model(**inputs), batch["labels"])
+            inputs = {name: value for name, value in batch.items() if name not in ("labels", "whole")}
+            return loss(lambda: model(**inputs), batch["labels"], batch["whole"])
 
         items = [(a, b, label) for (a, b), label in zip(rows.pairs(), labels, strict=True)]
         record = training.run(
             model,
             items,
-            collate,
+            passes.by_rows(collate, options.batch_size),
             spec,
             scratch,
             evaluate,

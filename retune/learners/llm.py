@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from retune import adapter, dev_metrics, hardware, packing, prompt, tokens, training, transformer
+from retune import (
+    adapter,
+    dev_metrics,
+    generation,
+    hardware,
+    labels,
+    packing,
+    prompt,
+    ranks,
+    tasks,
+    tokens,
+    training,
+    transformer,
+)
 from retune.answer_loss import AnswerLoss
-from retune.errors import RetuneError
+from retune.answers import read as parse
 from retune.history import Training
 from retune.label_scoring import label_log_probs
 from retune.packing import Packing
-from retune.tasks import pair
+from retune.passes import Passes
 
 if TYPE_CHECKING:
     from retune.hardware import Chosen
@@ -28,6 +42,9 @@ if TYPE_CHECKING:
     from retune.prompt import ChatPrompt
 
 log = logging.getLogger("retune")
+
+SPARE = 16
+"""Tokens that a generated answer may have beyond the longest one that the prompt asks for."""
 
 
 class Predictor:
@@ -38,12 +55,37 @@ class Predictor:
         self.packing: Packing | None = None
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Columns id, label, prob_0, prob_1, truncated for the rows of `frame`."""
+        """Columns id, label, prob_0 .. prob_K-1, truncated for the rows of `frame`."""
         prompts = prompt.encode(self.chat, frame)
         if self.packing is None:
             self.packing = packed_by(adapter.base_of(self.model), self.chosen, prompts.ids)
-        log_odds = score(self.packing, self.chat, prompts.ids, self.chosen, progress=True)
-        return transformer.predictions(frame["id"], log_odds, np.array(prompts.truncated, dtype=bool))
+        log_probs = score(self.packing, self.chat, prompts.ids, self.chosen, progress=True)
+        return labels.predictions(frame["id"], log_probs, self.chat.labels, np.array(prompts.truncated, dtype=bool))
+
+    def generate(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, generated (the text that follows the prompt, greedily), generated_label (null: names no label).
+
+        What users of other tools get: no score, only a text to parse (retune.answers).
+        """
+        prompts = prompt.encode(self.chat, frame)
+        model = adapter.base_of(self.model)
+        if self.packing is None:
+            self.packing = packed_by(model, self.chosen, prompts.ids)
+        longest = max(map(len, self.chat.answers)) + 1 + SPARE
+        with adapter.mixed_precision(model, self.chosen):
+            written = generation.generate(model, prompts.ids, self.chat.end, longest, progress=True)
+        texts = [self.chat.plain.decode(ids) for ids in written]
+        known = [self.chat.plain.decode(ids) for ids in self.chat.answers]
+        codes = [parse(text, known) for text in texts]
+        return pl.DataFrame(
+            {
+                "id": frame["id"],
+                "generated": pl.Series(texts, dtype=pl.String),
+                "generated_label": pl.Series(
+                    [None if code is None else self.chat.labels[code] for code in codes], dtype=pl.String
+                ),
+            }
+        )
 
 
 def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:
@@ -55,15 +97,25 @@ def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:
 def score(
     packed: Packing, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
 ) -> np.ndarray:
-    """Log-odds of label 1 against label 0, float64 (prompts,)."""
+    """Log-probabilities of the labels, float64 (prompts, labels), in the order of `chat.labels`."""
     with adapter.mixed_precision(packed.model, chosen):
-        logs = label_log_probs(packed, prompts, chat.answers, chat.end, progress=progress)
-    log_odds: np.ndarray = logs[:, chat.labels.index("1")] - logs[:, chat.labels.index("0")]
-    return log_odds
+        return label_log_probs(packed, prompts, chat.answers, chat.end, progress=progress, per_token=chat.per_token)
 
 
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Train on the answers of `train`, keep the best checkpoint on `dev`, write adapter or weights to `out`."""
+@ranks.in_parallel
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    measure: Callable[[pl.DataFrame, np.ndarray], dict[str, float]] | None = None,
+) -> Training:
+    """Train on the answers of `train`, keep the best checkpoint on `dev`, write adapter or weights to `out`.
+
+    `measure` gives dev metrics of dev rows and their log-probabilities [rows, labels]; default: those of the kind.
+    """
     start = time.monotonic()
     chosen = hardware.choose(spec.hardware, trees=True)
     hardware.make_deterministic(spec.seed)
@@ -71,7 +123,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     train = training.choose_rows(train, spec.training.max_rows, spec.seed)
     dev = training.choose_rows(dev, spec.training.dev_rows, spec.seed)
     prompts, dev_prompts = prompt.encode(chat, train), prompt.encode(chat, dev)
-    dev_labels = dev["label"].to_numpy()
+    codes, dev_codes = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
     model = adapter.load_base(base, spec, chosen)
     full = spec.lora.method == "full"
     tuned = spec.training.epochs > 0
@@ -80,7 +132,8 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
 
     def evaluate(_model: Any) -> dict[str, float]:
         model.eval()
-        return dev_metrics.pair(dev_labels, score(packed, chat, dev_prompts.ids, chosen))
+        log_probs = score(packed, chat, dev_prompts.ids, chosen)
+        return measure(dev, log_probs) if measure else dev_metrics.of(spec.kind, dev_codes, log_probs)
 
     cut = sum(prompts.truncated), len(train), spec.training.max_length
     if not tuned:
@@ -96,19 +149,18 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             *cut,
         )
 
-    objective = AnswerLoss(packed, spec.training.packed_tokens)
-    answers = [[*chat.answers[chat.labels.index(str(label))], chat.end] for label in train["label"]]
+    objective = AnswerLoss(packed)
+    answers = [[*chat.answers[code], chat.end] for code in codes]
     record = training.run(
         trained,
         list(zip(prompts.ids, answers, strict=True)),
-        objective.collate,
+        Passes(objective.cut, spec.training.packed_tokens, "tokens"),
         spec,
         scratch,
         evaluate,
         chosen=chosen,
         lengths=[len(ids) for ids in prompts.ids],
         loss_fn=objective.loss,
-        parts_of=objective.parts,
         tokens_of=objective.tokens,
         precision=lambda: adapter.mixed_precision(model, chosen),
     )
@@ -136,10 +188,7 @@ def load(model_dir: Path, base: Path, hardware_options: Params) -> Predictor:
 
 
 def prepare(spec: Params, base: Path) -> ChatPrompt:
-    """The task's prompt for this base; raises `RetuneError` where its answers are not those of kind `pair`."""
-    if set(spec.prompt.answers) != set(map(str, pair.LABELS)):
-        raise RetuneError(
-            f"the prompt of task {spec.task} answers {sorted(spec.prompt.answers)}, kind pair needs an answer for each "
-            f"of {list(map(str, pair.LABELS))}"
-        )
-    return prompt.prepare(tokens.tokenizer_of(base), spec.prompt, pair.TEXTS, spec.training.max_length)
+    """The task's prompt for this base, its answers in the order of the task's labels."""
+    texts, options = tasks.of(spec.kind).TEXTS, spec.training
+    tokenizer = tokens.tokenizer_of(base)
+    return prompt.prepare(tokenizer, spec.prompt, texts, spec.labels, options.max_length, options.truncation)

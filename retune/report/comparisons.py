@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.report.inputs import Model, Task
-from retune.report.words import PRIMARY, RANKING, SAME, equals_p, interval, metric, number, signed, verdict
+from retune.report.words import SAME, count, equals_p, interval, metric, number, signed, signed_interval, verdict
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def pairs(task: Task) -> dict[tuple[str, str], Pair]:
 def listed(task: Task) -> list[Pair]:
     """Each comparison once: tuned models against references first, the better model of a pair first."""
     names = [m.name for m in ranked(task)]
-    reference = {m.name: bool(m.role) for m in task.models}
+    reference = {m.name: bool(m.role) for m in task.systems}
     both = pairs(task)
     found = [both[a, b] for i, a in enumerate(names) for b in names[i + 1 :] if (a, b) in both]
     return sorted(found, key=lambda pair: not (reference[pair.b] and not reference[pair.a]))
@@ -66,17 +66,35 @@ def listed(task: Task) -> list[Pair]:
 def gains(task: Task) -> list[Pair]:
     """Every other model against each baseline and each untuned checkpoint, in the order of params.yaml."""
     both = pairs(task)
-    references = [m for m in task.models if m.role]
-    others = [m for m in task.models if not m.role]
+    references = [m for m in task.systems if m.role]
+    others = [m for m in task.systems if not m.role]
     found = [both[m.name, r.name] for m in others for r in references if (m.name, r.name) in both]
     return found + [
         both[b.name, a.name] for i, a in enumerate(references) for b in references[i + 1 :] if (b.name, a.name) in both
     ]
 
 
-def over_majority(task: Task, key: str) -> dict[str, Difference]:
-    """A metric of each model minus that of always answering the majority class."""
-    return {name: _differences(metrics)[key] for name, metrics in task.comparison["over_majority"].items()}
+def ablations(task: Task) -> list[Pair]:
+    """Each model against the one that differs from it in nothing but that no augmented row trained it."""
+    both, named = pairs(task), {model.name: model.spec for model in task.models}
+
+    def rest(name: str) -> dict[str, Any]:
+        return {key: value for key, value in named[name].items() if key != "augmented"}
+
+    return [
+        both[a, b]
+        for a in named
+        for b in named
+        if (a, b) in both
+        and named[a].get("augmented", True)
+        and not named[b].get("augmented", True)
+        and rest(a) == rest(b)
+    ]
+
+
+def over_ignorant(task: Task, key: str) -> dict[str, Difference]:
+    """A metric of each model minus that of knowing nothing but how frequent the targets are."""
+    return {name: _differences(metrics)[key] for name, metrics in task.comparison["over_ignorant"].items()}
 
 
 def value(model: Model, key: str) -> float:
@@ -87,15 +105,15 @@ def value(model: Model, key: str) -> float:
     return found if metric(key).more_is_better else -found
 
 
-def ranked(task: Task, key: str = PRIMARY) -> list[Model]:
-    """The models by a metric, best first."""
-    return sorted(task.models, key=lambda model: -value(model, key))
+def ranked(task: Task, key: str | None = None) -> list[Model]:
+    """The models by a metric (by default the primary one), best first."""
+    return sorted(task.systems, key=lambda model: -value(model, key or task.kind.LEADING[0]))
 
 
 def best(task: Task, key: str) -> set[str]:
     """The names of the models with the best value of a metric: several where it is shared, none where undefined."""
-    top = max((value(m, key) for m in task.models), default=float("-inf"))
-    return {m.name for m in task.models if value(m, key) == top > float("-inf")}
+    top = max((value(m, key) for m in task.systems), default=float("-inf"))
+    return {m.name for m in task.systems if value(m, key) == top > float("-inf")}
 
 
 def called(model: Model) -> str:
@@ -106,12 +124,12 @@ def called(model: Model) -> str:
 def headline(task: Task) -> list[str]:
     """What the comparison says: a sentence or two about the best model by each leading metric."""
     sentences, first = [], ranked(task)[0]
-    for key in (PRIMARY, RANKING):
+    for key in task.kind.LEADING:
         top = ranked(task, key)[0]
         found = top.metrics.get(key)
         if not found or found["value"] is None:
             continue
-        name = "It also" if key != PRIMARY and top is first else _capital(called(top))
+        name = "It also" if key != task.kind.LEADING[0] and top is first else _capital(called(top))
         sentence = (
             f"{name} has the highest {metric(key).name}: {number(found['value'])} "
             f"({task.percent} interval {interval(found['low'], found['high'])})."
@@ -120,11 +138,26 @@ def headline(task: Task) -> list[str]:
     return sentences
 
 
+def ablation_sentences(task: Task) -> list[str]:
+    """What the augmented rows changed: for each ablation its leading metrics, with intervals."""
+    added = sum(split["augmented"] for split in task.splits["splits"].values())
+    sentences = []
+    for pair in ablations(task):
+        parts = []
+        for key in task.kind.LEADING:
+            d = pair.differences[key]
+            found = f"{signed(d.value)} {signed_interval(d.low, d.high)}, {equals_p(d.p)}, {d.verdict(task.alpha)}"
+            parts.append(f"{metric(key).name} {found}")
+        models = f"{pair.a} (with {count(added)} added rows) against {pair.b} (without)"
+        sentences.append(f"Augmentation: {models}: {'; '.join(parts)}.")
+    return sentences
+
+
 def _against_references(task: Task, model: Model, key: str) -> str:
     """That the model is better than these references, and that no difference is shown to those."""
     both = pairs(task)
     said: dict[str, list[str]] = {"better": [], SAME: [], "worse": []}
-    for other in task.models:
+    for other in task.systems:
         pair = both.get((model.name, other.name))
         if other.role and pair is not None:
             difference = pair.differences[key]
@@ -154,7 +187,5 @@ def _differences(metrics: dict[str, dict[str, float | None]]) -> dict[str, Diffe
 
 def _pair(entry: dict[str, Any]) -> Pair:
     differences = _differences(entry["metrics"])
-    test = entry["mcnemar"]
-    return Pair(
-        entry["a"], entry["b"], differences, test["only_a_right"], test["only_b_right"], test["p"], entry["agreement"]
-    )
+    test = entry["sign_test"]
+    return Pair(entry["a"], entry["b"], differences, test["only_a"], test["only_b"], test["p"], entry["agreement"])

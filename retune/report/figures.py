@@ -11,7 +11,7 @@ from retune.report import charts
 from retune.report.charts import Interval, Line, Style
 from retune.report.comparisons import ranked
 from retune.report.inputs import Model, Task
-from retune.report.words import METRICS, PRIMARY, RANKING, SPACE, interval, metric, number
+from retune.report.words import METRICS, SPACE, interval, metric, number
 
 DOT, DOTTED = 28.0, 40
 """Area of a dot on a training curve, and how many points still get one."""
@@ -30,18 +30,18 @@ class Figure:
 def styles(task: Task) -> dict[str, Style]:
     """The colour and dash of each model, the same in every chart."""
     tuned, reference = count(), count()
-    return {m.name: charts.series_style(next(reference if m.role else tuned), bool(m.role)) for m in task.models}
+    return {m.name: charts.series_style(next(reference if m.role else tuned), bool(m.role)) for m in task.systems}
 
 
 def forests(task: Task) -> list[Figure]:
     """The leading metrics of every model with their intervals, best first."""
     found, style = [], styles(task)
-    for key in (PRIMARY, RANKING):
+    for key in task.kind.LEADING:
         rows = [row for model in ranked(task, key) if (row := _interval(model, key, style[model.name]))]
         if rows:
             shown = metric(key)
             label = f"{shown.name} of each model with its {task.percent} interval"
-            reference = 0.5 if key == RANKING else (task.comparison["majority"].get(key) or {}).get("value")
+            reference = (task.comparison["ignorant"].get(key) or {}).get("value")
             caption = f"{shown.meaning[0].upper()}{shown.meaning[1:]}."
             found.append(
                 Figure(f"{shown.name}, {task.percent} interval", charts.forest(rows, label, reference), caption)
@@ -55,63 +55,6 @@ def _interval(model: Model, key: str, style: Style) -> Interval | None:
     if value is None or low is None or high is None:
         return None
     return Interval(model.name, value, low, high, style, f"{number(value)} ({interval(low, high)})")
-
-
-def ranking_curves(task: Task) -> list[Figure]:
-    """ROC and precision-recall curves of all models, with the point that each model's threshold chooses."""
-    style = styles(task)
-    roc, pr = [], []
-    for m in task.models:
-        tn, fp, fn, tp = (
-            m.confusion[k] for k in ("true_negative", "false_positive", "false_negative", "true_positive")
-        )
-        if len(m.roc):
-            roc.append(Line(_points(m.roc, "fpr", "tpr"), style[m.name], marks=((fp / (fp + tn), tp / (fn + tp)),)))
-        if len(m.pr):
-            chosen = ((tp / (tp + fn), tp / (tp + fp)),) if tp + fp else ()
-            pr.append(Line(_points(m.pr, "recall", "precision"), style[m.name], marks=chosen))
-    base = (fn + tp) / (tn + fp + fn + tp)
-    return [
-        Figure(
-            "ROC curve",
-            charts.curves(roc, "ROC curves", "False positive rate", "True positive rate", reference=[(0, 0), (1, 1)]),
-            "Dots: each model at its threshold. Dotted line: chance.",
-        ),
-        Figure(
-            "Precision and recall",
-            charts.curves(pr, "Precision-recall curves", "Recall", "Precision", reference=[(0, base), (1, base)]),
-            f"Dotted line: precision of calling every row positive, {number(base)}.",
-        ),
-    ]
-
-
-def reliability(task: Task, model: Model) -> Figure:
-    """Stated probability against observed frequency on the test rows, before and after the temperature."""
-    style, calibration = styles(task)[model.name], model.calibration
-    lines = []
-    before = Style(charts.NEUTRAL, (3, 2), 1.2)
-    raw = model.uncalibrated if calibration["temperature"] != 1 else None
-    if raw is not None:
-        lines.append(Line(_points(raw, "predicted", "observed"), before, _areas(raw)))
-    after = Style(style.color, width=1.6)
-    lines.append(Line(_points(model.reliability, "predicted", "observed"), after, _areas(model.reliability)))
-    svg = charts.curves(
-        lines,
-        f"Reliability of {model.name}",
-        "Mean predicted probability",
-        "Share of positives",
-        width=charts.SMALL,
-        height=200,
-        reference=[(0, 0), (1, 1)],
-    )
-    ece = [number(calibration[when]["ece"]) for when in ("before", "after")]
-    caption = (
-        f"Temperature {number(calibration['temperature'])}. "
-        f"ECE on the calibration rows: {ece[0]} before, {ece[1]} after."
-    )
-    return Figure(
-        model.name, svg, caption, [("before", before), ("after temperature", after)] if raw is not None else []
-    )
 
 
 def training(task: Task, model: Model) -> list[Figure]:
@@ -154,11 +97,32 @@ def chosen_step(model: Model) -> str:
     name = "loss" if model.select == "loss" else metric(model.select).name
     if len(model.curve(f"dev/{model.select}")) == 1:
         return f"Dev {name}: {number(value)}."
+    if model.spec.training.get("checkpoint", "best") != "best":
+        return f"Dashed line: step{SPACE}{step:g}, as training.checkpoint says, dev {name} {number(value)}."
     return f"Dashed line: step{SPACE}{step:g}, kept for the best dev {name}, {number(value)}."
 
 
-def _points(table: pl.DataFrame, x: str, y: str) -> list[charts.Point]:
-    return list(zip(table[x].to_list(), table[y].to_list(), strict=True))
+def points(table: pl.DataFrame) -> list[charts.Point]:
+    """The columns x and y of a table."""
+    return list(zip(table["x"].to_list(), table["y"].to_list(), strict=True))
+
+
+def reliability_figure(style: Style, name: str, raw: pl.DataFrame | None, table: pl.DataFrame, caption: str) -> Figure:
+    """The reliability diagram of one model; `raw` is the table before the temperature, or None."""
+    before, after = Style(charts.NEUTRAL, (3, 2), 1.2), Style(style.color, width=1.6)
+    lines = [Line(points(raw), before, _areas(raw))] if raw is not None else []
+    lines.append(Line(points(table), after, _areas(table)))
+    svg = charts.curves(
+        lines,
+        f"Reliability of {name}",
+        "Mean predicted probability",
+        "Observed share",
+        width=charts.SMALL,
+        height=200,
+        reference=[(0, 0), (1, 1)],
+    )
+    keys = [("before", before), ("after temperature", after)] if raw is not None else []
+    return Figure(name, svg, caption, keys)
 
 
 def _areas(table: pl.DataFrame) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from retune.errors import RetuneError
+from retune import tasks
 from retune.params import Params
+from retune.report import kinds, words
+from retune.report.files import read_json, read_table
 
 History = dict[str, list[tuple[float, float]]]
 
@@ -27,12 +28,7 @@ class Model:
     metrics: dict[str, dict[str, float | None]]
     counts: dict[str, int]
     calibration: dict[str, Any]
-    confusion: dict[str, Any]
-    roc: pl.DataFrame
-    pr: pl.DataFrame
-    reliability: pl.DataFrame
-    uncalibrated: pl.DataFrame | None
-    errors: pl.DataFrame
+    details: dict[str, Any]
     history: History
     resources: dict[str, Any]
     messages: list[str]
@@ -42,7 +38,13 @@ class Model:
         """`baseline` (linear), `untuned` (a checkpoint as it came), or nothing for a tuned model."""
         if self.spec.learner == "linear":
             return "baseline"
-        return "untuned" if self.spec.get("training", {}).get("epochs") == 0 else ""
+        untuned = self.spec.learner == "api" or self.spec.get("training", {}).get("epochs") == 0
+        return "untuned" if untuned else ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences about its test rows, beside the metrics."""
+        return words.remarks(self.counts)
 
     def curve(self, *names: str) -> list[tuple[float, float]]:
         """The first of these training series that there is, as (step, value)."""
@@ -50,29 +52,42 @@ class Model:
 
     @property
     def select(self) -> str:
-        """The dev metric that picks the checkpoint; AUC for a learner without steps."""
-        return str(self.spec.get("training", {}).get("select", "auc"))
+        """The dev metric that picks the checkpoint; the kind's own for a learner without steps."""
+        return str(self.spec.get("training", {}).get("select", tasks.of(self.spec.kind).SELECT))
 
     @cached_property
     def chosen(self) -> tuple[float, float] | None:
-        """Step and value of the best evaluation on dev by the metric that picks the checkpoint; first among equals."""
+        """Step and value of the evaluation whose checkpoint is the model: the first of the best, or the one named."""
         points = self.curve(f"dev/{self.select}")
         if not points:
             return None
+        if (step := self.spec.get("training", {}).get("checkpoint", "best")) != "best":
+            return next(point for point in points if point[0] == step)
         return min(points, key=lambda p: (p[1] if self.select == "loss" else -p[1], p[0]))
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: where its rows came from, how they were split, its models, and how they compare."""
+    """One task: where its rows came from, how they were split, what was seen in them, its models, how they compare."""
 
     name: str
     spec: Params
     converted: dict[str, Any]
     splits: dict[str, Any]
+    exploration: dict[str, Any]
     comparison: dict[str, Any]
     disagreements: pl.DataFrame
     models: list[Model]
+
+    @property
+    def systems(self) -> list[Model]:
+        """What is compared: the models and the chains of two of them."""
+        return [*self.models, *(_chain(self, name, entry) for name, entry in self.comparison["chains"].items())]
+
+    @property
+    def kind(self) -> Any:
+        """What the report shows of tasks of this kind."""
+        return kinds.of(self.spec.kind)
 
     @property
     def alpha(self) -> float:
@@ -96,60 +111,40 @@ def _task(params: Params, name: str, root: Path) -> Task:
     return Task(
         name=name,
         spec=spec,
-        converted=_json(root / "data/converted" / name / "summary.json"),
-        splits=_json(root / "data/splits" / name / "summary.json"),
-        comparison=_json(comparisons / "comparison.json"),
-        disagreements=_table(comparisons / "disagreements.parquet"),
+        converted=read_json(root / "data/converted" / name / "summary.json"),
+        splits=read_json(root / "data/splits" / name / "summary.json"),
+        exploration=read_json(root / "reports/explore" / name / "exploration.json"),
+        comparison=read_json(comparisons / "comparison.json"),
+        disagreements=read_table(comparisons / "disagreements.parquet"),
         models=[_model(params, name, model, root) for model in spec.models],
     )
 
 
 def _model(params: Params, task: str, name: str, root: Path) -> Model:
     spec = params.models[name]
-    measured = _json(root / f"reports/metrics/{name}.json")["test"]
+    measured = read_json(root / f"reports/metrics/{name}.json")["test"]
     evaluation, training = root / "reports/evaluations" / task / name, root / "reports/training" / name
-    before = evaluation / "reliability_uncalibrated.csv"
     return Model(
         name=name,
         spec=spec,
         base=params.bases[spec.base],
         metrics={key: value for key, value in measured.items() if isinstance(value, dict)},
         counts={key: value for key, value in measured.items() if not isinstance(value, dict)},
-        calibration=_json(root / "data/calibrations" / task / f"{name}.json"),
-        confusion=_json(evaluation / "confusion.json"),
-        roc=_table(evaluation / "roc.csv"),
-        pr=_table(evaluation / "pr.csv"),
-        reliability=_table(evaluation / "reliability.csv"),
-        uncalibrated=_table(before) if before.is_file() else None,
-        errors=_table(evaluation / "errors.parquet"),
-        history=_history(training / "plots/metrics"),
-        resources=_json(training / "resources.json", default={}),
-        messages=_json(training / "messages.json", default=[]),
+        calibration=read_json(root / "data/calibrations" / task / f"{name}.json"),
+        details=kinds.of(spec.kind).read(evaluation),
+        history=history(training / "plots/metrics"),
+        resources=read_json(training / "resources.json", default={}),
+        messages=read_json(training / "messages.json", default=[]),
     )
 
 
-def _json(path: Path, default: Any = None) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if default is not None:
-            return default
-        raise _missing(path) from None
-    except json.JSONDecodeError as error:
-        raise RetuneError(f"{path}:{error.lineno} is not JSON ({error.msg}): delete it and run `dvc repro`") from None
+def _chain(task: Task, name: str, entry: dict[str, Any]) -> Model:
+    """A chain of two models, which was measured when they were compared."""
+    spec = Params(task=task.name, kind=task.spec.kind, learner="chain")
+    return Model(name, spec, Params(), entry["metrics"], {}, {}, {}, {}, {}, [])
 
 
-def _table(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise _missing(path)
-    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
-
-
-def _missing(path: Path) -> RetuneError:
-    return RetuneError(f"{path} is missing: run `dvc repro`, which builds it first")
-
-
-def _history(folder: Path) -> History:
+def history(folder: Path) -> History:
     """DVCLive's series by name (`dev/auc`); empty for a model that isn't trained in steps."""
     history: History = {}
     for file in sorted(folder.rglob("*.tsv")):

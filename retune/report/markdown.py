@@ -8,9 +8,7 @@ from retune.report import comparisons, provenance, words
 from retune.report.comparisons import Difference, Pair
 from retune.report.inputs import Model, Task
 from retune.report.page import warnings
-from retune.report.words import METRICS, SAME
-
-COMPARED = ("f1", "auc", "accuracy")
+from retune.report.words import SAME
 
 
 def render(tasks: list[Task]) -> str:
@@ -41,18 +39,21 @@ def _task(task: Task) -> list[str]:
     blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparisons.headline(task)))]
     blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
     blocks.append(
-        f"Test split: {words.count(test.rows)} rows in {words.count(test.groups)} groups, "
-        f"{words.share(test.positives, test.rows)} positive; {task.percent} intervals; best value in bold."
+        f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)}; "
+        f"{task.percent} intervals; best value in bold."
     )
     blocks.append(_metrics(task))
+    if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:
+        blocks.append("\n".join(said))
     if gains := comparisons.gains(task):
         blocks += ["### Against the baseline and the untuned model", _gains(task, gains), _in_words(task, gains)]
+    blocks += map(escape, comparisons.ablation_sentences(task))
     blocks += ["### Data and licences", "\n".join(f"- {escape(line)}" for line in _data(found))]
     return blocks
 
 
 def _metrics(task: Task) -> str:
-    keys = [key for key in METRICS if any(key in m.metrics for m in task.models)]
+    keys = list(task.models[0].metrics)
     best = {key: comparisons.best(task, key) for key in keys}
 
     def cell(found: dict[str, float | None] | None, bold: bool) -> str:
@@ -62,15 +63,15 @@ def _metrics(task: Task) -> str:
         span = f"{words.number(found['low'])}{words.DASH}{words.number(found['high'])}"
         return f"{_strong(number, bold)}<br><sub>{span}</sub>"
 
-    rows = [[_name(m), *(cell(m.metrics.get(key), m.name in best[key]) for key in keys)] for m in task.models]
-    majority = task.comparison["majority"]
-    rows.append(["_majority class_", *(cell(majority.get(key), bold=False) for key in keys)])
+    rows = [[_name(m), *(cell(m.metrics.get(key), m.name in best[key]) for key in keys)] for m in task.systems]
+    ignorant = task.comparison["ignorant"]
+    rows.append([f"_{task.kind.IGNORANT}_", *(cell(ignorant.get(key), bold=False) for key in keys)])
     names = [words.metric(k).name + ("" if words.metric(k).more_is_better else " ↓") for k in keys]
     return table(["Model", *names], rows)
 
 
 def _gains(task: Task, gains: list[Pair]) -> str:
-    keys = [key for key in COMPARED if key in gains[0].differences]
+    keys = [key for key in task.kind.COMPARED if key in gains[0].differences]
 
     def cell(found: Difference) -> str:
         bold = found.verdict(task.alpha) != SAME
@@ -81,15 +82,15 @@ def _gains(task: Task, gains: list[Pair]) -> str:
         [escape(p.a), escape(p.b), *(cell(p.differences[key]) for key in keys), escape(words.p_value(p.p))]
         for p in gains
     ]
-    return table(["Model", "Against", *(words.metric(k).name for k in keys), "McNemar p"], rows, text_columns=2)
+    return table(["Model", "Against", *(words.metric(k).name for k in keys), task.kind.WINS[2]], rows, text_columns=2)
 
 
 def _in_words(task: Task, gains: list[Pair]) -> str:
-    models = {model.name: comparisons.called(model) for model in task.models}
+    models = {model.name: comparisons.called(model) for model in task.systems}
     lines = []
     for pair in gains:
         said: dict[str, list[str]] = {}
-        for key in COMPARED:
+        for key in task.kind.COMPARED:
             if key in pair.differences:
                 said.setdefault(pair.differences[key].verdict(task.alpha), []).append(words.metric(key).name)
         parts = [f"{_strong(verdict, verdict != SAME)} in {', '.join(names)}" for verdict, names in said.items()]

@@ -14,7 +14,6 @@ PURPOSES = {
     "calibration": "threshold and temperature",
     "test": "every figure of this report, nothing else",
 }
-DISPUTED = 30  # rows shown
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class SplitRows:
     rows: int
     augmented: int
     groups: int
-    positives: int
+    targets: dict[str, int]
     got: float | None
     wanted: float | None
     official: bool
@@ -61,14 +60,6 @@ class Provenance:
         return next(split for split in self.splits if split.name == "test")
 
 
-@dataclass(frozen=True)
-class Disagreements:
-    """The most disputed test rows: texts, label, and (probability, decision) of each model; and how many there are."""
-
-    total: int
-    rows: list[dict[str, Any]]
-
-
 def of(task: Task) -> Provenance:
     """The data section of a task."""
     source = task.spec.source
@@ -80,23 +71,12 @@ def of(task: Task) -> Provenance:
     given = task.splits
     splits = [
         SplitRows(
-            name, s["rows"], s["augmented"], s["groups"], s["positives"],
+            name, s["rows"], s["augmented"], s["groups"], s["targets"],
             given["shares_got"].get(name), given["shares_wanted"].get(name), name in given["official"],
         )
         for name, s in given["splits"].items()
     ]  # fmt: skip
     return Provenance(sentences, splits, _facts(task), _licences(task, licence))
-
-
-def disagreements(task: Task) -> Disagreements:
-    """The first rows of the disagreements, which come most disputed first."""
-    names = [m.name for m in task.models]
-    rows = [
-        {key: row[key] for key in ("text_a", "text_b", "label")}
-        | {"answers": [(row[f"{name}.prob_1"], row[f"{name}.decision"]) for name in names]}
-        for row in task.disagreements.head(DISPUTED).to_dicts()
-    ]
-    return Disagreements(len(task.disagreements), rows)
 
 
 def _origin(source: dict[str, Any]) -> str:
@@ -146,6 +126,9 @@ def _facts(task: Task) -> list[str]:
     ):
         shared = [f"{count(n)} in {names.replace(', ', ' and ')}" for names, n in split[key].items() if n]
         facts.append(f"{what} in more than one split: {', '.join(shared) or 'none'}.")
+    if (balance := split.get("balance", "none")) != "none":
+        rule = f"at most {count(balance)} of each label" if isinstance(balance, int) else balance
+        facts.append(f"Training rows balanced by label: {rule}; copies count as augmented.")
     if left_out := split["augmented_left_out"]:
         facts.append(f"Augmented rows left out because their group isn't in train: {count(left_out)}.")
     return facts

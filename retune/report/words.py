@@ -20,15 +20,29 @@ class Metric(NamedTuple):
 METRICS = {
     "f1": Metric("F1", "harmonic mean of precision and recall of the positive class, at the model's threshold"),
     "accuracy": Metric("Accuracy", "share of right decisions at the model's threshold"),
-    "macro_f1": Metric("Macro-F1", "mean of the F1 of both classes"),
+    "macro_f1": Metric("Macro-F1", "mean of the F1 of every class"),
+    "weighted_f1": Metric("Weighted F1", "mean of the F1 of every class, weighted by its rows"),
+    "top3": Metric("Top 3", "share of rows whose label is among the three likeliest"),
+    "top5": Metric("Top 5", "share of rows whose label is among the five likeliest"),
+    "head_f1": Metric("Head F1", "macro-F1 of the third of the classes with the most training rows"),
+    "middle_f1": Metric("Middle F1", "macro-F1 of the middle third of the classes by training rows"),
+    "tail_f1": Metric("Tail F1", "macro-F1 of the third of the classes with the fewest training rows"),
     "precision": Metric("Precision", "share of true positives among the rows called positive"),
     "recall": Metric("Recall", "share of the positives that were found"),
     "auc": Metric("AUC", "chance that a positive row scores above a negative one; needs no threshold"),
     "average_precision": Metric("Avg. precision", "area under the precision-recall curve"),
+    "ndcg@10": Metric("NDCG@10", "gain of the first ten documents, discounted by rank, over that of the best order"),
+    "ndcg@5": Metric("NDCG@5", "the same of the first five documents"),
+    "ndcg@1": Metric("NDCG@1", "the same of the first document"),
+    "mrr@10": Metric("MRR@10", "mean of one over the rank of the first relevant document among the first ten"),
+    "map": Metric("MAP", "mean average precision: precision at the rank of each relevant document"),
+    "recall@3": Metric("Recall@3", "share of a query's relevant documents among its first three"),
+    "ndcg": Metric("NDCG@10", "gain of the first ten documents, discounted by rank, over that of the best order"),
+    "spearman": Metric("Spearman", "rank correlation of score and relevance, mean over queries"),
+    "mse": Metric("MSE", "weighted mean squared error of the estimated relevance", more_is_better=False),
     "brier": Metric("Brier", "mean squared error of the calibrated probability", more_is_better=False),
     "ece": Metric("ECE", "expected calibration error: gap between stated and true frequency", more_is_better=False),
 }
-PRIMARY, RANKING = "f1", "auc"
 SAME = "no difference shown"
 
 
@@ -116,7 +130,29 @@ def machine(resources: dict[str, Any]) -> str:
     parts = [str(resources[key]) for key in ("device", "dtype", "attention") if resources.get(key)]
     if threads := resources.get("threads"):
         parts.append(f"{threads}{SPACE}thread{'s' if threads != 1 else ''}")
+    if (processes := resources.get("processes", 1)) > 1:
+        parts.append(f"{processes}{SPACE}processes")
     return ", ".join(parts) or DASH
+
+
+def remarks(counts: dict[str, Any]) -> list[str]:
+    """What else is known of a model's test rows: how its plain generation fared, what an endpoint took for them."""
+    found = []
+    if rows := counts.get("generated_rows"):
+        unparsed, said, scored = (
+            counts[key] for key in ("generated_unparsed", "generated_accuracy", "scored_accuracy")
+        )
+        found.append(
+            f"Generating the answers of {count(rows)} test rows instead of scoring the labels leaves {count(unparsed)} "
+            f"({share(unparsed, rows)}) unparsed; accuracy {number(said)} instead of {number(scored)}."
+        )
+    if "cost" in counts:
+        read, written, cost, rows = (counts[key] for key in ("prompt_tokens", "completion_tokens", "cost", "rows"))
+        found.append(
+            f"The endpoint took {count(read)} + {count(written)} tokens for the test rows; cost {number(cost, 4)}, "
+            f"{number(1000 * cost / rows, 4)} for 1,000 rows."
+        )
+    return found
 
 
 def verdict(difference: float | None, p: float | None, alpha: float, more_is_better: bool = True) -> str:

@@ -29,6 +29,11 @@ POSITIVES, NEGATIVES = 5, 11  # pairs per family
 Family = list[list[str]]  # intents, each a list of sentences
 
 
+def write(out: Path, seed: int, rows: int | None) -> None:
+    """Write the pairs of `generate` as `pairs.csv` into `out`."""
+    generate(seed, rows).write_csv(out / "pairs.csv")
+
+
 def generate(seed: int, size: int | None) -> pl.DataFrame:
     """Return `size` labelled pairs (all when None): sentence1, sentence2, label (Int8), family; the same for one seed.
 

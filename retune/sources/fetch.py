@@ -57,9 +57,9 @@ def bring(source: Params, out: Path, log: logging.Logger, *, data: bool) -> dict
 
 
 def _generate(source: Params, out: Path) -> None:
-    """Write the table of a sample corpus, `retune/samples/GENERATOR.py`, as a user would find it: a CSV file."""
+    """Write the files of a sample corpus, as `retune/samples/GENERATOR.py` makes them."""
     generator = importlib.import_module(f"retune.samples.{source.generator}")
-    generator.generate(source.seed, source.get("rows")).write_csv(out / "pairs.csv")
+    generator.write(out, source.seed, source.get("rows"))
 
 
 def _copy(source: Params, out: Path, *, data: bool) -> None:

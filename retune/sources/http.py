@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import functools
 import hashlib
 import logging
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from retune import retry_after
 from retune.errors import RetuneError
 from retune.progress import bar
 from retune.sources import cache
@@ -164,7 +164,7 @@ def _accepted(response: httpx.Response, token: str) -> httpx.Response:
     """Return the response, if it is a success; passing failures are told from lasting ones."""
     status = response.status_code
     if status in PASSING:
-        raise _Passing(f"status {status}", _retry_after(response.headers.get("Retry-After")))
+        raise _Passing(f"status {status}", retry_after.seconds(response.headers.get("Retry-After")))
     if status in DENIED:
         raise RetuneError(
             f"{response.url} refuses access (status {status}): set {token}, and accept its terms on the site"
@@ -174,18 +174,6 @@ def _accepted(response: httpx.Response, token: str) -> httpx.Response:
             f"{response.url} answers with status {status}: check the address, name and revision in the catalog"
         )
     return response
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header (seconds or a date) asks for."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _persist(url: str, attempt: Callable[[], Any], progress: Callable[[], int]) -> Any:

@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from retune.tasks.texts import normalised
+
 if TYPE_CHECKING:
     import dataframely as dy
 
-TEXTS = ("text_a", "text_b")
-"""The columns that a model reads."""
+    from retune.params import Params
 
-LABELS = (0, 1)
+TEXTS = ("text_a", "text_b")
+TARGET = "label"
+UNIT = "id"
+SYMMETRIC = True
+LABELS = ("0", "1")
+LEARNERS = ("linear", "encoder", "embedder", "llm", "api")
+DEV_METRICS = ("loss", "auc", "f1", "accuracy")
+SELECT = "auc"
 PRIMARY = "f1"
 
 
-def schema() -> type[dy.Schema]:
+def schema(spec: Params) -> type[dy.Schema]:
     """What a converted row must be."""
     import dataframely as dy  # only convert needs it, and it takes longer to import than a small stage to run
 
@@ -32,11 +40,16 @@ def schema() -> type[dy.Schema]:
     return Rows
 
 
-def normalised(column: str) -> pl.Expr:
-    """A text without differences of width, case and white space."""
-    return pl.col(column).str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", "")
-
-
 def default_group() -> pl.Expr:
     """The group of a row that names none: the smaller of its normalised texts, so a pair and its swap stay together."""
-    return pl.min_horizontal(normalised(TEXTS[0]), normalised(TEXTS[1]))
+    return pl.min_horizontal(normalised("text_a"), normalised("text_b"))
+
+
+def binned() -> pl.Expr:
+    """The label as text."""
+    return pl.col("label").cast(pl.String)
+
+
+def shortage(targets: dict[str, int]) -> str | None:
+    """A threshold and an AUC need rows of both labels."""
+    return None if len(targets) == 2 else f"all with label {next(iter(targets))}"

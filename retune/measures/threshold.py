@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retune.errors import RetuneError
-from retune.metrics import Answers, Floats, Integers, brier, ece, measure, nll
+from retune.measures.binary import Answers, brier, ece, measure, nll
+from retune.measures.weighted import Floats, Integers
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -87,6 +88,18 @@ def best_threshold(
         return float(np.nextafter(1.0, 2.0))
     # (low, high] decides alike; the middle of neighbouring floats may round to the excluded end.
     return float(middle[choice]) if middle[choice] > low[choice] or starts[choice] == 0 else float(high[choice])
+
+
+def unfitted(answered: int, rows: int) -> dict[str, Any]:
+    """The temperature 1 of a model that answered too few of its calibration rows, with the reason."""
+    nothing: dict[str, float | None] = {"nll": None, "brier": None, "ece": None, "f1": None, "accuracy": None}
+    return {
+        "temperature": 1.0,
+        "rows": answered,
+        "before": nothing,
+        "after": nothing,
+        "messages": [f"Only {answered} of {rows} calibration rows have an answer: nothing could be fitted to them."],
+    }
 
 
 def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) -> dict[str, Any]:

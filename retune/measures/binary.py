@@ -13,10 +13,8 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from retune.measures.weighted import Floats, Integers, columns, ratio, total
 
 METRICS = ("f1", "accuracy", "macro_f1", "precision", "recall", "auc", "average_precision", "brier", "ece")
 """The reported metrics, in this order."""
@@ -48,8 +46,8 @@ class Confusion(NamedTuple):
 
 def confusion(labels: Integers, decisions: Integers, weights: Floats) -> Confusion:
     """Sum the weights by gold label and decision."""
-    both = _total(weights, labels * decisions)
-    positive, decided = _total(weights, labels), _total(weights, decisions)
+    both = total(weights, labels * decisions)
+    positive, decided = total(weights, labels), total(weights, decisions)
     return Confusion(weights.sum(-1) - positive - decided + both, decided - both, positive - both, both)
 
 
@@ -90,13 +88,13 @@ def average_precision(labels: Integers, probabilities: Floats, weights: Floats) 
 
 def brier(labels: Integers, probabilities: Floats, weights: Floats) -> Floats:
     """Mean squared difference of probability and label (Brier 1950)."""
-    return _ratio(_total(weights, (probabilities - labels) ** 2), weights.sum(-1))
+    return ratio(total(weights, (probabilities - labels) ** 2), weights.sum(-1))
 
 
 def nll(labels: Integers, probabilities: Floats, weights: Floats) -> Floats:
     """Mean negative log-likelihood in nats; probabilities are kept 1e-15 away from 0 and 1."""
     right = np.where(labels == 1, probabilities, 1.0 - probabilities)
-    return _ratio(_total(weights, -np.log(np.clip(right, 1e-15, 1.0))), weights.sum(-1))
+    return ratio(total(weights, -np.log(np.clip(right, 1e-15, 1.0))), weights.sum(-1))
 
 
 def ece(labels: Integers, probabilities: Floats, weights: Floats, bins: int = BINS) -> Floats:
@@ -107,10 +105,10 @@ def ece(labels: Integers, probabilities: Floats, weights: Floats, bins: int = BI
     """
     bin_of = bin_index(probabilities, bins)
     order = np.argsort(bin_of, kind="stable")
-    gaps, columns = (probabilities - labels)[order], _columns(weights, order)
+    gaps, ordered = (probabilities - labels)[order], columns(weights, order)
     ends = np.searchsorted(bin_of[order], np.arange(bins + 1))
-    error = sum(np.abs(_total(columns[..., start:end], gaps[start:end])) for start, end in itertools.pairwise(ends))
-    return _ratio(np.asarray(error), weights.sum(-1))
+    error = sum(np.abs(total(ordered[..., start:end], gaps[start:end])) for start, end in itertools.pairwise(ends))
+    return ratio(np.asarray(error), weights.sum(-1))
 
 
 def bin_index(probabilities: Floats, bins: int = BINS) -> Integers:
@@ -122,7 +120,7 @@ def measure(answers: Answers, weights: Floats) -> dict[str, Floats]:
     """All of `METRICS`, each [...]; the rows are sorted once, and not at all if they come ordered by probability."""
     order = np.argsort(answers.probabilities, kind="stable")
     labels, decisions, probabilities = answers.take(order)
-    weights = _columns(weights, order)
+    weights = columns(weights, order)
     table = confusion(labels, decisions, weights)
     levels = _by_score(labels, probabilities, weights)
     return {
@@ -140,21 +138,21 @@ def measure(answers: Answers, weights: Floats) -> dict[str, Floats]:
 
 def _accuracy(table: Confusion) -> Floats:
     tn, fp, fn, tp = table
-    return _ratio(tn + tp, tn + fp + fn + tp)
+    return ratio(tn + tp, tn + fp + fn + tp)
 
 
 def _precision(table: Confusion) -> Floats:
     tn, fp, fn, tp = table
-    return np.where(tn + fp + fn + tp > 0, _ratio(tp, tp + fp, empty=0.0), np.nan)
+    return np.where(tn + fp + fn + tp > 0, ratio(tp, tp + fp, empty=0.0), np.nan)
 
 
 def _recall(table: Confusion) -> Floats:
-    return _ratio(table.true_positive, table.true_positive + table.false_negative)
+    return ratio(table.true_positive, table.true_positive + table.false_negative)
 
 
 def _f1(table: Confusion) -> Floats:
     _, fp, fn, tp = table
-    return np.where(tp + fn > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
+    return np.where(tp + fn > 0, ratio(2 * tp, 2 * tp + fp + fn), np.nan)
 
 
 def _macro_f1(table: Confusion) -> Floats:
@@ -164,41 +162,24 @@ def _macro_f1(table: Confusion) -> Floats:
 def _auc(positive: Floats, negative: Floats) -> Floats:
     below = np.cumsum(negative, axis=-1) - negative / 2
     wins = np.einsum("...n,...n->...", positive, below)
-    return _ratio(wins, positive.sum(-1) * negative.sum(-1))
+    return ratio(wins, positive.sum(-1) * negative.sum(-1))
 
 
 def _average_precision(positive: Floats, negative: Floats) -> Floats:
     found = np.cumsum(positive[..., ::-1], axis=-1)
     chosen = np.cumsum((positive + negative)[..., ::-1], axis=-1)
-    gained = np.einsum("...n,...n->...", positive[..., ::-1], _ratio(found, chosen, empty=0.0))
-    return _ratio(gained, positive.sum(-1))
+    gained = np.einsum("...n,...n->...", positive[..., ::-1], ratio(found, chosen, empty=0.0))
+    return ratio(gained, positive.sum(-1))
 
 
 def _by_score(labels: Integers, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Weight of label 1 and of label 0 at each of the L distinct scores, lowest first: two arrays [..., L]."""
     order = np.argsort(scores, kind="stable")
     labels, scores = labels[order], scores[order]
-    weights = _columns(weights, order)
+    weights = columns(weights, order)
     positive = weights * labels
     negative = weights - positive
     starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
     if len(starts) == len(scores):
         return positive, negative
     return np.add.reduceat(positive, starts, axis=-1), np.add.reduceat(negative, starts, axis=-1)
-
-
-def _columns(weights: Floats, order: Integers) -> Floats:
-    """`weights[..., order]`, without a copy where the order is already right."""
-    return weights if np.array_equal(order, np.arange(len(order))) else weights[..., order]
-
-
-def _total(weights: Floats, values: NDArray[np.float64] | Integers) -> Floats:
-    """Weighted sum over the rows; not by BLAS, whose last bits depend on the number of threads."""
-    return np.asarray(np.einsum("...n,n->...", weights, values.astype(np.float64)))
-
-
-def _ratio(numerator: Floats, denominator: Floats, empty: float = np.nan) -> Floats:
-    """`numerator / denominator`, and `empty` where the denominator is 0."""
-    result = np.full(np.shape(numerator), empty)
-    np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)
-    return result

@@ -1,0 +1,131 @@
+"""A built model from Python: `retune.load("models/intent_llm").classify(["我想查一下话费"])`.
+
+Its probabilities are calibrated and its decisions are those of the report: the temperature and the threshold come from
+data/calibrations. A model stays in its project, where its base and its calibration are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from retune import labels, learners, params, tasks
+from retune.errors import RetuneError
+from retune.measures.threshold import calibrated, log_odds
+from retune.params import Params
+
+KINDS = ("pair", "classification")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in memory: its resolved section, its learner's predictor, and what was fitted on the calibration rows."""
+
+    name: str
+    spec: Params
+    predictor: Any
+    fitted: dict[str, Any]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return tuple(tasks.of(self.spec.kind).TEXTS)
+
+    def classify(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """{label, probability} of each text, in order, by one batched prediction; for models that read one text."""
+        if len(self.texts) != 1:
+            raise RetuneError(f"{self.name} reads {' and '.join(self.texts)}; call predict([{{...}}]) with both")
+        found = self.predict(pl.DataFrame({self.texts[0]: list(texts)}, schema={self.texts[0]: pl.String}))
+        return found.select("label", "probability").to_dicts()
+
+    def predict(self, rows: Any) -> Any:
+        """Columns label, probability (of that label), prob_LABEL for each label, truncated, and `raw` of an endpoint.
+
+        `rows` is a table (polars, pandas) with the columns `texts`, or a list of dicts, which gives a list of dicts;
+        order and number of the rows are kept. An answer that names no label (learner `api`) has nulls. Raises
+        `RetuneError` for a missing column and for an empty text.
+        """
+        table = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows)
+        for column in self.texts if len(table) else ():
+            if column not in table.columns:
+                raise RetuneError(f"{self.name} reads `{column}`, but the rows have {', '.join(table.columns)}")
+            empty = table.select(pl.col(column).cast(pl.String).fill_null("").str.strip_chars() == "").to_series()
+            if empty.any():
+                raise RetuneError(f"row {empty.arg_max()} (from 0) has no `{column}`; leave it out or fill it")
+        texts = [(pl.col if column in table.columns else pl.lit)(column) for column in self.texts]
+        frame = table.select(pl.int_range(pl.len()).cast(pl.String).alias("id"), *(t.cast(pl.String) for t in texts))
+        found = decide(self.predictor.predict(frame) if len(frame) else self._nothing(), self.fitted, self.spec.labels)
+        return found.to_dicts() if isinstance(rows, list) else found
+
+    def _nothing(self) -> pl.DataFrame:
+        """The predictions of no row."""
+        probabilities = dict.fromkeys(labels.names(len(self.spec.labels)), pl.Float64)
+        return pl.DataFrame(schema={**probabilities, "truncated": pl.Boolean})
+
+
+def load(folder: str | Path) -> Model:
+    """The model of a folder `models/NAME` of a project.
+
+    Raises `RetuneError` for an unknown model, for one that is not built or not calibrated, and for a kind of task whose
+    rows are no texts to label.
+    """
+    folder = Path(folder)
+    root, name = folder.absolute().parent.parent, folder.name
+    file = folder / "spec.json"
+    if not file.is_file():
+        raise _absent(root, name)
+    spec = params.load(file)
+    if spec.kind not in KINDS:
+        raise RetuneError(f"{name} is of kind {spec.kind}; predictions of files are for {' and '.join(KINDS)}")
+    fitted = root / f"data/calibrations/{spec.task}/{name}.json"
+    if not fitted.is_file():
+        raise RetuneError(f"{fitted.relative_to(root)} is missing: run `dvc repro calibrate@{name}`")
+    base = root / "models/bases" / spec.base
+    if not base.is_dir():
+        raise RetuneError(f"{base.relative_to(root)} is missing: run `dvc repro download_base@{spec.base}`")
+    predictor = learners.of(spec).load(folder, base, spec.get("hardware"))
+    return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")))
+
+
+def decide(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
+    """A learner's predictions at the fitted temperature and, where there is one, threshold of the second label.
+
+    Columns label, probability, prob_LABEL..., truncated and, of an endpoint, raw; nulls where the answer was unparsed.
+    """
+    columns = labels.names(len(names))
+    table = predictions.select(columns).fill_null(1 / len(names)).to_numpy()
+    if "threshold" in fitted:
+        second = calibrated(log_odds(table[:, 0], table[:, 1]), fitted["temperature"])
+        probabilities = np.stack([1 - second, second], axis=1)
+        codes = (second >= fitted["threshold"]).astype(np.int64)
+    else:
+        probabilities = np.exp(labels.log_softmax(np.log(np.maximum(table, 1e-15)) / fitted["temperature"]))
+        codes = probabilities.argmax(axis=1) if len(table) else np.zeros(0, dtype=np.int64)
+    found = pl.DataFrame(
+        {
+            "label": pl.Series([names[code] for code in codes], dtype=pl.String),
+            "probability": pl.Series(probabilities[np.arange(len(codes)), codes], dtype=pl.Float64),
+            **{f"prob_{name}": probabilities[:, code] for code, name in enumerate(names)},
+        }
+    )
+    parsed = predictions.select(pl.all_horizontal(pl.col(columns).is_not_null())).to_series()
+    found = found.select(pl.when(parsed).then(pl.all()))
+    return found.hstack(predictions.select(pl.col("^(truncated|raw)$")))
+
+
+def _absent(root: Path, name: str) -> RetuneError:
+    """Why there is no such model: it is declared and not built, or unknown."""
+    from retune.validation import unknown
+
+    built = {file.parent.name for file in (root / "models").glob("*/spec.json")}
+    resolved = root / params.RESOLVED
+    declared = set(params.load(resolved).models) if resolved.is_file() else set()
+    if name in declared:
+        return RetuneError(f"the model {name} is not built: run `dvc repro calibrate@{name}`")
+    return RetuneError(unknown("model", name, sorted(built | declared)))

@@ -1,0 +1,155 @@
+"""Learner `api`: a model behind an OpenAI-compatible endpoint answers the task's prompt; nothing is trained.
+
+A label's probability is that of its answer's first token, where the endpoint gives the likeliest ones (`top_logprobs`)
+and they tell the answers apart; a label outside that list gets the list's least probability, which is the most that it
+can have. Otherwise the answer's text is read (retune.answers) and its label gets probability 1. A row whose answer
+names no label has null probabilities: it is counted, and counts as wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from retune import answers, chat_api, labels, tasks, template
+from retune.chat_api import Reply
+from retune.errors import RetuneError
+from retune.history import Training
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+CANDIDATES = 20
+"""Candidates for the first token that are asked for; more are refused by most endpoints."""
+LEAST = 1e-15
+
+
+class Predictor:
+    """An endpoint behind a prompt; `predict` gives a row per input row, in its order."""
+
+    def __init__(self, spec: Params) -> None:
+        self.spec = spec
+        self.answers = [str(spec.prompt.answers[label]) for label in spec.labels]
+
+    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, label, prob_0 .. prob_K-1, truncated, raw, prompt_tokens, completion_tokens, cost.
+
+        `raw` is the answer as written, or what the endpoint said against the request.
+        """
+        rows = list(frame.select(tasks.of(self.spec.kind).TEXTS).iter_rows(named=True))
+        replies = self.ask(rows)
+        read = [read_reply(reply, self.answers) for reply in replies]
+        parsed = pl.Series([one is not None for one in read], dtype=pl.Boolean)
+        nothing = np.zeros(len(self.answers))
+        log_probs = np.array([nothing if one is None else one for one in read]).reshape(-1, len(self.answers))
+        table = labels.predictions(frame["id"], log_probs, self.spec.labels, np.zeros(len(frame), dtype=bool))
+        spent = pl.DataFrame(
+            {
+                "raw": [reply.text if not reply.refused else f"refused: {reply.refused}" for reply in replies],
+                "prompt_tokens": [reply.prompt_tokens for reply in replies],
+                "completion_tokens": [reply.completion_tokens for reply in replies],
+            },
+            schema={"raw": pl.String, "prompt_tokens": pl.Int64, "completion_tokens": pl.Int64},
+        )
+        prices = pl.col("prompt_tokens") * self.spec.api.price_input
+        prices += pl.col("completion_tokens") * self.spec.api.price_output
+        spent = spent.with_columns(cost=prices / 1e6)
+        self.tell(spent, int((~parsed).sum()))
+        said = pl.when(parsed).then(pl.col("label", *labels.names(len(self.answers)))).otherwise(None)
+        return table.with_columns(said).hstack(spent)
+
+    def ask(self, rows: list[dict[str, str]]) -> list[Reply]:
+        """The replies to `rows`, with log-probabilities where they are wanted and offered."""
+        if not rows:
+            return []
+        api, how = self.spec.api, "by parsing"
+        wanted = api.logprobs != "never"
+        if wanted:  # the first row shows whether the endpoint takes the question
+            first = chat_api.ask(api, [self.request(rows[0], logprobs=True)])[0]
+            wanted = not chat_api.about_logprobs(first)
+            scored = of_first_token(first.top, self.answers) is not None
+            why = "its first token tells no answers apart" if first.top else "no log-probabilities are offered"
+            if api.logprobs == "always" and not scored and not (first.refused and wanted):
+                raise RetuneError(f"{api.url}: {why}; take api.logprobs: auto to read what it writes")
+            how = "by the probability of the first token" if scored else f"by parsing: {why}"
+        log.info("%s at %s answers; its labels are read %s", api.model, api.url, how)
+        return chat_api.ask(api, [self.request(row, wanted) for row in rows])
+
+    def request(self, row: dict[str, str], logprobs: bool) -> dict[str, Any]:
+        """The fields of a chat completion; `api.options` beat them, and a null among these takes a field out."""
+        prompt, api = self.spec.prompt, self.spec.api
+        system = template.system(prompt, self.spec.labels)
+        turns = [{"role": "system", "content": system}] if system else []
+        fields: dict[str, Any] = {
+            "model": api.model,
+            "messages": [*turns, {"role": "user", "content": template.user(prompt.user, row)}],
+            "max_tokens": api.max_tokens,
+            "temperature": api.temperature,
+        }
+        if logprobs:
+            fields |= {"logprobs": True, "top_logprobs": CANDIDATES}
+        return {name: value for name, value in (fields | api.options).items() if value is not None}
+
+    def tell(self, spent: pl.DataFrame, unparsed: int) -> None:
+        """Log what the rows took."""
+        asked, written = (int(spent[name].sum()) for name in ("prompt_tokens", "completion_tokens"))
+        log.info(f"{len(spent):,} rows took {asked:,} + {written:,} tokens and cost {spent['cost'].sum():.4f}")
+        if unparsed:
+            log.warning("%d of %d answers name no label; they count as wrong", unparsed, len(spent))
+
+
+def read_reply(reply: Reply, texts: Sequence[str]) -> np.ndarray | None:
+    """Log-probabilities of the labels, float64 [labels]; None where the reply names none."""
+    scores = of_first_token(reply.top, texts)
+    if scores is not None:
+        return scores
+    code = answers.read(reply.text, texts)
+    if code is None:
+        return None
+    sure = np.full(len(texts), -np.inf)
+    sure[code] = 0.0
+    return sure
+
+
+def of_first_token(top: Sequence[tuple[str, float]], texts: Sequence[str]) -> np.ndarray | None:
+    """Log-probabilities of the answers from (bytes in hexadecimal, log-probability) of candidates for the first token.
+
+    A candidate counts for the answer that begins with it; one that may begin several (a digit, a part of a character)
+    counts for none. None where the likeliest candidate is of that sort, or no candidate begins an answer.
+    """
+    spelled = [text.strip().encode() for text in texts]
+    found = np.zeros(len(texts))
+    for place, (piece, logprob) in enumerate(top):
+        token = bytes.fromhex(piece).strip()
+        fits = [code for code, answer in enumerate(spelled) if token and answer.startswith(token)]
+        if len(fits) == 1:
+            found[fits[0]] += np.exp(logprob)
+        elif fits and place == 0:
+            return None
+    if not found.any():
+        return None
+    least = np.exp(min(logprob for _, logprob in top))
+    found = np.maximum(np.where(found > 0, found, least), LEAST)
+    return np.asarray(np.log(found) - np.log(found.sum()))
+
+
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Train nothing and ask nothing: the record says who will answer."""
+    return Training(
+        resources={"device": "remote", "parameters_trained": 0},
+        messages=[f"Nothing is trained: {spec.api.model} at {spec.api.url} answers the task's prompt zero-shot."],
+    )
+
+
+def load(model_dir: Path, base: Path, hardware: Params) -> Predictor:
+    """Read the stage's spec.json; the model itself is elsewhere."""
+    from retune import params
+
+    return Predictor(params.load(model_dir / "spec.json"))

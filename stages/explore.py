@@ -1,0 +1,34 @@
+"""Look at a task's splits before training (`python -m stages.explore similarity`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from retune import tasks
+from retune.exploration import explore as explored
+from retune.exploration import page
+from retune.split import SPLITS
+from retune.stage import Stage, stage
+
+
+@stage
+def explore(run: Stage, task: str) -> None:
+    """Write reports/explore/TASK: exploration.json, which the report reads, and the page index.html."""
+    spec = run.task(task).exploration
+    frames = {name: pl.scan_parquet(run.split_file(task, name)) for name in SPLITS}
+    found = explored(frames, spec, tasks.of(spec.kind), Path("models/bases"))
+    with run.output(f"reports/explore/{task}") as folder:
+        text = json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "index.html").write_text(page.render(task, found), encoding="utf-8")
+    for fact in found["facts"]:
+        run.log.info(fact)
+    for warning in found["warnings"]:
+        run.log.warning("warning: %s", warning)
+
+
+if __name__ == "__main__":
+    explore()

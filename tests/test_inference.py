@@ -1,0 +1,231 @@
+"""Built models on new rows: from a file by `retune predict`, from Python by `retune.load`, typed into `retune ask`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import retune
+from retune import unlabelled
+from retune.errors import RetuneError
+from retune.learners import linear
+from retune.params import loads
+
+LABELS = ["办理取消", "办理开通", "查询"]
+TEXTS = ["帮我取消套餐", "我要开通流量包", "查一下话费"]
+TEMPERATURE, THRESHOLD = 2.0, 0.2
+
+
+def fitted(root: Path, name: str, kind: str, labels: list[str], rows: pl.DataFrame, calibration: dict[str, Any]) -> Any:
+    folder = root / "models" / name
+    folder.mkdir(parents=True)
+    options = {"ngrams": [1, 2], "min_df": 1, "c": 1.0, "class_weights": "none"}
+    spec = {"task": kind, "kind": kind, "labels": labels, "learner": "linear", "base": "scratch", "seed": 0}
+    spec |= {"linear": options, "hardware": {}}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    linear.fit(loads(json.dumps(spec)), rows, rows, root, folder, root)
+    (root / f"data/calibrations/{kind}").mkdir(parents=True)
+    (root / f"data/calibrations/{kind}/{name}.json").write_text(json.dumps({"temperature": TEMPERATURE, **calibration}))
+    return spec
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two linear models, and one that is declared but not built."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "models/bases/scratch").mkdir(parents=True)
+    count = 30
+    pairs = pl.DataFrame({"text_a": ["花呗怎么还", "借呗利息"] * count, "text_b": ["花呗怎么还钱", "花呗额度"] * count})
+    pairs = pairs.with_columns(
+        label=pl.Series([1, 0] * count, dtype=pl.Int8), id=pl.int_range(2 * count).cast(pl.String)
+    )
+    texts = pl.DataFrame({"text": TEXTS * count, "label": LABELS * count})
+    models = {
+        "same": fitted(root, "same", "pair", ["0", "1"], pairs, {"threshold": THRESHOLD}),
+        "intent": fitted(root, "intent", "classification", LABELS, texts, {}),
+        "later": {"task": "pair"},
+    }
+    columns = {"text_a": "sentence1", "text_b": "sentence2", "label": "label"}
+    tables = [
+        {"file": "train.csv", "columns": columns},
+        {"file": "dev.json", "format": "jsonl", "columns": columns | {"text_b": {"from": "b.text", "regex": "^[^!]+"}}},
+    ]
+    tasks = {"pair": {"convert": {"tables": tables}}, "classification": {"convert": {"tables": []}}}
+    (root / "params-resolved.json").write_text(json.dumps({"seed": 0, "tasks": tasks, "models": models}))
+    return root
+
+
+def run(root: Path, *arguments: str, text: str = "", fails: bool = False) -> tuple[str, str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "retune.cli", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+PAIRS = [("花呗怎么还", "花呗怎么还钱"), ("借呗利息", "花呗额度"), ("花呗", "借呗"), ("余额宝", "余额宝")]
+
+
+def written(folder: Path, form: str) -> Path:
+    """The pairs in a file, the third without its second text."""
+    rows = [{"id": 7 + i, "sentence1": a, "sentence2": b if i != 2 else ""} for i, (a, b) in enumerate(PAIRS)]
+    file = folder / f"new.{form}"
+    match form:
+        case "csv" | "tsv":
+            with file.open("w", newline="", encoding="gb18030") as stream:
+                writer = csv.DictWriter(stream, rows[0], delimiter="," if form == "csv" else "\t")
+                writer.writeheader()
+                writer.writerows(rows)
+        case "json":
+            file.write_text(json.dumps(rows, ensure_ascii=False))
+        case "jsonl":
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case "parquet":
+            pl.DataFrame(rows).write_parquet(file)
+        case "xlsx":
+            pl.DataFrame(rows).write_excel(file)
+    return file
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "json", "jsonl", "parquet", "xlsx"])
+def test_every_record_gives_one_line_in_order_whatever_the_format(form: str, root: Path, tmp_path: Path) -> None:
+    model, file, out = retune.load(root / "models/same"), written(tmp_path, form), tmp_path / "out.jsonl"
+    tables = json.loads((root / "params-resolved.json").read_text())["tasks"]["pair"]["convert"]["tables"][:1]
+    with unlabelled.output(out, None) as (stream, chosen):
+        done = unlabelled.predict(model, file, *unlabelled.mapping(model, file, tables, None, {}), chosen, stream)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["7", "8", "9", "10"]
+    good = [{"text_a": a, "text_b": b} for i, (a, b) in enumerate(PAIRS) if i != 2]
+    expected = model.predict(good)
+    assert [lines[i]["prob_1"] for i in (0, 1, 3)] == pytest.approx([row["prob_1"] for row in expected])
+    assert [lines[i]["label"] for i in (0, 1, 3)] == [row["label"] for row in expected]
+    assert lines[2]["label"] is None
+    assert "`text_b` is missing" in lines[2]["reason"]
+    assert (done.rows, done.empty, done.truncated) == (4, 1, 0)
+
+
+def test_decisions_are_those_of_the_report(root: Path) -> None:
+    from retune.measures.pair import decided
+
+    model = retune.load(root / "models/same")
+    rows = pl.DataFrame(PAIRS, schema=["text_a", "text_b"], orient="row")
+    raw = model.predictor.predict(rows.with_columns(id=pl.lit("x")))
+    joined = raw.select("prob_0", "prob_1", label=pl.lit(0), parsed=pl.lit(True))
+    expected = decided(joined, TEMPERATURE, THRESHOLD)
+    found = model.predict(rows)
+    assert found["prob_1"].to_list() == pytest.approx(expected.probabilities.tolist())
+    assert found["label"].cast(pl.Int64).to_list() == expected.decisions.tolist()
+    assert ((found["prob_1"] > THRESHOLD) & (found["prob_1"] < 0.5)).any(), "the threshold must matter"
+    assert not np.allclose(found["prob_1"], raw["prob_1"]), "the temperature must matter"
+    chosen = pl.when(pl.col("label") == "1").then("prob_1").otherwise("prob_0")
+    assert found["probability"].to_list() == found.select(chosen).to_series().to_list()
+
+
+def test_the_command_writes_csv_and_says_what_is_bad_by_file_and_line(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text('sentence1,sentence2\n花呗,"借\n呗"\n花呗,\n借呗,利息,5\n借呗,利息\n')
+    out, errors = run(root, "predict", "same", str(file))
+    lines = list(csv.DictReader(out.splitlines()))
+    assert [line["line"] for line in lines] == ["2", "4", "5", "6"]
+    assert list(lines[0]) == ["line", "label", "probability", "prob_0", "prob_1", "reason"]
+    assert [line["label"] == "" for line in lines] == [False, True, True, False]
+    assert f"{file}:4: `text_b` is missing (field `sentence2`)" in errors
+    assert f"{file}:5: 3 fields instead of 2" in errors
+    assert "4 records, 2 without a prediction, 0 cut" in errors
+
+
+def test_the_contests_format_has_the_files_ids_and_a_line_for_every_record(root: Path, tmp_path: Path) -> None:
+    file, out = written(tmp_path, "jsonl"), tmp_path / "deep/submission.json"
+    run(root, "predict", "same", str(file), "--out", str(out), "--format", "contest", "--table", "1")
+    lines = out.read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [7, 8, 9, 10]
+    assert lines[0] == '{"id": 7, "label": "1"}'
+    assert lines[2] == '{"id": 9, "label": ""}'
+    assert list(out.parent.iterdir()) == [out], "nothing else is left"
+
+
+def test_the_mapping_is_the_catalogs_for_the_format_and_columns_beat_it(root: Path, tmp_path: Path) -> None:
+    model = retune.load(root / "models/same")
+    tables = json.loads((root / "params-resolved.json").read_text())["tasks"]["pair"]["convert"]["tables"]
+    _, columns = unlabelled.mapping(model, Path("x.jsonl"), tables, None, {})
+    assert columns == {"text_a": "sentence1", "text_b": {"from": "b.text", "regex": "^[^!]+"}}
+    _, columns = unlabelled.mapping(model, Path("x.jsonl"), tables, 1, {"text_a": "q", "id": "key"})
+    assert columns == {"text_a": "q", "text_b": "sentence2", "id": "key"}
+    how, _ = unlabelled.mapping(model, Path("dev.json"), tables, None, {})
+    assert how == {"format": "jsonl"}
+    for arguments, said in (
+        ((tables, 3, {}), "--table 3: the source of task pair has 2 tables"),
+        ((tables, None, {"label": "x"}), "--column label: same reads text_a, text_b"),
+        (([], None, {"text_a": "q"}), "nothing says where `text_b` is in x.csv: give --column text_b=FIELD"),
+    ):
+        with pytest.raises(RetuneError, match=said):
+            unlabelled.mapping(model, Path("x.csv"), *arguments)
+
+
+def test_a_long_file_is_predicted_in_parts_with_one_result(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, file = retune.load(root / "models/intent"), tmp_path / "long.csv"
+    file.write_text("text\n" + "".join(f"{TEXTS[i % 3]}{i}\n" if i % 7 else '""\n' for i in range(50)))
+    outputs = []
+    for chunk in (1, 16, 4096):
+        monkeypatch.setattr(unlabelled, "CHUNK", chunk)
+        with unlabelled.output(tmp_path / "out.csv", None) as (stream, form):
+            unlabelled.predict(model, file, {}, {"text": "text"}, form, stream)
+        outputs.append((tmp_path / "out.csv").read_text())
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(outputs[0].splitlines()) == 51
+    assert outputs[0].splitlines()[0] == "line,label,probability,prob_办理取消,prob_办理开通,prob_查询,reason"
+
+
+def test_texts_are_classified_from_python(root: Path) -> None:
+    model = retune.load(root / "models/intent")
+    found = model.classify([TEXTS[1], TEXTS[0]])
+    assert [row["label"] for row in found] == [LABELS[1], LABELS[0]]
+    assert all(1 / 3 < row["probability"] < 1 for row in found)
+    assert model.classify([]) == []
+    assert model.predict(pl.DataFrame({"text": TEXTS, "more": 1}).to_pandas())["label"].to_list() == LABELS
+    with pytest.raises(RetuneError, match=r"row 1 \(from 0\) has no `text`"):
+        model.classify(["a", " "])
+    with pytest.raises(RetuneError, match="same reads `text_b`, but the rows have text_a"):
+        retune.load(root / "models/same").predict([{"text_a": "a"}])
+
+
+def test_a_typed_line_is_labelled_with_the_likeliest_three(root: Path) -> None:
+    out, _ = run(root, "ask", "intent", text=f"{TEXTS[2]}\n{TEXTS[0]}\n\n{TEXTS[1]}\n")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == ["查询", "办理取消"]
+    assert lines[0].count(", ") == 2
+    out, _ = run(root, "ask", "same", text="花呗怎么还\n花呗怎么还钱\n")
+    assert out.startswith("1  (1 0.")
+
+
+def test_what_cannot_work_is_said_in_one_sentence(root: Path, tmp_path: Path) -> None:
+    file = written(tmp_path, "jsonl")
+    for arguments, said in (
+        (("sam", file), "retune: there is no model `sam`; did you mean `same`?"),
+        (("later", file), "the model later is not built: run `dvc repro calibrate@later`"),
+        (("same", "none.csv"), "none.csv is not there"),
+        (("same", file, "--column", "text_a"), "--column text_a: give NAME=FIELD"),
+        (("same", file, "--out", "x.txt"), "`.txt` tells no format; end it in .csv, .jsonl, .ndjson, or give --format"),
+        (("same", file, "--format", "xml"), "--format xml: take csv, jsonl or contest"),
+        (("same", file, "--column", "text_a=nothing"), "no record of"),
+    ):
+        _, errors = run(root, "predict", *map(str, arguments), fails=True)
+        assert said in errors
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    (copy / "data/calibrations/pair/same.json").unlink()
+    with pytest.raises(RetuneError, match=r"pair/same\.json is missing: run `dvc repro calibrate@same`"):
+        retune.load(copy / "models/same")
