@@ -82,9 +82,8 @@ class Loop(Trainer):
         done = memory.attempt(functools.partial(self._backward, model, self.open[-1:]))
         while done is memory.LACK:
             model.zero_grad()
-            before = self._passes(self.limit.size)
-            alone = before >= sum(len(data_parallel.mine(items)) for items in self.open)
-            self.limit.lower(lambda size, before=before: self._passes(size) > before, alone)  # type: ignore[misc]
+            rows = sum(len(data_parallel.mine(items)) for items in self.open)
+            self.limit.lower(self._passes, single=self._passes(self.limit.size) >= rows)
             done = memory.attempt(functools.partial(self._backward, model, self.open))
         loss, tokens = done
         self.tokens += tokens

@@ -59,15 +59,15 @@ class Limit:
             "passes; the result is the same."
         ]
 
-    def lower(self, smaller: Callable[[int], bool], single: bool) -> None:
-        """Halve the size until `smaller(size)` says that passes shrink.
+    def lower(self, count: Callable[[int], int], single: bool) -> None:
+        """Halve the size until `count(size)`, of passes or of the rows in one, changes: until passes shrink.
 
         Raises `RetuneError` where they cannot, as each holds a `single` row.
         """
-        size = self.size
+        size, before = self.size, count(self.size)
         while not single and size > 1:
             size //= 2
-            if smaller(size):
+            if count(size) != before:
                 self.size = size
                 log.warning("memory ran out in %s: %d %s in one pass from now on", self.task, size, self.unit)
                 return
@@ -127,7 +127,7 @@ def in_batches(
         batch = rows[start : start + tried]
         found = attempt(functools.partial(work, batch))
         if found is LACK:
-            limit.lower(lambda size, tried=tried: count(size) < tried, single=tried == 1)  # type: ignore[misc]
+            limit.lower(count, single=tried == 1)
             continue
         yield batch, found
         start += tried

@@ -38,8 +38,8 @@ def choose(rows: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFrame:
     if limit is None or len(rows) <= limit:
         return rows
     number = stable_hash.units(pl.concat_str("group", "query", separator="\x1f"), "rows", seed)
-    rank = rows.select(number.rank("max").cast(pl.Int64)).to_series()  # rows up to the end of this query
-    return rows.filter(rank <= max(limit, int(rank.min())))  # type: ignore[arg-type]
+    rank = rows.select(number.rank("max")).to_series().to_numpy()  # rows up to the end of this query
+    return rows.filter(pl.Series(rank <= max(limit, rank.min())))
 
 
 def dev_metrics(rows: pl.DataFrame, scores: Floats, loss: float) -> dict[str, float]:

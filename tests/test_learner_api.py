@@ -120,7 +120,10 @@ def test_no_more_requests_are_under_way_than_allowed_and_the_pace_is_kept(server
 def test_passing_failures_are_asked_again_and_the_servers_pause_is_kept(
     server: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hang = lambda handler, _: time.sleep(1.0)  # noqa: E731
+
+    def hang(handler: object, _: object) -> None:
+        time.sleep(1.0)
+
     server.faults = [chat_server.busy(429, "1"), chat_server.busy(500), hang]
     with caplog.at_level(logging.INFO):
         found = predict(model(server, timeout=0.5), ROWS.head(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 BINS = 32
@@ -16,8 +17,8 @@ def of(values: dict[str, pl.Series]) -> dict[str, Any]:
     A histogram has `start` and `width` of its bins and, by split, the share of the values in each; the last bin also
     holds what is longer (longer than the 99.5th percentile of all).
     """
-    every = pl.concat(list(values.values())).cast(pl.Int64)
-    low, high = (int(every.min() or 0), int(every.quantile(0.995, "higher") or 0)) if len(every) else (0, 0)  # type: ignore[arg-type]
+    every = pl.concat(list(values.values())).to_numpy()
+    low, high = (int(every.min()), int(np.quantile(every, 0.995, method="higher"))) if len(every) else (0, 0)
     width = max(1, -(-(high - low + 1) // BINS))
     count = max(1, -(-(high - low + 1) // width))
     shares = {name: _shares(part.cast(pl.Int64), low, width, count) for name, part in values.items()}
@@ -29,9 +30,10 @@ def of(values: dict[str, pl.Series]) -> dict[str, Any]:
 
 def summary(values: pl.Series) -> dict[str, float]:
     """Mean, quantiles and maximum of lengths; zeros where there are none."""
-    found = {name: values.quantile(q, "higher") for name, q in QUANTILES.items()}
-    found |= {"mean": values.mean(), "max": values.max()}  # type: ignore[dict-item]
-    return {name: round(float(value or 0), 2) for name, value in found.items()}
+    lengths = values.to_numpy() if len(values) else np.zeros(1)
+    found = {name: np.quantile(lengths, q, method="higher") for name, q in QUANTILES.items()}
+    found |= {"mean": lengths.mean(), "max": lengths.max()}
+    return {name: round(float(value), 2) for name, value in found.items()}
 
 
 def _shares(values: pl.Series, low: int, width: int, count: int) -> list[float]:

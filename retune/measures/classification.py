@@ -15,7 +15,7 @@ import polars as pl
 from retune import labels as names
 from retune.measures import curves
 from retune.measures.classes import METRICS, Answers, ece, measure, thirds
-from retune.measures.threshold import COLDEST, HOTTEST, unfitted
+from retune.measures.threshold import COLDEST, HOTTEST, least, unfitted
 from retune.measures.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -78,25 +78,14 @@ def cooled(logs: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(logs: Floats, gold: Integers) -> float:
-    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST].
-
-    The likelihood is log-concave in 1/T, so the sign of its slope tells the side of the optimum: bisection in log T.
-    """
+    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST]."""
     rows = np.arange(len(gold))
 
     def too_cold(temperature: float) -> bool:
         probabilities = np.exp(cooled(logs, temperature))
         return float(((probabilities * logs).sum(1) - logs[rows, gold]).sum()) > 0
 
-    low, high = np.log(COLDEST), np.log(HOTTEST)
-    if not too_cold(COLDEST):
-        return COLDEST
-    if too_cold(HOTTEST):
-        return HOTTEST
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if too_cold(float(np.exp(middle))) else (low, middle)
-    return float(np.exp((low + high) / 2))
+    return least(too_cold)
 
 
 def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:

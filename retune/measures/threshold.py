@@ -5,6 +5,7 @@ Calibrated p = softmax(log p / T), as sigmoid(log odds / T); the decision is 1 i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +33,15 @@ def calibrated(odds: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(labels: Integers, odds: Floats) -> float:
-    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST].
+    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST]."""
+    return least(lambda temperature: float(np.sum((calibrated(odds, temperature) - labels) * odds)) > 0)
 
-    The likelihood is log-concave in 1/T, so the sign of its slope tells the side of the optimum: bisection in log T.
+
+def least(too_cold: Callable[[float], bool]) -> float:
+    """Find the optimum within [COLDEST, HOTTEST]; `too_cold(temperature)` is the sign of the slope there.
+
+    The likelihood is log-concave in 1/T, so the sign tells the side of the optimum: bisection in log T.
     """
-
-    def too_cold(temperature: float) -> bool:
-        return float(np.sum((calibrated(odds, temperature) - labels) * odds)) > 0
-
     low, high = np.log(COLDEST), np.log(HOTTEST)
     if not too_cold(COLDEST):
         return COLDEST
