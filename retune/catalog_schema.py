@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")]
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"]
 Encoding = Literal["auto", "utf-8", "gb18030"]

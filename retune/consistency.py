@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from retune import rows_consistency
+from retune import kinds, model_consistency, rows_consistency
 from retune.project import DATA, MODELS, Project, mapping
-from retune.schema import RANKING, SECTIONS, Model, sections
 from retune.validation import unknown
 from retune.yaml_file import Document
 
@@ -45,9 +43,7 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
         _check_task(project, name)
         rows_consistency.check(project, name, resolved["tasks"][name])
     for name, model in project.models.items():
-        _check_names(project, name, model)
-        _check_sections(project, name, model)
-        _check_combinations(project, name, resolved["models"][name])
+        model_consistency.check(project, name, model, resolved["models"][name])
 
 
 def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
@@ -69,7 +65,7 @@ def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
     for role in resolved["bases"].keys() - used:
         lines.append(f"{place(('bases', role))}: bases.{role} is fetched, but no model uses it")
     for task in project.tasks.values():
-        prompt, known = project.prompts.get(task.prompt or ""), constants(project, task.kind).get("TEXTS", ())
+        prompt, known = project.prompts.get(task.prompt or ""), kinds.constants(project, task.kind).get("TEXTS", ())
         for field in PLACEHOLDER.findall(prompt.user) if prompt else ():
             if field not in known:
                 where = project.documents[f"prompts/{task.prompt}.yaml"].place(("user",))
@@ -113,7 +109,7 @@ def _check_task(project: Project, name: str) -> None:
             problem((*at, "source"), unknown("source", task.source, project.raw(DATA), f" in {DATA}"))
     elif source and task.size is not None and source.kind != "sample":
         problem((*at, "size"), f"only a sample has a size, and {task.source} is a {source.kind} source; take it out")
-    shape = constants(project, task.kind)
+    shape = kinds.constants(project, task.kind)
     if source:
         _check_columns(project, task.source, task.kind, shape)
     _check_labels(project, name)
@@ -210,109 +206,3 @@ def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]
         for column in (*shape.get("TEXTS", ()), shape.get("TARGET", "label")):
             if column not in table.columns:
                 document.problem(at, f"has no `{column}`, which kind {kind} needs")
-
-
-def _check_names(project: Project, name: str, model: Model) -> None:
-    problem, at = project.params.problem, ("models", name)
-    tasks, bases = mapping(project.raw("params.yaml").get("tasks")), mapping(project.raw("params.yaml").get("bases"))
-    if model.task not in tasks:
-        problem((*at, "task"), unknown("task", model.task, tasks))
-    if model.base not in bases:
-        problem((*at, "base"), unknown("role", model.base, bases, " under `bases`"))
-        return
-    checkpoint = project.checkpoints.get(project.bases.get(model.base, ""))
-    if checkpoint is None:
-        return
-    from_nothing = model.learner in ("linear", "api")
-    if from_nothing and checkpoint.kind != "none":
-        problem(
-            (*at, "base"),
-            f"`{model.base}` is a {checkpoint.kind} checkpoint, which {model.learner} can't read; "
-            "give one of kind none",
-        )
-    elif not from_nothing and checkpoint.kind == "none":
-        problem(
-            (*at, "base"), f"`{model.base}` is empty (kind none), but {model.learner} needs a pretrained checkpoint"
-        )
-    elif model.learner == "llm" and checkpoint.format == "e5s1":
-        problem((*at, "base"), f"`{model.base}` is an encoder, but llm needs a causal language model")
-    elif model.learner in ("encoder", "embedder") and checkpoint.format == "gguf":
-        problem((*at, "base"), f"`{model.base}` is a causal language model, but {model.learner} needs an encoder")
-    task = project.tasks.get(model.task)
-    learners = constants(project, task.kind).get("LEARNERS", ()) if task else ()
-    if task and model.learner not in learners:
-        text = f"{model.learner} can't be trained on kind {task.kind}; take one of {', '.join(learners)}"
-        problem((*at, "learner"), text)
-    if model.learner in ("llm", "api") and task and task.prompt is None:
-        text = f"{model.learner} needs a prompt, but tasks.{model.task} has none; give it `prompt: NAME`"
-        problem((*at, "learner"), text)
-
-
-def _check_sections(project: Project, name: str, model: Model) -> None:
-    kind = project.tasks[model.task].kind if model.task in project.tasks else None
-    reads = sections(model.learner, kind)
-    every = {section for table in (SECTIONS, RANKING) for names in table.values() for section in names}
-    for section in sorted(every - set(reads)):
-        if getattr(model, section) is not None:
-            who = f"the learner {model.learner}" + (f" of kind {kind}" if kind == "ranking" else "")
-            text = f"{who} does not read this section, only {', '.join(reads)}; take it out"
-            project.params.problem(("models", name, section), text)
-
-
-def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> None:
-    """Settings that are fine by themselves and impossible together."""
-
-    def problem(section: str, key: str, text: str) -> None:
-        project.params.problem(("models", name, section, key), text)
-
-    measured = constants(project, spec["kind"]).get("DEV_METRICS", ()) if spec["kind"] else ()
-    if measured and (select := spec.get("training", {}).get("select", measured[0])) not in measured:
-        problem(
-            "training", "select", f"is {select}, which kind {spec['kind']} has not; take {', '.join(measured)} or auto"
-        )
-    for key, what in (("url", "http://localhost:8000/v1"), ("model", "a name that it knows")):
-        if spec["learner"] == "api" and spec["api"][key] is None:
-            problem("api", key, f"is missing; give the endpoint's, such as {what}")
-    bits = spec.get("quantization", {}).get("bits", 16)
-    if bits < 16 and spec["lora"]["method"] == "full":
-        text = f"{bits}-bit weights can't be trained in full; take quantization.bits: 16, or lora.method: lora"
-        problem("quantization", "bits", text)
-    hardware = spec.get("hardware", {})
-    device, dtype, attention = (hardware.get(key) for key in ("device", "dtype", "attention"))
-    if attention == "flash_attention_2" and device in ("cpu", "mps"):
-        problem("hardware", "attention", f"flash_attention_2 needs device: cuda, not {device}; take sdpa or auto")
-    if attention == "flash_attention_2" and dtype == "float32":
-        problem("hardware", "attention", "flash_attention_2 needs dtype: bfloat16 or float16, not float32")
-    if dtype == "float16" and device == "cpu":
-        problem("hardware", "dtype", "float16 is for GPUs; on the cpu take bfloat16, float32 or auto")
-    if spec["kind"] == "ranking" and spec["learner"] == "embedder" and hardware["processes"] > 1:
-        text = f"is {hardware['processes']}, but this loss compares all documents of a batch in one process; take 1"
-        problem("hardware", "processes", text)
-    if device == "mps" and hardware["processes"] > 1:
-        problem("hardware", "processes", f"is {hardware['processes']}, but an Apple GPU serves one process; take 1")
-    loss = spec.get("loss", {})
-    if loss.get("adversarial") == "pgd" and loss["pgd_step_size"] > loss["epsilon"]:
-        text = f"is {loss['pgd_step_size']}, above loss.epsilon ({loss['epsilon']}): one step would leave the radius"
-        problem("loss", "pgd_step_size", text)
-
-
-def constants(project: Project, kind: str) -> dict[str, Any]:
-    """The literal constants of a task kind's module, read without importing it, since it imports polars.
-
-    `COLUMNS` are the fields of the class `Rows`, wherever it stands in the module.
-    """
-    found: dict[str, Any] = {}
-    path = project.folder / f"retune/tasks/{kind}.py"
-    if not path.is_file():
-        return found
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in [*tree.body, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-        elif isinstance(node, ast.ClassDef) and node.name == "Rows":
-            targets = [n.targets[0] for n in node.body if isinstance(n, ast.Assign)]
-            found["COLUMNS"] = tuple(t.id for t in targets if isinstance(t, ast.Name))
-    return found

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from retune import consistency, fingerprint, project
+from retune import consistency, fingerprint, kinds, project
 from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
@@ -89,7 +89,7 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     source = declared.sources.get(task.source)
     tables = _said(source)["tables"] if source else []
     kind: dict[str, Any] = {"kind": task.kind}
-    shape = consistency.constants(declared, task.kind)
+    shape = kinds.constants(declared, task.kind)
     labels = task.labels or (shape.get("LABELS") if shape.get("TARGET") == "label" else None)
     if labels:
         kind["labels"] = list(labels)
@@ -167,7 +167,7 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
         "seed": declared.seed if model.seed is None else model.seed,
         "augmented": model.augmented,
     }
-    shape = consistency.constants(declared, task.kind) if task else {}
+    shape = kinds.constants(declared, task.kind) if task else {}
     labels = (task.labels if task else None) or shape.get("LABELS")
     if labels:
         resolved["labels"] = list(labels)
