@@ -98,6 +98,21 @@ def test_an_unparsed_answer_never_helps():
         assert -worse > 0 if name in ("brier", "ece") else worse > 0, name
 
 
+def test_a_quick_look_takes_rows_by_their_hash_and_keeps_their_order():
+    from retune.tasks import pair as task
+    from retune.tasks import ranking
+
+    rows = table([0, 1] * 50)
+    few = predictions.limited(rows, 10, task)
+    assert len(few) == 10
+    assert few["id"].to_list() == [name for name in rows["id"] if name in set(few["id"])]
+    assert few["id"].to_list() != rows["id"].head(10).to_list()
+    assert set(predictions.limited(rows.reverse(), 10, task)["id"]) == set(few["id"]), "whatever the order of the rows"
+    assert predictions.limited(rows, None, task).equals(rows)
+    lists = rows.with_columns(group=pl.Series([f"q{i // 5}" for i in range(100)]))
+    assert predictions.limited(lists, 10, ranking)["group"].n_unique() == 2, "whole queries"
+
+
 # ------------------------------------------------------------------------------------------------------ intervals
 
 

@@ -117,6 +117,23 @@ def test_unparsed_answers_are_counted_and_cost_quality(built):
     assert not any(int(name.split("-")[1]) % 10 == 0 for name in errors["id"])
 
 
+def test_a_quick_look_measures_the_rows_that_were_predicted(tmp_path):
+    from retune.measures.predictions import limited
+    from retune.tasks import pair
+
+    project(tmp_path)
+    resolved = read(tmp_path / "params-resolved.json")
+    resolved["tasks"]["similarity"]["evaluation"]["limit"] = 50
+    (tmp_path / "params-resolved.json").write_text(json.dumps(resolved))
+    few = limited(pl.read_parquet(tmp_path / "data/splits/similarity/test.parquet"), 50, pair)
+    file = tmp_path / "data/predictions/similarity/strong/test.parquet"
+    pl.read_parquet(file).filter(pl.col("id").is_in(few["id"].implode())).write_parquet(file)
+    for stage in ("calibrate", "evaluate"):
+        process = run(tmp_path, stage, "strong")
+        assert process.returncode == 0, process.stderr
+    assert read(tmp_path / "reports/metrics/strong.json")["test"]["rows"] == 50
+
+
 def test_compare_writes_every_pair_and_the_rows_in_dispute(built):
     result = read(built / "reports/comparisons/similarity/comparison.json")
     assert result["models"] == MODELS
