@@ -6,7 +6,6 @@ import logging
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 
 import pytest
@@ -101,12 +100,10 @@ def test_a_sample_is_the_same_for_one_seed(tmp_path):
 def test_a_sample_is_generated_without_torch_or_a_network_library(tmp_path):
     heavy = "{'torch', 'httpx', 'pydantic', 'transformers'}"
     code = f"import sys, stages.download, retune.samples.similarity; print({heavy} & set(sys.modules))"
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=path.__file__.rsplit("/", 3)[0]
     )
     assert done.stdout == "set()\n"
-    assert time.monotonic() - start < 5
 
 
 def test_a_url_is_fetched_and_checked(tmp_path):
