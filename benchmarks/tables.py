@@ -25,6 +25,13 @@ def training_table(results: list[dict[str, Any]]) -> str:
             f"| {one['tokens_per_second']:.0f} | {one['peak_gib']:.2f} | {one['first_loss']:.4f} "
             f"| {one['dev_loss']:.4f} | {ratio} |"
         )
+    lines += [""] + [
+        f"Retune: {one['computed_tokens']:,} tokens computed; their matrix products alone would take "
+        f"{one['limit_seconds']:.1f} s at the {one['gigaflops']:.0f} GFLOP/s of this run, "
+        f"{one['limit_seconds'] / one['step_seconds']:.0%} of the time that its steps took."
+        for one in results
+        if "limit_seconds" in one
+    ]
     versions = "; ".join(dict.fromkeys(one["version"] for one in results))
     return "\n".join([*lines, "", versions, ""])
 

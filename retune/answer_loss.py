@@ -1,16 +1,19 @@
 """Supervised fine-tuning of a causal LM on answers: the mean cross-entropy over their tokens, prompts unpunished.
 
-An item is (prompt token ids, answer token ids); the answer's last token is the end of the turn. `cut`, `loss` and
-`tokens` are what `retune.training.run` asks for.
+An item is (prompt token ids, target token ids); the target's last token is the end of the turn (retune.targets). `cut`,
+`loss` and `tokens` are what `retune.training.run` asks for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
 from typing import Any
 
 import torch
 
-from retune.packing import Packing
+from retune import memory
+from retune.packing import Packing, Part
 
 Item = tuple[list[int], list[int]]
 
@@ -23,10 +26,30 @@ class AnswerLoss:
 
     def cut(self, items: list[Item], batch: list[Item], budget: int) -> list[dict[str, Any]]:
         """Passes of `items`, of at most `budget` distinct tokens; each knows the number of targets of its batch."""
+        targets = sum(len(answer) for _, answer in batch)
+        return [{"part": part, "targets": targets} for part in self._parts(items, budget)]
+
+    def _parts(self, items: Sequence[Item], budget: int) -> list[Part]:
         rows = [[*prompt, *answer[:-1]] for prompt, answer in items]
         triplets = [[(len(prompt) - 1 + i, t, 1.0) for i, t in enumerate(answer)] for prompt, answer in items]
-        targets = sum(len(answer) for _, answer in batch)
-        return [{"part": part, "targets": targets} for part in self.packing.parts(rows, triplets, budget)]
+        return self.packing.parts(rows, triplets, budget)
+
+    @torch.inference_mode()
+    def mean(self, items: Sequence[Item]) -> float:
+        """The loss of all items, without a gradient; the model's mode (eval) is the caller's."""
+        limit = self.packing.limit
+        order = sorted(range(len(items)), key=lambda row: (tuple(items[row][0]), row))
+
+        def read(rows: Sequence[int]) -> float:
+            parts = self._parts([items[row] for row in rows], limit.size)
+            return -sum(float(self.packing.log_probs(part).double().sum()) for part in parts)
+
+        def within(start: int, size: int) -> int:
+            tokens = accumulate(len(items[row][0]) + len(items[row][1]) for row in order[start:])
+            return max(1, sum(1 for _ in takewhile(lambda count: count <= size, tokens)))
+
+        total = sum(found for _, found in memory.in_batches(order, limit, read, within))
+        return total / sum(len(answer) for _, answer in items)
 
     def loss(self, _model: Any, one: dict[str, Any]) -> torch.Tensor:
         """What one pass adds to the mean over the batch's targets: a scalar."""

@@ -1,4 +1,4 @@
-"""The command line: `retune keys`, `check`, `show`, `pin`, `checkpoints`, `predict`, `ask`. DVC builds: `dvc repro`."""
+"""The command line around `dvc repro`: `retune --help` lists the commands."""
 
 from __future__ import annotations
 
@@ -80,8 +80,12 @@ def predict(
     form: Annotated[str | None, typer.Option("--format", help="csv, jsonl, or contest (lines of id and label)")] = None,
     table: Annotated[int | None, typer.Option(help="table of the source that FILE is like, from 1")] = None,
     column: Annotated[list[str] | None, typer.Option(help="NAME=FIELD, where a text (or id) of FILE is")] = None,
+    dimensions: Annotated[str, typer.Option(help="kind scoring: A,B,... for every record; default: all")] = "",
 ) -> None:
-    """Predict a file without labels: one line for each record, calibrated, decided by the model's threshold."""
+    """Predict a file without labels: one line for each record, calibrated, decided by the model's threshold.
+
+    Kind scoring: one line for each record and dimension.
+    """
     from retune import inference, params, unlabelled
 
     if form not in (None, "csv", "jsonl", "contest"):
@@ -94,10 +98,50 @@ def predict(
     given = {name: field for name, _, field in pairs}
     tables = task.get("convert", {}).get("tables", [])
     read, columns = unlabelled.mapping(loaded, file, tables, table, given)
+    columns, asked = unlabelled.asked(loaded, file, columns, _listed(dimensions))
     with unlabelled.output(out, form) as (stream, chosen):
-        done = unlabelled.predict(loaded, file, read, columns, chosen, stream)
+        done = unlabelled.predict(loaded, file, read, columns, chosen, stream, asked)
     said = f"{done.rows:,} records, {done.empty:,} without a prediction, {done.truncated:,} cut to the model's length"
     typer.echo(said + (f": {out}" if out else ""), err=True)
+
+
+@commands.command()
+def score(
+    model: Annotated[str, typer.Argument(help="a built model of kind scoring")],
+    document: Annotated[str, typer.Argument(help="a text, or a file that holds one")],
+    dimensions: Annotated[str, typer.Option(help="A,B,...; default: all")] = "",
+) -> None:
+    """Score one document: for each dimension the score, its expected value, reason and reasoning, as JSON."""
+    from retune import inference
+
+    text = Path(document).read_text(encoding="utf-8") if _is_file(document) else document
+    found = inference.load(Path("models") / model).score(text, _listed(dimensions) or None)
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@commands.command()
+def align(
+    model: Annotated[str, typer.Argument(help="a built model of kind pair")],
+    question: Annotated[str, typer.Argument(help="the first text")],
+    chunk: Annotated[str, typer.Argument(help="the second text")],
+) -> None:
+    """Compare two texts: label, its answer in the prompt, probability and reasoning, as JSON."""
+    from retune import inference
+
+    found = inference.load(Path("models") / model).align(question, chunk)
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _is_file(text: str) -> bool:
+    """Whether an argument names a file; a long text is no path."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
 
 
 @commands.command()
@@ -114,6 +158,9 @@ def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
         if not all(text.strip() for text in row.values()):
             return
         (found,) = loaded.predict([row])
+        if "score" in found:
+            typer.echo(f"{found['score']:.2f}  {found.get('reason') or ''}".rstrip())
+            continue
         if found["label"] is None:
             typer.echo(f"no label: {found['raw']}")
             continue
@@ -139,6 +186,44 @@ def checkpoints(
     found = dev_checkpoints.read(model)
     typer.echo(dev_checkpoints.table(found))
     typer.echo(f"curves: {dev_checkpoints.draw(found)}")
+
+
+@commands.command()
+def curve(
+    task: Annotated[str, typer.Argument(help="a task that experiments built with several `data_ratio`s")],
+    metric: Annotated[str | None, typer.Option(help="of the test split; default: the primary one")] = None,
+) -> None:
+    """Draw test metric and training cost against the share of the training data, over the experiments of DVC."""
+    from retune import learning_curve
+
+    found = learning_curve.read(task, metric)
+    typer.echo(learning_curve.table(found))
+    typer.echo(f"curves: {learning_curve.draw(found)}")
+
+
+@commands.command()
+def export(
+    task: Annotated[str, typer.Argument(help="a task whose splits are built")],
+    out: Annotated[Path, typer.Option(help="folder that gets a file for each split")],
+    form: Annotated[str, typer.Option("--format", help="sharegpt, alpaca, or jsonl (the table as it is)")] = "sharegpt",
+    split: Annotated[list[str] | None, typer.Option(help="train, dev, calibration or test; default: all")] = None,
+    thinking: Annotated[
+        bool | None,
+        typer.Option(help="reasoning between <think> tags before the answer; default: where rows have any"),
+    ] = None,
+) -> None:
+    """Write a task's rows as an LLM is trained on them, for LLaMA-Factory (with dataset_info.json) and others."""
+    from retune import export_rows, params
+    from retune.split import SPLITS
+    from retune.validation import unknown
+
+    known = params.load().tasks
+    if task not in known:
+        raise RetuneError(unknown("task", task, list(known)))
+    folder = Path("data/splits") / task
+    counts = export_rows.export(task, known[task], folder, form, out, split or SPLITS, thinking)
+    for file, rows in counts.items():
+        typer.echo(f"{out / file}: {rows:,} rows")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from retune import kinds, model_consistency, rows_consistency
+from retune import kinds, model_consistency, rows_consistency, scoring_consistency
 from retune.project import DATA, MODELS, Project, mapping
 from retune.validation import unknown
 from retune.yaml_file import Document
@@ -115,6 +115,7 @@ def _check_task(project: Project, name: str) -> None:
     _check_labels(project, name)
     _check_kind(project, name, shape)
     _check_chains(project, name)
+    scoring_consistency.check(project, name)
     if task.prompt is None:
         return
     path = f"prompts/{task.prompt}.yaml"
@@ -122,7 +123,7 @@ def _check_task(project: Project, name: str) -> None:
         known = [p[len("prompts/") : -len(".yaml")] for p in project.documents if p.startswith("prompts/")]
         problem((*at, "prompt"), unknown("prompt", task.prompt, known, " in prompts/"))
     elif prompt := project.prompts.get(task.prompt):
-        labels = task.labels or shape.get("LABELS")
+        labels = task.labels or shape.get("LABELS") or scoring_consistency.scores(task)
         _check_prompt(project.documents[path], prompt.user, prompt.answers, labels, name, shape)
 
 

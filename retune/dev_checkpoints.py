@@ -52,7 +52,8 @@ def read(model: str, root: Path = Path()) -> Trained:
             + (f"; there are: {', '.join(known)}" if known else "")
         )
     options = params.load(spec).training
-    kept = selection.kept_record(evaluations, options)
+    last = max(record.get("stage", 1) for record in evaluations)  # the model is that of a curriculum's last stage
+    kept = selection.kept_record([record for record in evaluations if record.get("stage", 1) == last], options)
     assert kept is not None
     stored = (root / STATE / "scratch/train").glob(f"{model}-{'?' * 16}/checkpoint-*/trained.safetensors")
     steps = {int(path.parent.name.rpartition("-")[2]) for path in stored}
@@ -107,12 +108,14 @@ def draw(trained: Trained, root: Path = Path()) -> Path:
 def promote(model: str, step: str, root: Path = Path()) -> str:
     """Write `models.MODEL.training.checkpoint` into params.yaml; a sentence of what the next build does.
 
-    Raises `RetuneError` for a step after which this training was not evaluated.
+    Raises `RetuneError` for a step after which this training was not evaluated, and for a curriculum.
     """
     from retune.params_edit import set_value
 
     trained = read(model, root)
     steps = [record["step"] for record in trained.evaluations]
+    if "stage" in trained.evaluations[0]:
+        raise RetuneError(f"{model} is trained by a curriculum, whose stages each begin at the best checkpoint before")
     if step != "best" and (not step.isdigit() or int(step) not in steps):
         raise RetuneError(f"`{step}` is no checkpoint of {model}; there are: {', '.join(map(str, steps))}, best")
     value = step if step == "best" else int(step)

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 
+from retune import rank_metrics
+
 
 def of(kind: str, codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
     """Dev metrics of a kind with labels, from their codes [n] and log-probabilities [n, labels]."""
     if kind == "pair":
         return pair(codes, log_probs[:, 1] - log_probs[:, 0])
-    return classes(codes, log_probs)
+    return scoring(codes, log_probs) if kind == "scoring" else classes(codes, log_probs)
 
 
 def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
@@ -32,6 +34,21 @@ def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
         "largest": float(given.max() / rows),
         "majority": float(gold.max() / rows),
     }
+
+
+def scoring(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a model of scores from gold codes [n] (0 is the lowest score) and log-probabilities [n, K].
+
+    `loss` is the mean negative log-likelihood in nats; `mae` and `spearman` are those of the expected score.
+    """
+    expected = np.exp(log_probs) @ np.arange(log_probs.shape[1])
+    return {"loss": float(-log_probs[np.arange(len(codes)), codes].mean()), **numbers(codes, expected)}
+
+
+def numbers(targets: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """`mae` and `spearman` (ties share their mean rank, 0 where a side is constant) of predicted numbers [n]."""
+    found = rank_metrics.spearman(targets.astype(np.float64), predicted.astype(np.float64))
+    return {"mae": float(np.abs(targets - predicted).mean()), "spearman": 0.0 if math.isnan(found) else found}
 
 
 def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:

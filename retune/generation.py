@@ -1,18 +1,22 @@
 """Answers that a causal LM writes: what all prompts begin with is computed once, rows of similar length share a batch.
 
-Greedy. On a CUDA GPU transformers' continuous batching does both (it shares the blocks of equal prefixes); elsewhere
-the keys and values of the common beginning are computed once and copied into every batch.
+Greedy, or sampled with a seed for each row. On a CUDA GPU transformers' continuous batching writes greedy answers (it
+shares the blocks of equal prefixes); else the keys and values of the common beginning are computed once, and all rows
+of a batch read them (or get a copy, where the model has no such attention). Rows leave their batch when they are done.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
-from retune import memory
+from retune import memory, stable_hash, tree_attention
+from retune.prefix_attention import Prefix
 from retune.progress import bar
 
 if TYPE_CHECKING:
@@ -20,6 +24,17 @@ if TYPE_CHECKING:
 
 ROWS = 16
 """Prompts that are continued together on a processor."""
+LEAVING = 0.25
+"""Share of a batch that is done when it is made smaller: moving the keys and values of the others takes time, too."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn: `temperature` above 0, from the likeliest that make up `top_p`."""
+
+    temperature: float
+    top_p: float
+    seed: int
 
 
 @torch.inference_mode()
@@ -30,22 +45,29 @@ def generate(
     max_new_tokens: int,
     rows: int = ROWS,
     progress: bool = False,
+    sampling: Sampling | None = None,
+    keys: Sequence[object] = (),
 ) -> list[list[int]]:
     """Token ids that follow each prompt, in the order of the prompts, without the closing `end`.
 
-    The model's mode (eval) is the caller's.
+    With `sampling` each token is drawn; `keys` (ids of the rows, say) tell the rows apart, and a row's draws follow
+    from its key and the seed alone. The model's mode (eval) is the caller's.
     """
-    if model.device.type == "cuda":
+    if model.device.type == "cuda" and sampling is None:
         return _continuous(model, prompts, end, max_new_tokens, progress)
     answers: list[list[int]] = [[] for _ in prompts]
     head = _head(model, prompts, max_new_tokens)
     cache = (
         model(torch.tensor([prompts[0][:head]], device=model.device), use_cache=True).past_key_values if head else None
     )
+    prefix = None
+    if cache is not None and model.config._attn_implementation == tree_attention.NAME:
+        prefix = Prefix([(layer.keys[0], layer.values[0]) for layer in cache.layers])
     order = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
 
     def write(batch: Sequence[int]) -> list[list[int]]:
-        return _batch(model, [prompts[row] for row in batch], head, cache, end, max_new_tokens)
+        choose = _Sampler(sampling, [keys[row] for row in batch]) if sampling else _greedy
+        return _batch(model, [prompts[row] for row in batch], head, prefix or cache, end, max_new_tokens, choose)
 
     with bar(total=len(prompts), desc="generating", unit="row", disable=not progress) as done:
         for batch, found in memory.in_batches(order, memory.Limit(rows, "rows", "generation"), write):
@@ -56,27 +78,84 @@ def generate(
 
 
 def _batch(
-    model: PreTrainedModel, prompts: list[Sequence[int]], head: int, cache: Any, end: int, max_new_tokens: int
+    model: PreTrainedModel,
+    prompts: list[Sequence[int]],
+    head: int,
+    before: Any,
+    end: int,
+    max_new_tokens: int,
+    choose: Callable[[torch.Tensor, list[int]], torch.Tensor],
 ) -> list[list[int]]:
-    """One batch: the common head, padding, the rest of each prompt; the padding is masked and counts no position."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[*p[:head], *[end] * (width - len(p)), *p[head:]] for p in prompts], device=model.device)
-    seen = torch.tensor(
-        [[1] * head + [0] * (width - len(p)) + [1] * (len(p) - head) for p in prompts], device=model.device
-    )
-    if cache is not None:
-        cache = copy.deepcopy(cache)
+    """One batch: the common head, padding, the rest of each prompt; the padding is masked and counts no position.
+
+    `before` are keys and values of the head: a `Prefix`, which all rows read, or a cache to copy for each; None without
+    a head. Rows that are done leave the batch as soon as they are `LEAVING` of it.
+    """
+    width, device = max(map(len, prompts)), model.device
+    ids = torch.tensor([[*[end] * (width - len(p)), *p[head:]] for p in prompts], device=device)
+    seen = torch.tensor([[1] * head + [0] * (width - len(p)) + [1] * (len(p) - head) for p in prompts], device=device)
+    places = (seen.cumsum(1) - 1).clamp(min=0)[:, head:]
+    cache, more = None, {}
+    if isinstance(before, Prefix):
+        more, seen = {"prefix": before}, seen[:, head:]
+    elif before is not None:
+        cache = copy.deepcopy(before)
         cache.batch_repeat_interleave(len(prompts))
-    out = model.generate(
-        input_ids=ids,
-        attention_mask=seen,
-        past_key_values=cache,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=end,
-        pad_token_id=end,
-    )
-    return [_until(row[width:], end) for row in out.tolist()]
+    written: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))  # those that are still in the batch
+    open_ = set(rows)
+    if ids.shape[1] > 1:
+        # All but the last tokens by themselves: behind a slice of states, torch copies the head's weights for each row.
+        first = model.get_decoder()(
+            input_ids=ids[:, :-1], attention_mask=seen[:, :-1], position_ids=places[:, :-1], past_key_values=cache,
+            use_cache=True, **more,
+        )  # fmt: skip
+        cache, ids, places = first.past_key_values, ids[:, -1:], places[:, -1:]
+    for step in range(max_new_tokens):
+        out = model(
+            input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True, **more
+        )
+        cache = out.past_key_values
+        chosen = choose(out.logits[:, -1], rows)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            if row in open_:
+                open_.discard(row) if token == end else written[row].append(token)
+        if not open_ or step + 1 == max_new_tokens:
+            break
+        ids, places = chosen[:, None], places + 1
+        if len(rows) - len(open_) >= max(1, LEAVING * len(rows)):
+            stay = torch.tensor([place for place, row in enumerate(rows) if row in open_], device=device)
+            cache.batch_select_indices(stay)
+            ids, seen, places = ids[stay], seen[stay], places[stay]
+            rows = [row for row in rows if row in open_]
+        seen = torch.cat([seen, seen.new_ones(len(rows), 1)], dim=1)
+    return written
+
+
+def _greedy(logits: torch.Tensor, _rows: list[int]) -> torch.Tensor:
+    return logits.argmax(-1)
+
+
+class _Sampler:
+    """Draws each row's tokens from a generator of its own, so that they do not depend on the rows around it.
+
+    The largest of logits plus Gumbel noise is a draw from their softmax (Gumbel 1954; Maddison et al. 2014); the
+    temperature and the cut at `top_p` before it are those of transformers.
+    """
+
+    def __init__(self, sampling: Sampling, keys: Sequence[object]) -> None:
+        self.warpers: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
+        if sampling.top_p < 1:
+            self.warpers.append(TopPLogitsWarper(sampling.top_p))
+        seeds = [stable_hash.number("generation", sampling.seed, key) >> 1 for key in keys]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, logits: torch.Tensor, rows: list[int]) -> torch.Tensor:
+        scores = logits.float()
+        for warper in self.warpers:
+            scores = warper(None, scores)
+        noise = torch.stack([torch.empty(scores.shape[1]).exponential_(generator=self.generators[r]) for r in rows])
+        return (scores - noise.log().to(scores.device)).argmax(-1)
 
 
 def _continuous(

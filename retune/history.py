@@ -13,8 +13,10 @@ class Training:
     `history`: log records in order, each with `step` and numbers (`loss`, `eval_auc`, ...); same inputs, same history.
     `resources`: seconds, tokens_per_second, peak_memory_gib, device, ...; differs from run to run.
     `messages`: plain sentences for the report (early stop, best step, collapse to one class, rows cut).
+    `stages`: of a curriculum, what each stage was and the dev metrics with which it ended.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     resources: dict[str, Any] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)

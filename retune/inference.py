@@ -19,8 +19,11 @@ from retune import labels, learners, params, tasks
 from retune.errors import RetuneError
 from retune.measures.threshold import calibrated, log_odds
 from retune.params import Params
+from retune.validation import unknown
 
-KINDS = ("pair", "classification")
+KINDS = ("pair", "classification", "scoring")
+WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
+"""Columns of a prediction that are passed on as they are."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,43 @@ class Model:
         found = self.predict(pl.DataFrame({self.texts[0]: list(texts)}, schema={self.texts[0]: pl.String}))
         return found.select("label", "probability").to_dicts()
 
+    def align(self, question: str, chunk: str) -> dict[str, Any]:
+        """{label, answer (its text in the prompt), probability, reasoning} of a pair; without thinking it is None."""
+        if self.spec.kind != "pair":
+            raise RetuneError(f"{self.name} is of kind {self.spec.kind}; align is for pairs")
+        (found,) = self.predict([dict(zip(self.texts, (question, chunk), strict=True))])
+        answer = self.spec.get("prompt", {}).get("answers", {}).get(found["label"], found["label"])
+        said = {"label": found["label"], "answer": answer, "probability": found["probability"]}
+        return said | {"reasoning": found.get("reasoning")}
+
+    def score(self, document: str, dimensions: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """{dimension: {score, expected, reason, reasoning}} of a document, by one batch; default: all dimensions.
+
+        `score` is the whole number that the model wrote and gives its reason for, or else the likeliest one; `expected`
+        the mean of its distribution over the scores, which is what the report measures. Reason and reasoning are None
+        where the model writes none.
+        """
+        if self.spec.kind != "scoring":
+            raise RetuneError(f"{self.name} is of kind {self.spec.kind}; score is for kind scoring")
+        names = list(self.spec.dimensions) if dimensions is None else list(dimensions)
+        found = self.predict([{"document": document, "dimension": name} for name in names])
+        return {name: self._scored(row) for name, row in zip(names, found, strict=True)}
+
+    def _scored(self, row: dict[str, Any]) -> dict[str, Any]:
+        written = row.get("generated_label")
+        likely = {label: row[f"prob_{label}"] for label in self.spec.labels if f"prob_{label}" in row}
+        score = int(written or max(likely, key=likely.__getitem__)) if written or likely else round(row["score"])
+        said = {name: row.get(name) for name in ("reason", "reasoning")}
+        return {"score": score, "expected": row["score"], **said}
+
     def predict(self, rows: Any) -> Any:
         """Columns label, probability (of that label), prob_LABEL for each label, truncated, and `raw` of an endpoint.
 
-        `rows` is a table (polars, pandas) with the columns `texts`, or a list of dicts, which gives a list of dicts;
-        order and number of the rows are kept. An answer that names no label (learner `api`) has nulls. Raises
-        `RetuneError` for a missing column and for an empty text.
+        Of kind scoring: score (the expected one) instead of label and probability. A model that thinks also gives
+        generated_label, reasoning and, of kind scoring, reason. `rows` is a table (polars, pandas) with the columns
+        `texts`, or a list of dicts, which gives a list of dicts; order and number of the rows are kept. An answer that
+        names no label (learner `api`) has nulls. Raises `RetuneError` for a missing column, for an empty text and for
+        an unknown dimension.
         """
         table = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows)
         for column in self.texts if len(table) else ():
@@ -60,13 +94,18 @@ class Model:
                 raise RetuneError(f"row {empty.arg_max()} (from 0) has no `{column}`; leave it out or fill it")
         texts = [(pl.col if column in table.columns else pl.lit)(column) for column in self.texts]
         frame = table.select(pl.int_range(pl.len()).cast(pl.String).alias("id"), *(t.cast(pl.String) for t in texts))
-        found = decide(self.predictor.predict(frame) if len(frame) else self._nothing(), self.fitted, self.spec.labels)
+        for name in frame["dimension"].unique() if "dimension" in self.texts else ():
+            if name not in self.spec.dimensions:
+                raise RetuneError(unknown("dimension", name, self.spec.dimensions, f" of {self.name}"))
+        decided = expect if self.spec.kind == "scoring" else decide
+        predictions = self.predictor.predict(frame) if len(frame) else self._nothing()
+        found = decided(predictions, self.fitted, self.spec.labels)
         return found.to_dicts() if isinstance(rows, list) else found
 
     def _nothing(self) -> pl.DataFrame:
         """The predictions of no row."""
         probabilities = dict.fromkeys(labels.names(len(self.spec.labels)), pl.Float64)
-        return pl.DataFrame(schema={**probabilities, "truncated": pl.Boolean})
+        return pl.DataFrame(schema={"score": pl.Float64, **probabilities, "truncated": pl.Boolean})
 
 
 def load(folder: str | Path) -> Model:
@@ -89,7 +128,7 @@ def load(folder: str | Path) -> Model:
     base = root / "models/bases" / spec.base
     if not base.is_dir():
         raise RetuneError(f"{base.relative_to(root)} is missing: run `dvc repro download_base@{spec.base}`")
-    predictor = learners.of(spec).load(folder, base, spec.get("hardware"))
+    predictor = learners.of(spec).load(folder, base, spec.get("hardware"), **_generation(root, name))
     return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")))
 
 
@@ -116,13 +155,36 @@ def decide(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[st
     )
     parsed = predictions.select(pl.all_horizontal(pl.col(columns).is_not_null())).to_series()
     found = found.select(pl.when(parsed).then(pl.all()))
-    return found.hstack(predictions.select(pl.col("^(truncated|raw)$")))
+    return found.hstack(predictions.select(_written(predictions)))
+
+
+def expect(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
+    """Predictions of scores `names` at the fitted temperature: columns score, prob_SCORE where there are any, WRITTEN.
+
+    The score is the mean of the distribution, or that of a learner without one.
+    """
+    if "prob_0" not in predictions.columns:
+        return predictions.select("score", *_written(predictions))
+    table = predictions.select(labels.names(len(names))).to_numpy().astype(np.float64)
+    probabilities = np.exp(labels.log_softmax(np.log(np.maximum(table, 1e-15)) / fitted["temperature"]))
+    scores = pl.Series(probabilities @ np.array(names, dtype=np.float64), dtype=pl.Float64)
+    columns = {f"prob_{name}": probabilities[:, code] for code, name in enumerate(names)}
+    return pl.DataFrame({"score": scores, **columns}).hstack(predictions.select(_written(predictions)))
+
+
+def _written(predictions: pl.DataFrame) -> list[str]:
+    return [name for name in WRITTEN if name in predictions.columns]
+
+
+def _generation(root: Path, name: str) -> dict[str, Any]:
+    """How a model writes, as params-resolved.json says, for those that do."""
+    resolved = root / params.RESOLVED
+    options = params.load(resolved).get("generation", {}).get(name) if resolved.is_file() else None
+    return {"options": options} if options else {}
 
 
 def _absent(root: Path, name: str) -> RetuneError:
     """Why there is no such model: it is declared and not built, or unknown."""
-    from retune.validation import unknown
-
     built = {file.parent.name for file in (root / "models").glob("*/spec.json")}
     resolved = root / params.RESOLVED
     declared = set(params.load(resolved).models) if resolved.is_file() else set()

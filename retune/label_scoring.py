@@ -2,7 +2,8 @@
 
 For a prompt x and a label whose answer has the tokens a1..an: log P(label | x) = sum_i log p(a_i | x, a1..a_{i-1}),
 with p the LLM's softmax over its whole vocabulary; then normalised over the labels. Where one answer begins another
-(是, 是的) the end-of-turn token counts as the last token of each, so that both are complete answers.
+(是, 是的; 1, 10) the token that follows a complete answer counts as the last token of each: the end of the turn, or the
+first one of the text between an answer and its reason.
 
 The answers stand as a tree of branches behind each text, and many texts behind the instructions that they share, in one
 packed row (retune.packing): every distinct history is computed once, whatever the number of labels.
@@ -31,9 +32,9 @@ def label_log_probs(
 ) -> np.ndarray:
     """Give log P(label | prompt), normalised over the labels: float64 (rows, labels), row order kept.
 
-    `prompts` and `answers` are token ids, `end` is the end-of-turn token; `batch_tokens` a pass, or as many as
-    `packing.limit` says, which learns from a lack of memory. With `per_token` an answer counts by the mean of its
-    tokens' log-probabilities instead of their sum. The model's mode (eval) is the caller's.
+    `prompts` and `answers` are token ids, `end` is the token behind a complete answer; `batch_tokens` a pass, or as
+    many as `packing.limit` says, which learns from a lack of memory. With `per_token` an answer counts by the mean of
+    its tokens' log-probabilities instead of their sum. The model's mode (eval) is the caller's.
     """
     answers = complete(answers, end)
     scores = np.zeros((len(prompts), len(answers)))
@@ -57,7 +58,7 @@ def label_log_probs(
 
 
 def complete(answers: Sequence[Sequence[int]], end: int) -> list[list[int]]:
-    """The answers, each with the end-of-turn token where one of them begins another."""
+    """The answers, each with the token that follows it where one of them begins another."""
     begins = any(a is not b and list(b[: len(a)]) == list(a) for a in answers for b in answers)
     return [[*answer, end] if begins else list(answer) for answer in answers]
 

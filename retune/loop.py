@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from retune import data_parallel, memory, progress, selection
+from retune import data_parallel, memory, progress, selection, sharding
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -118,9 +118,12 @@ class Loop(Trainer):
         return sum(len(self.setup.passes.cut(data_parallel.mine(items), items, size)) for items in self.open)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's."""
+        """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's.
+
+        The others compute them too where a forward pass needs all processes.
+        """
         metrics: dict[str, float] = {}
-        if data_parallel.rank() == 0:
+        if data_parallel.rank() == 0 or sharding.divided(self.model):
             self.model.eval()
             with torch.no_grad(), self.setup.precision():
                 metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
@@ -209,7 +212,7 @@ class Evaluations(TrainerCallback):
         """Show the metrics; stop a training that gains nothing."""
         shown = {
             name: f"{metrics[f'eval_{name}']:.3f}"
-            for name in ("loss", "auc", "f1", "macro_f1", "ndcg")
+            for name in ("loss", "auc", "f1", "macro_f1", "ndcg", "mae")
             if f"eval_{name}" in metrics
         }
         self.bar.set_postfix(shown, refresh=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retune import kinds
+from retune import kinds, reasoning_consistency
 from retune.project import Project, mapping
 from retune.schema import RANKING, SECTIONS, Model, sections
 from retune.validation import unknown
@@ -14,6 +14,7 @@ def check(project: Project, name: str, model: Model, spec: dict[str, Any]) -> No
     """Note in params.yaml what does not fit together of model `name`; `spec` is its resolved section."""
     _check_names(project, name, model)
     _check_sections(project, name, model)
+    reasoning_consistency.check(project, name, model, spec)
     _check_combinations(project, name, spec)
 
 
@@ -95,6 +96,15 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
         problem("hardware", "processes", text)
     if device == "mps" and hardware["processes"] > 1:
         problem("hardware", "processes", f"is {hardware['processes']}, but an Apple GPU serves one process; take 1")
+    if spec["learner"] == "llm" and hardware["sharding"] == "full":
+        if spec["quantization"]["bits"] != 16:
+            problem(
+                "quantization",
+                "bits",
+                f"is {spec['quantization']['bits']}, but hardware.sharding divides weights of 16; take one of both",
+            )
+        if spec["lora"]["method"] == "full":
+            problem("lora", "method", "is full, but hardware.sharding divides frozen weights: take an adapter")
     loss = spec.get("loss", {})
     if loss.get("adversarial") == "pgd" and loss["pgd_step_size"] > loss["epsilon"]:
         text = f"is {loss['pgd_step_size']}, above loss.epsilon ({loss['epsilon']}): one step would leave the radius"

@@ -43,9 +43,10 @@ class Training(Strict):
         50, description="optimiser steps between checkpoints, each of which is evaluated on dev; so is the last step"
     )
     patience: Annotated[int, Field(ge=0)] = Field(3, description="evaluations without gain before the stop; 0: never")
-    select: Literal["auto", "loss", "auc", "f1", "accuracy", "macro_f1", "ndcg"] = Field(
+    select: Literal["auto", "loss", "auc", "f1", "accuracy", "macro_f1", "ndcg", "mae", "spearman"] = Field(
         "auto",
-        description="dev metric that picks the checkpoint; auto: auc (pair), macro_f1 (classification), ndcg (ranking)",
+        description="dev metric that picks the checkpoint; auto: auc (pair), macro_f1 (classification), "
+        "ndcg (ranking), mae (scoring); loss for an llm that thinks, whose targets are measured whole",
     )
     checkpoint: Literal["best"] | Annotated[int, Field(ge=1)] = Field(
         "best",
@@ -60,8 +61,45 @@ class Training(Strict):
     packed_tokens: Annotated[int, Field(ge=64)] = Field(
         4096, description="llm: distinct tokens of one forward pass; a larger batch runs in several, with one gradient"
     )
+    thinking: bool = Field(
+        True,
+        description="llm of a task with reasoning: learns to think before it answers; false: the answers alone",
+    )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
+
+
+class CurriculumStage(Strict):
+    """One stage of a curriculum; it starts from the weights of the stage before."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")] = Field(description="letters, digits, _ and -")
+    dimensions: Annotated[list[str], Field(min_length=1)] = Field(description="of the task; the stage has their rows")
+    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the rows of the stage")
+    data_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the training groups, by hash: a smaller share is a part of a larger one"
+    )
+
+
+class Generation(Strict):
+    """What an LLM of a task with reasoning, or of kind `scoring`, writes when it predicts; a change trains nothing."""
+
+    thinking: bool = Field(
+        True,
+        description="think first, then answer; false: answers are scored right behind the prompt, nothing is generated",
+    )
+    max_new_tokens: Annotated[int, Field(ge=1)] = Field(256, description="length of reasoning, answer and reason")
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        128, description="rows that are written together; on a processor a step of 128 takes little more than one of 64"
+    )
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="of the prediction; 0: the likeliest token")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="tokens are drawn from the likeliest that make up this probability"
+    )
+    samples: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="further answers of some test rows, drawn at `temperature` (at 1 where that is 0)",
+    )
+    sample_rows: Annotated[int, Field(ge=0)] = Field(0, description="test rows, chosen by hash, that get `samples`")
 
 
 class Loss(Strict):
@@ -214,4 +252,9 @@ class Hardware(Strict):
         1,
         description="training processes that share each batch: one per GPU; 0: all visible GPUs, one on the cpu (where "
         "several divide the threads)",
+    )
+    sharding: Literal["none", "full"] = Field(
+        "none",
+        description="llm in several processes: full divides the frozen weights of the layers among them (FSDP; what "
+        "DeepSpeed calls ZeRO stage 3), for a base that does not fit into one GPU; slower",
     )

@@ -24,9 +24,23 @@ from retune.errors import RetuneError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+OPEN, CLOSE = "<think>", "</think>"
+"""The tags around what a model thinks before it answers, as Qwen3, DeepSeek-R1 and others write them."""
+THOUGHTS = 4
+"""A quarter of `max_length` is kept free for reasoning and reason, however long the texts of the prompt are."""
+
 SYSTEM, USER, ANSWER = "\ue000system\ue001", "\ue000user\ue001", "\ue000answer\ue001"
 """Stand-ins for the three texts while the chat template is rendered; private-use characters, never encoded."""
 FIXED_DATE = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
+
+
+@dataclass(frozen=True)
+class Think:
+    """Token ids around the thoughts of a model that thinks before it answers."""
+
+    open: list[int]  # <think> and a line break
+    close: list[int]  # a line break, </think> and an empty line
+    empty: list[int]  # both, with no thought between
 
 
 @dataclass(frozen=True)
@@ -34,16 +48,25 @@ class ChatPrompt:
     """A template made ready for one tokenizer; see `prepare`."""
 
     plain: Tokenizer  # encodes text only: knows no control token
+    whole: Tokenizer  # the base's own, control tokens and tags included: decodes what a model writes
     head: list[int]  # token ids before the user's text: start, system turn, opening of the user turn
     user: str
     tail: list[int]  # token ids after it: end of the user turn, opening of the assistant turn
     fields: tuple[str, ...]
     labels: tuple[str, ...]
     answers: tuple[list[int], ...]  # token ids of each label's answer, without `end`
+    reason: list[int]  # token ids of the text between an answer and its reason; empty: the answer stands alone
+    think: Think | None  # None: the answer follows the prompt at once
     end: int  # the token that ends the assistant turn
     max_length: int
     truncation: str
+    values: Mapping[str, Mapping[str, str]]  # column -> value -> the text that is shown for it
     per_token: bool  # how label scoring weighs an answer; see retune.label_scoring
+
+    @property
+    def after_answer(self) -> int:
+        """The token behind a complete answer: the first one of the reason's text, or the end of the turn."""
+        return self.reason[0] if self.reason else self.end
 
 
 @dataclass(frozen=True)
@@ -61,12 +84,14 @@ def prepare(
     labels: Sequence[str],
     max_length: int,
     truncation: str = "end",
+    thinking: bool = False,
 ) -> ChatPrompt:
     """Render the chat template once around `template` and encode everything that no row changes.
 
     `fields` are the columns that a prompt may show, `labels` those that it answers, in their order; `{labels}` in
     `system` becomes one line for each: its answer, and the label where that is another text. `max_length` bounds
-    prompt + answer + end of turn, in tokens; of what is longer, `truncation` leaves out the `middle` or the `end`.
+    prompt + target, in tokens; of what is longer, `truncation` leaves out the `middle` or the `end`. With `thinking`
+    the prompt ends where the model begins to think (retune.targets).
 
     Raises `RetuneError`: no chat template in the base; instructions alone longer than `max_length`; a column of the
     task that the prompt never shows; answers that the tokenizer cannot tell apart.
@@ -76,7 +101,7 @@ def prepare(
         raise RetuneError(f"the prompt's `user` never shows {{{missing[0]}}}; add it, the answer depends on it")
     plain = _without_added_tokens(tokenizer)
     system = texts.system(template, labels)
-    before, between, after, end = _frame(tokenizer, system)
+    before, between, after, end = _frame(tokenizer, system, thinking)
 
     def literal(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False) if text else []
@@ -90,9 +115,11 @@ def prepare(
     answers = tuple(text_ids(str(template["answers"][label])) for label in labels)
     if not all(answers) or len({tuple(ids) for ids in answers}) < len(answers):
         raise RetuneError(f"the prompt's answers {dict(template['answers'])} must be different, non-empty texts")
+    tags = Think(*map(literal, (f"{OPEN}\n", f"\n{CLOSE}\n\n", f"{OPEN}\n\n{CLOSE}\n\n"))) if thinking else None
     chat = ChatPrompt(
-        plain, head, template["user"], literal(after), tuple(fields), tuple(labels), answers, end, int(max_length),
-        truncation, bool(template.get("length_normalisation", False)),
+        plain, tokenizer.backend_tokenizer, head, template["user"], literal(after), tuple(fields), tuple(labels),
+        answers, text_ids(template.get("reason") or ""), tags, end, int(max_length), truncation,
+        template.get("values") or {}, bool(template.get("length_normalisation", False)),
     )  # fmt: skip
     if (least := len(_ids(chat, dict.fromkeys(fields, ""))) + _reserve(chat)) >= max_length:
         raise RetuneError(
@@ -104,7 +131,7 @@ def prepare(
 
 def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
     """Token ids of every row's prompt, in row order; texts that do not fit are cut, longest first."""
-    records = list(rows.select(chat.fields).iter_rows(named=True))
+    records = [texts.shown(row, chat.values) for row in rows.select(chat.fields).iter_rows(named=True)]
     contents = chat.plain.encode_batch([texts.user(chat.user, row) for row in records], add_special_tokens=False)
     ids = [chat.head + content.ids + chat.tail for content in contents]
     truncated = [len(prompt) > chat.max_length - _reserve(chat) for prompt in ids]
@@ -115,8 +142,10 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
 
 
 def _reserve(chat: ChatPrompt) -> int:
-    """Tokens kept free behind the prompt: the longest answer and the end of the turn."""
-    return max(map(len, chat.answers)) + 1
+    """Tokens kept free behind the prompt: the longest answer, the end of the turn, and room to think and to reason."""
+    tags = len(chat.think.open) + len(chat.think.close) if chat.think else 0
+    room = chat.max_length // THOUGHTS if chat.think or chat.reason else 0
+    return max(map(len, chat.answers)) + len(chat.reason) + 1 + tags + room
 
 
 def _ids(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
@@ -146,19 +175,25 @@ def _shortened(text: str, piece: Any, level: int, truncation: str) -> str:
     return head + (text[piece.offsets[-last][0] :] if last else "")
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None) -> tuple[str, str, str, int]:
-    """The chat template's own text: before the system text, between it and the user's, after it; the end-of-turn id."""
+def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None, thinking: bool) -> tuple[str, str, str, int]:
+    """The chat template's own text: before the system text, between it and the user's, after it; the end-of-turn id.
+
+    An opening tag that a template writes itself, for a model that always thinks, is left to retune.targets.
+    """
     if not tokenizer.chat_template:
         raise RetuneError(
             f"the tokenizer of `{tokenizer.name_or_path}` has no chat template: give its catalog entry a "
             "`chat_template`"
         )
-    rendered = _render(tokenizer, [{"role": "system", "content": SYSTEM}] if system else [], USER)
+    turns = [{"role": "system", "content": SYSTEM}] if system else []
+    rendered = _render(tokenizer, turns, USER, thinking=thinking)
     if rendered is None or (system and SYSTEM not in rendered):  # a template without a system role
-        rendered = _render(tokenizer, [], f"{SYSTEM}\n\n{USER}" if system else USER)
+        rendered = _render(tokenizer, [], f"{SYSTEM}\n\n{USER}" if system else USER, thinking=thinking)
     if rendered is None or USER not in rendered:
         raise RetuneError(f"the chat template of `{tokenizer.name_or_path}` does not show the user's text")
     before, after = rendered.split(USER)
+    if thinking and after.rstrip().endswith(OPEN):
+        after = after.rstrip().removesuffix(OPEN)
     before, _, between = before.partition(SYSTEM) if system else (before, "", "")
     closed = _render(tokenizer, [], USER, ANSWER)
     closing = closed.split(ANSWER)[-1] if closed and ANSWER in closed else ""
@@ -170,11 +205,13 @@ def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None) -> tuple[str,
     return before, between, after, int(end)
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], user: str, answer: str = "") -> str | None:
+def _render(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], user: str, answer: str = "", thinking: bool = False
+) -> str | None:
     """The chat as text, None where the template refuses these turns.
 
-    Thinking is switched off where a template knows it, and a template that prints today's date gets a fixed one: the
-    same row must give the same tokens every day.
+    Thinking is switched on or off where a template knows it, and a template that prints today's date gets a fixed one:
+    the same row must give the same tokens every day.
     """
     turns = [*turns, {"role": "user", "content": user}]
     if answer:
@@ -185,7 +222,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], use
                 turns,
                 tokenize=False,
                 add_generation_prompt=not answer,
-                enable_thinking=False,
+                enable_thinking=thinking,
                 chat_template=FIXED_DATE + tokenizer.get_chat_template(),
                 date_string="1 January 2025",
             )

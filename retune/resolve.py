@@ -7,17 +7,18 @@ validated again. All problems of all files are reported at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from retune import consistency, fingerprint, kinds, project
+from retune import consistency, fingerprint, kinds, project, scoring_consistency
 from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
-from retune.schema import Model, Task, sections
+from retune.schema import Model, Task, sections, writes
 from retune.validation import messages
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
@@ -39,6 +40,8 @@ def resolve(folder: Path) -> Resolution:
         "bases": {role: _base(declared, role, name) for role, name in declared.bases.items()},
         "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
         "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
+        # Beside the models: `train` depends on all of a model's section, and what is generated trains nothing.
+        "generation": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
     for name, task in resolved["tasks"].items():
         task["exploration"] = _exploration(resolved, name, task)
@@ -91,8 +94,10 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     kind: dict[str, Any] = {"kind": task.kind}
     shape = kinds.constants(declared, task.kind)
     labels = task.labels or (shape.get("LABELS") if shape.get("TARGET") == "label" else None)
+    labels = labels or scoring_consistency.scores(task)
     if labels:
         kind["labels"] = list(labels)
+    kind |= _scoring(task)
     sections = {
         section: {
             **({"kind": task.kind} if section == "augmentation" else kind),
@@ -103,12 +108,16 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     for section, without in shape.get("WITHOUT", {}).items():
         unread = type(declared.defaults[section]).model_fields if without is None else without
         sections[section] = {key: value for key, value in sections[section].items() if key not in unread}
+    for method in ("swap", "transitive") if task.reasoning else ():  # it speaks of the first and the second text
+        sections["augmentation"].pop(method, None)
+    sections["split"]["data_ratio"] = task.data_ratio
     sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
     return {
         **kind,
         "source": _fetch(declared, task, source),
         "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects},
         **sections,
+        **_prompt(declared, task, labels or shape.get("LABELS")),
         "chains": {chain: pair.model_dump() for chain, pair in task.chains.items()},
         "models": [model for model, spec in declared.models.items() if spec.task == name],
     }
@@ -125,7 +134,9 @@ def _exploration(resolved: dict[str, Any], name: str, task: dict[str, Any]) -> d
         reader = {"base": spec["base"], "learner": spec["learner"], "max_length": spec["training"]["max_length"]}
         reader |= {"prompt": spec["prompt"]} if "prompt" in spec else {}
         readers.setdefault(json.dumps(reader, sort_keys=True), {"models": [], **reader})["models"].append(model)
-    said: dict[str, Any] = {key: task[key] for key in ("kind", "labels") if key in task}
+    said: dict[str, Any] = {
+        key: task[key] for key in ("kind", "labels", "reasoning", "scores", "dimensions") if key in task
+    }
     return {**said, "readers": list(readers.values())}
 
 
@@ -168,9 +179,10 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
         "augmented": model.augmented,
     }
     shape = kinds.constants(declared, task.kind) if task else {}
-    labels = (task.labels if task else None) or shape.get("LABELS")
+    labels = (task.labels or shape.get("LABELS") or scoring_consistency.scores(task)) if task else None
     if labels:
         resolved["labels"] = list(labels)
+    resolved |= _scoring(task) if task else {}
     kind = task.kind if task else None
     for section in sections(model.learner, kind):
         if section == "lora" and model.lora is None and model.learner != "llm":
@@ -179,10 +191,49 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
             resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
     if kind == "ranking" and (source := declared.sources.get(task.source if task else "")):
         resolved["data"] = {"name": task.source if task else "", "license": source.license}  # for the model card
+    _thinking(declared, model, resolved)
     if resolved.get("training", {}).get("select") == "auto":
-        resolved["training"]["select"] = shape.get("SELECT", "loss")
+        resolved["training"]["select"] = "loss" if resolved["training"].get("thinking") else shape.get("SELECT", "loss")
+    if model.curriculum:
+        resolved["curriculum"] = [stage.model_dump() for stage in model.curriculum]
+        resolved["training"]["epochs"] = sum(stage.epochs for stage in model.curriculum)
+    if model.dimensions:
+        resolved["train_dimensions"] = model.dimensions
     resolved.setdefault("hardware", {})  # `predict` depends on this key, and DVC wants it to exist
-    if model.learner in ("llm", "api") and task and task.prompt in declared.prompts:
-        prompt = declared.prompts[task.prompt].model_dump()
-        resolved["prompt"] = prompt | {"answers": prompt["answers"] or {label: label for label in labels or []}}
+    if model.learner in ("llm", "api") and task:
+        resolved |= _prompt(declared, task, labels)
     return resolved
+
+
+def _thinking(declared: Project, model: Model, resolved: dict[str, Any]) -> None:
+    """Leave `training.thinking` to the models that can think."""
+    if "training" in resolved and not writes(model.learner, declared.tasks.get(model.task)):
+        del resolved["training"]["thinking"]
+
+
+def _generation(declared: Project, name: str, model: Model) -> dict[str, Any]:
+    """The section `generation` of a model that reads it; a model that was not taught to think does not."""
+    if not writes(model.learner, declared.tasks.get(model.task)):
+        return {}
+    found = _section(declared, ("models", name, "generation"), model.generation or {})
+    training = merge(declared.defaults["training"], model.training or {})
+    return {**found, "thinking": bool(found["thinking"] and training["thinking"])}
+
+
+def _prompt(declared: Project, task: Task, labels: Sequence[str] | None) -> dict[str, Any]:
+    """What an LLM is shown and asked, under `prompt`; nothing for a task without a prompt."""
+    if task.prompt not in declared.prompts:
+        return {}
+    prompt = declared.prompts[task.prompt].model_dump()
+    prompt["answers"] = prompt["answers"] or {label: label for label in labels or []}
+    if task.kind == "scoring":
+        prompt["values"] = {"dimension": task.dimensions}
+    else:
+        del prompt["reason"]
+    return {"prompt": prompt}
+
+
+def _scoring(task: Task) -> dict[str, Any]:
+    """What a task says of reasoning and scores, where it does."""
+    said = {"reasoning": task.reasoning or None, "scores": task.scores, "dimensions": task.dimensions}
+    return {key: value for key, value in said.items() if value is not None}

@@ -11,12 +11,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from retune.catalog_schema import Strict, Unit
-from retune.model_schema import Api, Bm25, Hardware, Linear, Lora, Loss, Quantization, RankingLoss, Training
+from retune.model_schema import (
+    Api,
+    Bm25,
+    CurriculumStage,
+    Generation,
+    Hardware,
+    Linear,
+    Lora,
+    Loss,
+    Quantization,
+    RankingLoss,
+    Training,
+)
 from retune.task_schema import Augmentation, Calibration, Evaluation, Split
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", description="letters, digits, _ and -; no dots")]
 Learner = Literal["linear", "encoder", "embedder", "llm", "api"]
-Kind = Literal["pair", "classification", "ranking"]
+Kind = Literal["pair", "classification", "ranking", "scoring"]
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "linear": ("linear",),
@@ -37,8 +49,13 @@ RANKING: dict[str, tuple[str, ...]] = {
 
 
 def sections(learner: str, kind: str | None) -> tuple[str, ...]:
-    """The default sections that a learner reads for a task kind."""
+    """The default sections that a learner reads for a task kind; see `writes` for `generation`."""
     return (RANKING if kind == "ranking" else SECTIONS)[learner]
+
+
+def writes(learner: str, task: Task | None) -> bool:
+    """Whether models of this learner write reasoning for the task's rows, and so read the section `generation`."""
+    return bool(learner == "llm" and task and (task.reasoning or task.kind == "scoring"))
 
 
 class Chain(Strict):
@@ -57,9 +74,20 @@ class Task(Strict):
     labels: Annotated[list[str], Field(min_length=2, max_length=200)] | None = Field(
         None, description="classification: the labels, 2 to 200; a row has one of them"
     )
+    reasoning: bool = Field(False, description="pair: rows come with the reasoning for their label; models may think")
+    scores: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="scoring: the lowest and the highest score, whole numbers, at most 200 scores"
+    )
+    dimensions: Annotated[dict[str, str], Field(min_length=1)] | None = Field(
+        None, description="scoring: name of a dimension -> the text that models are shown for it"
+    )
     prompt: Name | None = Field(None, description="prompts/NAME.yaml, for the LLM")
     max_rejects: Unit = Field(0.01, description="share of rejected rows above which convert stops")
     size: Annotated[int, Field(ge=1)] | None = Field(None, description="rows of a generated sample; default: its own")
+    data_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the training groups that are kept, by hash: a smaller share is a part of a larger one",
+    )
     chains: dict[Name, Chain] = Field(
         default_factory=dict,
         description="ranking: name -> two models, one after the other, compared as one more system",
@@ -80,6 +108,13 @@ class Model(Strict):
     augmented: bool = Field(True, description="false: trained on the original rows alone, none altered and no copies")
     linear: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
+    curriculum: Annotated[list[CurriculumStage], Field(min_length=1)] | None = Field(
+        None, description="llm of kind scoring: stages of the training, one after the other"
+    )
+    dimensions: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="llm of kind scoring: the dimensions it is trained on; default: all"
+    )
+    generation: dict[str, Any] | None = None
     bm25: dict[str, Any] | None = None
     loss: dict[str, Any] | None = None
     ranking_loss: dict[str, Any] | None = None
@@ -99,7 +134,13 @@ class Prompt(Strict):
     system: str | None = Field(None, description="system message")
     user: str = Field(description="user message; `{column}` is replaced")
     answers: dict[str, str] | None = Field(
-        None, description="label -> the text that the LLM answers with; default for classification: the label itself"
+        None,
+        description="label -> the text that the LLM answers with; default, but for pair and ranking: the label",
+    )
+    reason: str | None = Field(
+        None,
+        description="scoring: text between the score and the row's `reason` in what the LLM writes; null: the score "
+        "stands alone",
     )
     length_normalisation: bool = Field(
         False,
@@ -126,6 +167,7 @@ class Params(Strict):
     ranking_loss: RankingLoss = Field(default_factory=RankingLoss)
     lora: Lora = Field(default_factory=Lora)
     quantization: Quantization = Field(default_factory=Quantization)
+    generation: Generation = Field(default_factory=Generation)
     api: Api = Field(default_factory=Api)
     hardware: Hardware = Field(default_factory=Hardware)
 

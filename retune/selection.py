@@ -15,11 +15,14 @@ log = logging.getLogger("retune")
 
 History = list[dict[str, Any]]
 
+LOWER = ("loss", "mae")
+"""Dev metrics of which less is better."""
+
 
 def best_record(history: History, select: str) -> dict[str, Any]:
     """The evaluation with the best `select` (the earliest of equals)."""
     evaluations = [record for record in history if f"eval_{select}" in record]
-    sign = -1 if select == "loss" else 1
+    sign = -1 if select in LOWER else 1
     return max(evaluations, key=lambda record: sign * record[f"eval_{select}"])
 
 
@@ -32,7 +35,7 @@ def kept_record(history: History, options: Params) -> dict[str, Any] | None:
 
 def worth_keeping(history: History, options: Params) -> set[int]:
     """The steps whose weights stay beside the last ones: the model's, and those of `training.keep_checkpoints`."""
-    sign = -1 if options.select == "loss" else 1
+    sign = -1 if options.select in LOWER else 1
     evaluations = [record for record in history if f"eval_{options.select}" in record]
     ranked = sorted(evaluations, key=lambda record: (-sign * record[f"eval_{options.select}"], record["step"]))
     count = {"best": 1, "all": len(ranked)}.get(options.keep_checkpoints, options.keep_checkpoints)

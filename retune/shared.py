@@ -19,6 +19,6 @@ def shared(rows: pl.LazyFrame, columns: Sequence[str], splits: Sequence[str]) ->
     return {f"{a}, {b}": int(parts[a].is_in(parts[b].implode()).sum()) for a, b in combinations(splits, 2)}
 
 
-def unordered(texts: Sequence[str]) -> pl.Expr:
+def unordered(texts: Sequence[str | pl.Expr]) -> pl.Expr:
     """One text for the texts of a row, whatever their order."""
     return pl.concat_list(texts).list.sort().list.join("\x1f")

@@ -10,6 +10,7 @@ import polars as pl
 from retune import stable_hash
 from retune.errors import RetuneError
 from retune.shared import shared, unordered
+from retune.tasks.texts import written
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -48,12 +49,22 @@ def assign(rows: pl.LazyFrame, spec: Params, official: set[str]) -> pl.LazyFrame
     return rows.filter((pl.col("origin") == "original") | (pl.col("split") == "train"))
 
 
+def reduced(rows: pl.LazyFrame, spec: Params) -> pl.LazyFrame:
+    """The assigned `rows` without the training groups beyond the share `spec.data_ratio`; other splits stay whole.
+
+    By a hash of (seed, group), so the groups of a smaller share are among those of a larger one.
+    """
+    number = stable_hash.units(pl.col("group"), "data_ratio", spec.seed)
+    return rows.filter((pl.col("split") != "train") | (number < spec.data_ratio))
+
+
 def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str], kind: Any) -> dict[str, Any]:
     """Counts per split of the assigned `rows`, and what two splits share; `left_out` rows were augmented in vain.
 
-    `targets` counts the rows by the kind's binned target.
+    `targets` counts the rows by the kind's binned target. `shared_texts` leaves out columns of a few fixed values.
     Shares are of the original rows that no official split holds. `shared_pairs` counts rows' texts in either order.
     """
+    ratio = spec.get("data_ratio", 1.0)
     counts = rows.group_by("split").agg(
         rows=pl.len(),
         groups=pl.col("group").n_unique(),
@@ -69,18 +80,24 @@ def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str],
     }
     ours = {name: entry["rows"] - entry["augmented"] for name, entry in splits.items() if name not in official}
     cut = shares(spec, official)
-    wanted = {"train": 1 - sum(cut.values()), **cut}
+    wanted = {"train": ratio * (1 - sum(cut.values())), **cut}
+    whole = sum(wanted.values())
     originals = rows.filter(pl.col("origin") == "original")
     return {
         "splits": splits,
         "official": sorted(official),
         "balance": spec.get("balance", "none"),
-        "shares_wanted": {name: wanted[name] for name in ours},
+        "data_ratio": ratio,
+        "shares_wanted": {name: wanted[name] / whole for name in ours},
         "shares_got": {name: count / max(sum(ours.values()), 1) for name, count in ours.items()},
         "augmented_left_out": left_out,
-        "shared_texts": shared(rows, kind.TEXTS, SPLITS),
+        "shared_texts": shared(rows, written(rows, kind.TEXTS), SPLITS),
         "shared_groups": shared(rows, ["group"], SPLITS),
-        "shared_pairs": shared(originals.select("split", unordered(kind.TEXTS).alias("pair")), ["pair"], SPLITS),
+        "shared_pairs": shared(
+            originals.select("split", unordered([pl.col(name).cast(pl.String) for name in kind.TEXTS]).alias("pair")),
+            ["pair"],
+            SPLITS,
+        ),
     }
 
 
@@ -96,6 +113,8 @@ def check(summary: dict[str, Any], kind: Any) -> None:
         groups = sum(entry["groups"] for split, entry in summary["splits"].items() if split not in summary["official"])
         share = summary["shares_wanted"][name]
         remedy = "a smaller dev, calibration and test" if name == "train" else f"a larger `split.{name}`"
+        if name == "train" and summary["data_ratio"] < 1:
+            remedy = "a larger `data_ratio`"
         raise RetuneError(
             f"the split `{name}` has {what} (a share of {share:g} of {groups:,} groups): "
             f"give the task more data or groups, {remedy}, or another `split.seed`"

@@ -71,3 +71,13 @@ class Evaluation(Strict):
     generate_rows: Annotated[int, Field(ge=0)] = Field(
         0, description="llm: test rows, chosen by hash, whose answer is also generated and parsed, to compare; 0: none"
     )
+    bins: list[int] | None = Field(
+        None,
+        description="scoring: the scores at which another bin of the bin accuracy begins, e.g. [4, 8] for 1-3, 4-7 and "
+        "8-10; null: thirds of the scores",
+    )
+    terms: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None,
+        description="terms of the field that a good reason uses; null: the list of company analysis that comes with "
+        "Retune; []: none, and that measure is left out",
+    )

@@ -20,6 +20,11 @@ def system(template: Mapping[str, Any], labels: Sequence[str]) -> str:
     return (template.get("system") or "").replace("{labels}", listed)
 
 
+def shown(row: Mapping[str, str], values: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The row as a prompt shows it: `values` gives, for a column, the text that stands for each of its values."""
+    return {name: values[name][text] if name in values else text for name, text in row.items()}
+
+
 def user(text: str, row: Mapping[str, str]) -> str:
     """The user's text for a row."""
     return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), text)

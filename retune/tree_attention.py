@@ -1,7 +1,8 @@
 """Attention over a packed row (retune.prefix_tree): every token attends to its own history and to nothing else.
 
 Registered with transformers as the attention implementation `retune_tree`. A forward pass that is given `tree=`
-attends along it; any other pass is plain scaled dot-product attention. Three kernels compute the same values:
+attends along it; one that is given `prefix=` attends to that, too (rows that are written together, retune.generation);
+any other pass is plain scaled dot-product attention. Three kernels compute the same values:
 
 - `chunks`: tokens that one sequence added attend, as a small batch, to the keys of their sequence. The work grows with
   the branches, not with the square of the packed row: the choice on a processor.
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from retune.prefix_attention import Prefix, behind
 
 if TYPE_CHECKING:
     from retune.prefix_tree import Chunk, PackedRow
@@ -150,6 +153,7 @@ def attend(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     tree: Tree | None = None,
+    prefix: Prefix | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """Transformers' attention interface: query (1, heads, tokens, d), key and value (1, key-value heads, tokens, d).
@@ -157,6 +161,9 @@ def attend(
     Gives (1, tokens, heads, d). Dropout on attention weights is not for trees (it would be drawn once for all
     sequences); their models are trained without it.
     """
+    if prefix is not None:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return behind(query, key, value, attention_mask, scale, *prefix.layers[module.layer_idx]), None
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

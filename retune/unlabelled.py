@@ -20,6 +20,7 @@ from retune.convert.read import FORMATS, read
 from retune.errors import RetuneError
 from retune.inference import Model
 from retune.progress import bar
+from retune.validation import unknown
 
 log = logging.getLogger("retune")
 
@@ -39,12 +40,25 @@ class Done:
     truncated: int
 
 
-def predict(model: Model, file: Path, table: dict[str, Any], columns: dict[str, Any], form: str, out: Any) -> Done:
+def predict(
+    model: Model,
+    file: Path,
+    table: dict[str, Any],
+    columns: dict[str, Any],
+    form: str,
+    out: Any,
+    dimensions: Sequence[str] = (),
+) -> Done:
     """Write the predictions of `file` to the text stream `out`; `table` says how it is read, `columns` where texts are.
 
     `form` is csv or jsonl (line, id where there is one, label, probability, prob_LABEL..., reason), or contest (JSON
-    lines of id and label). Raises `RetuneError` where no record is good.
+    lines of id and label). Of kind scoring there is a line for each record and dimension, `score` instead of label and
+    probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. `reason` says why a record
+    has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is good.
     """
+    if form == "contest" and model.spec.kind == "scoring":
+        raise RetuneError("--format contest is for labels; take csv or jsonl")
+    target = "score" if model.spec.kind == "scoring" else "label"
     with tempfile.TemporaryDirectory() as scratch:
         mapped = Path(scratch) / "mapped.parquet"
         _mapped(model, file, table, columns, Path(scratch)).sink_parquet(mapped)
@@ -61,9 +75,9 @@ def predict(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
         empty = truncated = 0
         with bar(total=every, desc="predicting", unit="row", disable=every <= CHUNK) as done:
             for start in range(0, every, CHUNK):
-                part = _predicted(model, rows.slice(start, CHUNK).collect())
+                part = _predicted(model, rows.slice(start, CHUNK).collect(), dimensions)
                 _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
-                empty += part["label"].null_count()
+                empty += part[target].null_count()
                 truncated += int(part["truncated"].fill_null(False).sum())
                 done.update(len(part))
     return Done(every, empty, truncated)
@@ -89,9 +103,26 @@ def mapping(
         how = {key: table[key] for key in ("records", "fields", "quoted", "encoding") if key in table}
         how["format"] = _format(table)
     columns = {name: field for name, field in table.get("columns", {}).items() if name in known} | given
-    if lost := [name for name in model.texts if name not in columns]:
+    if lost := [name for name in model.texts if name not in columns and name != "dimension"]:
         raise RetuneError(f"nothing says where `{lost[0]}` is in {file}: give --column {lost[0]}=FIELD")
     return how, columns
+
+
+def asked(
+    model: Model, file: Path, columns: dict[str, Any], wanted: Sequence[str]
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """`columns`, and the dimensions in which each record is scored where they do not say its own.
+
+    `wanted` beats the file. A dimension that the catalog takes from a file's name counts where that is one. Raises
+    `RetuneError` for an unknown dimension, and for a model that has none.
+    """
+    known = list(model.spec.get("dimensions", ()))
+    if odd := [name for name in wanted if name not in known]:
+        raise RetuneError(unknown("dimension", odd[0], known, f" of {model.name}"))
+    named = columns.get("dimension") == "$file" and file.stem not in known
+    if "dimension" not in model.texts or (not wanted and "dimension" in columns and not named):
+        return columns, ()
+    return {name: field for name, field in columns.items() if name != "dimension"}, wanted or known
 
 
 @contextlib.contextmanager
@@ -133,23 +164,34 @@ def _mapped(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
     if "id" not in columns and (records.fields is None or "id" in records.fields):
         columns = {"id": "id", **columns}
     schema = tasks.of(model.spec.kind).schema(model.spec).columns()
-    wanted = {"id": dy.String(nullable=True), **{name: schema[name] for name in model.texts}}
+    wanted = {"id": dy.String(nullable=True), **{name: schema[name] for name in model.texts if name in columns}}
     rows = map_columns(records, None, columns, wanted, file)
     return rows.select(pl.col("$line").alias("line"), *wanted, pl.col("$reason").alias("reason"))
 
 
-def _predicted(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns line, id, label, probability, prob_LABEL..., truncated, reason of some records, in their order."""
+def _predicted(model: Model, rows: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
+    """Columns line, id, label, probability, prob_LABEL..., truncated, reason of some records, in their order.
+
+    Of kind scoring: line, id, dimension, score, prob_SCORE...; a line for each record and dimension.
+    """
+    if dimensions:
+        rows = rows.join(pl.DataFrame({"dimension": list(dimensions)}), how="cross", maintain_order="left_right")
     rows = rows.with_row_index("$place")
     good = rows.filter(pl.col("reason").is_null())
     found = model.predict(good.select(model.texts)).hstack(good.select("$place"))
+    found = found.rename({"reason": "given_reason"}, strict=False)
     if "raw" in found.columns:
         unread = pl.concat_str(pl.lit("the answer names no label: "), pl.col("raw").fill_null(""))
         found = found.with_columns(why=pl.when(pl.col("label").is_null()).then(unread)).drop("raw")
         rows = rows.join(found.select("$place", "why"), on="$place", how="left", maintain_order="left")
         rows, found = rows.with_columns(pl.coalesce("reason", "why").alias("reason")).drop("why"), found.drop("why")
-    joined = rows.drop(model.texts).join(found, on="$place", how="left", maintain_order="left").drop("$place")
-    return joined.select(pl.exclude("reason"), "reason")
+    joined = (
+        rows.drop(name for name in model.texts if name != "dimension")
+        .join(found, on="$place", how="left", maintain_order="left")
+        .drop("$place")
+    )
+    order = [name for name in ("line", "id", "dimension") if name in joined.columns]
+    return joined.select(*order, pl.exclude(*order, "reason"), "reason")
 
 
 def _write(rows: pl.DataFrame, form: str, out: IO[str], start: int) -> None:

@@ -7,7 +7,7 @@ import json
 import polars as pl
 
 from retune import measures
-from retune.measures import predictions
+from retune.measures import predictions, readings
 from retune.stage import Stage, stage
 
 
@@ -19,8 +19,10 @@ def calibrate(run: Stage, model: str) -> None:
     kind = measures.of(spec.kind)
     rows = pl.read_parquet(run.split_file(task, "calibration"))
     source = f"data/predictions/{task}/{model}/calibration.parquet"
-    joined = predictions.join(rows, pl.read_parquet(source), kind.columns(spec), source)
+    predicted = pl.read_parquet(source)
+    joined = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
     fitted = kind.calibrate(joined, spec) | {"unparsed": len(joined) - int(joined["parsed"].sum())}
+    fitted |= readings.calibrate(joined, spec)
     numbers = (f"{name} {value:.4f}" for name, value in fitted.items() if isinstance(value, float))
     run.log.info(", ".join(numbers))
     for message in fitted["messages"]:

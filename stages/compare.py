@@ -22,7 +22,8 @@ def compare(run: Stage, task: str) -> None:
     joined, answers = {}, {}
     for model in models:
         source = f"data/predictions/{task}/{model}/test.parquet"
-        joined[model] = predictions.join(rows, pl.read_parquet(source), kind.columns(spec), source)
+        predicted = pl.read_parquet(source)
+        joined[model] = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
         fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
         answers[model] = kind.answers(joined[model], fitted, spec, splits)
     groups = bootstrap.group_codes(rows["group"])

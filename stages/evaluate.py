@@ -21,7 +21,7 @@ def evaluate(run: Stage, model: str) -> None:
     rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, tasks.of(spec.kind))
     source = f"data/predictions/{task}/{model}/test.parquet"
     predicted = pl.read_parquet(source)
-    joined = predictions.join(rows, predicted, kind.columns(spec), source)
+    joined = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
     fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     answers = kind.answers(joined, fitted, spec, splits)

@@ -8,7 +8,7 @@ import polars as pl
 
 from retune import tasks
 from retune.balance import balanced
-from retune.split import SPLITS, assign, check, official_splits, summary
+from retune.split import SPLITS, assign, check, official_splits, reduced, summary
 from retune.stage import Stage, stage
 
 LISTED = 12  # values of the target in the log
@@ -28,6 +28,10 @@ def split(run: Stage, task: str) -> None:
     assign(rows, spec, official).sink_parquet(assigned)
     parts = pl.scan_parquet(assigned)
     left_out, before = _count(rows) - _count(parts), _count(parts)
+    if spec.get("data_ratio", 1.0) < 1:
+        parts = reduced(parts, spec)
+        run.log.info(f"data_ratio {spec.data_ratio:g}: {_count(parts):,} of {before:,} rows stay, less of train alone")
+        before = _count(parts)
     if spec.get("balance", "none") != "none":
         parts = pl.concat(balanced(parts, spec, kind))
         run.log.info(
@@ -43,7 +47,8 @@ def split(run: Stage, task: str) -> None:
         targets = ", ".join(f"{target} {count:,}" for target, count in list(entry["targets"].items())[:LISTED])
         more = f", and {len(entry['targets']) - LISTED} more" if len(entry["targets"]) > LISTED else ""
         run.log.info(f"{name}: {entry['rows']:,} rows by {kind.TARGET}: {targets}{more}")
-    missing = [target for target in spec.get("labels", []) if target not in counts["splits"]["train"]["targets"]]
+    labels = spec.get("labels", []) if kind.TARGET == "label" else []
+    missing = [target for target in labels if target not in counts["splits"]["train"]["targets"]]
     if missing:
         run.log.warning(f"no training row has the label {', '.join(missing)}; no model can learn it")
     if common := {names: count for names, count in counts["shared_texts"].items() if count}:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests import test_learner_ranking, tiny, tiny_llm
 
@@ -25,6 +28,7 @@ def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     base = tiny_llm.tiny_llm(tmp_path / "base")
     said = bench(base, tmp_path / "work", "--apart-rows", "8")
     assert "| retune |" in said
+    assert re.search(r"[\d,]+ tokens computed; .* of the time that its steps took", said)
     results = [json.loads(line) for line in (tmp_path / "work/results.jsonl").read_text(encoding="utf-8").splitlines()]
     trained, labels, apart = results
     assert trained["steps"] == 2
@@ -32,9 +36,22 @@ def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     assert labels["predictions"] == apart["predictions"], "the tree of labels and one pass per label agree"
 
 
-def test_another_workload_trains(tmp_path: Path) -> None:
+def test_workloads_share_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import workloads
+
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    assert "| retune |" in bench(base, tmp_path / "work", "--workload", "reasoning", "--only", "train")
+    rows = {name: workloads.build(name, base, 12, 1) for name in workloads.WORKLOADS}
+    assert {name: len(found) for name, found in rows.items()} == dict.fromkeys(rows, 12)
+    share = {name: shared(found[0].prompt_ids, found[1].prompt_ids) for name, found in rows.items()}
+    assert share["pairs"] < 0.1 < 0.5 < min(share["intent"], share["reasoning"])
+    assert min(len(row.answer_ids) for row in rows["reasoning"]) > max(len(row.answer_ids) for row in rows["pairs"])
+
+
+def shared(a: list[int], b: list[int]) -> float:
+    """Share of the shorter prompt that both begin with."""
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return same / min(len(a), len(b))
 
 
 def test_encoding_is_compared_and_gives_the_same_vectors(tmp_path: Path) -> None:

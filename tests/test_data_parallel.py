@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,23 @@ def test_an_llm_trains_along_the_curve_of_one_process(tmp_path: Path) -> None:
     assert np.allclose(want["prob_1"], got["prob_1"], atol=1e-4)
     assert (one.resources["processes"], two.resources["processes"]) == (1, 2)
     assert one.messages == two.messages
+
+
+@pytest.mark.parametrize("lora", ["lora", "dora"])
+def test_divided_weights_train_along_the_curve_of_whole_ones(
+    tmp_path: Path, lora: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = tiny_llm.tiny_llm(tmp_path / "base")
+    spec = llm_spec(lora__method=lora, training__epochs=2, training__batch_size=7, training__learning_rate=0.005)
+    one, want = fitted(spec, base, tmp_path / "one")
+    divided = loads(json.dumps(spec | {"hardware": spec.hardware | {"processes": 2, "sharding": "full"}}))
+    two, got = fitted(divided, base, tmp_path / "two")
+    said = re.search(r"each of 2 processes keeps (\d+) % of the weights", capfd.readouterr().err)
+    assert said is not None
+    assert int(said[1]) < 90
+    assert len(curve(one)) == len(curve(two)) > 5
+    assert np.allclose(curve(one), curve(two), atol=1e-4)
+    assert np.allclose(want["prob_1"], got["prob_1"], atol=1e-4)
 
 
 @pytest.mark.parametrize(

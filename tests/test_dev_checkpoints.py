@@ -198,3 +198,14 @@ def test_a_section_that_lacks_is_made(tmp_path):
     assert file.read_text() == (
         "models:\n  a: {task: t, training: {checkpoint: 4}}\n  b:\n    task: t   # why\n    training: {checkpoint: 5}\n"
     )
+
+
+def test_the_model_of_a_curriculum_is_the_best_of_its_last_stage(project):
+    folder = Path("reports/training/cross/plots/metrics")
+    rows = [(4, 1), (8, 1), (12, 1), (16, 2)]
+    (folder / "stage.tsv").write_text("step\tstage\n" + "".join(f"{step}\t{stage}\n" for step, stage in rows))
+    trained = dev_checkpoints.read("cross")
+    assert trained.kept == 16, "step 12 is better, and of the stage before"
+    assert "the model" in dev_checkpoints.table(trained).splitlines()[4]
+    with pytest.raises(RetuneError, match="cross is trained by a curriculum"):
+        dev_checkpoints.promote("cross", "8")

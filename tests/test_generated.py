@@ -30,7 +30,7 @@ def predictor(base: Path, folder: Path, epochs: float) -> llm.Predictor:
 
 
 def test_a_trained_model_writes_the_label_that_it_scores_highest(base: Path, tmp_path: Path) -> None:
-    model = predictor(base, tmp_path, epochs=2)
+    model = predictor(base, tmp_path, epochs=5)
     scored = model.predict(FRAME)
     written = model.generate(FRAME)
     assert written.columns == ["id", "generated", "generated_label"]

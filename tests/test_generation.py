@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from retune import generation, packing
 from retune.hardware import Chosen
@@ -57,5 +60,53 @@ def test_an_answer_ends_before_the_end_token_and_no_prompts_give_none() -> None:
 def test_continuous_batching_gives_the_same_answers() -> None:
     model = tiny_llm.model("llama").double()
     rows = prompts(6, rows=4)
+    few = ContinuousBatchingConfig(num_blocks=64)  # by default it takes most of the machine's memory
+    model.generate_batch = functools.partial(model.generate_batch, continuous_batching_config=few)
     assert generation._continuous(model, rows, END, 5, progress=False) == alone(model, rows, 5)
     assert model.config._attn_implementation != "paged|sdpa"
+
+
+KEYS = [f"row {i}" for i in range(7)]
+
+
+@pytest.mark.parametrize("sampling", [None, generation.Sampling(1.3, 1.0, 4), generation.Sampling(0.8, 0.9, 4)])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma3_text"])
+def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: generation.Sampling | None) -> None:
+    model = tiny_llm.model(family).float()
+    rows = prompts(head=6)
+    packing.prepare(model, CPU, rows)
+
+    def written(order: list[int], size: int, end: int) -> list[list[int]]:
+        chosen, keys = [rows[i] for i in order], [KEYS[i] for i in order]
+        return generation.generate(model, chosen, end, 12, rows=size, sampling=sampling, keys=keys)
+
+    end = written([0], 1, END)[0][4]  # one row at least is done early, and leaves the batch
+    together = written(list(range(7)), 7, end)
+    assert len({len(answer) for answer in together}) > 1
+    assert [written([i], 1, end)[0] for i in range(7)] == together
+    order = [3, 6, 0, 5, 1, 4, 2]
+    for size in (2, 3, 5):
+        found = written(order, size, end)
+        assert [found[order.index(i)] for i in range(7)] == together, size
+
+
+def test_draws_follow_the_probabilities_and_the_seed() -> None:
+    model = tiny_llm.model().float()
+    row = prompts(head=6)[0]
+    count = 600
+
+    def drawn(seed: int, top_p: float = 1.0) -> list[int]:
+        sampling = generation.Sampling(0.7, top_p, seed)
+        found = generation.generate(model, [row] * count, 511, 1, rows=200, sampling=sampling, keys=list(range(count)))
+        return [answer[0] if answer else 511 for answer in found]
+
+    wanted = (model(torch.tensor([row])).logits[0, -1].detach() / 0.7).softmax(-1).numpy()
+    first = drawn(1)
+    seen = np.bincount(first, minlength=len(wanted)) / count
+    assert np.abs(seen - wanted).max() < 4 * np.sqrt(0.25 / count)
+    assert seen.max() < 0.9, "something is drawn"
+    assert first == drawn(1)
+    assert first != drawn(2)
+    order = np.argsort(-wanted)
+    nucleus = set(order[: int((wanted[order].cumsum() < 0.5).sum()) + 1].tolist())
+    assert set(drawn(1, 0.5)) <= nucleus

@@ -280,6 +280,7 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     task = {**kind, "calibration": kind | calibration, "evaluation": kind | evaluation, "models": ["remote"]}
     spec = model(server, price_input=1.0, options={"stop": None})
     resolved = {"seed": 1, "bases": {}, "tasks": {"similarity": task}, "models": {"remote": spec}, "code": {}}
+    resolved["generation"] = {"remote": {}}
     Path("params-resolved.json").write_text(json.dumps(resolved))
     server.faults = [chat_server.saying("也许")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

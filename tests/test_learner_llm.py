@@ -55,7 +55,14 @@ def spec_of(**changes: Any) -> Params:
         },
         "lora": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"},
         "quantization": {"bits": 16, "double": True},
-        "hardware": {"device": "cpu", "dtype": "float32", "attention": "auto", "threads": 1, "processes": 1},
+        "hardware": {
+            "device": "cpu",
+            "dtype": "float32",
+            "attention": "auto",
+            "threads": 1,
+            "processes": 1,
+            "sharding": "none",
+        },
         "prompt": PROMPT,
     }
     for name, value in changes.items():

@@ -19,11 +19,15 @@ TAIL = ["compare@similarity", "report"]
 PRIMARY = {"similarity": "auc", "intent": "macro_f1"}
 
 
+TIMES = ("reports/training", "reports/predicting", "reports/index")
+"""Outputs that tell how long something took."""
+
+
 def outputs(project: Project) -> dict[str, str]:
     """Path -> hash of every output that must be the same in every build."""
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
     found = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
-    return {path: md5 for path, md5 in found.items() if not path.startswith(("reports/training", "reports/index"))}
+    return {path: md5 for path, md5 in found.items() if not path.startswith(TIMES)}
 
 
 def test_a_build_ends_with_a_report_of_every_model_and_nothing_left_to_do(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from retune import params
 from retune.report import inputs, page
+from tests import scoring_project
 from tests.report_inputs import build
 
 
@@ -17,12 +19,18 @@ def report(tmp_path_factory) -> Path:
     folder = build(tmp_path_factory.mktemp("browser"))
     file = folder / "reports/index.html"
     file.write_text(page.render(inputs.read(params.load(folder / "params-resolved.json"), folder)), encoding="utf-8")
+    scored = scoring_project.build(tmp_path_factory.mktemp("scored"))
+    tasks = inputs.read(params.load(scored / "params-resolved.json"), scored)
+    (file.parent / "scored.html").write_text(page.render(tasks), encoding="utf-8")
+    shutil.copytree(scored / "reports/explore/risk", file.parent / "explore/risk")
     return file
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index.html", "explore/similarity/index.html"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "explore/similarity/index.html", "scored.html", "explore/risk/index.html"]
+)
 def test_a_page_fits_its_window_and_shows_itself_without_a_complaint(browser, report, name, width, scheme):
     report = report.parent / name
     view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)

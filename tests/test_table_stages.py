@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from retune import tasks
+from retune.params import Params
 from retune.tasks import pair
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +111,7 @@ def test_a_stage_starts_with_polars_and_nothing_heavier(name):
 
 
 def test_the_kind_and_its_schema_agree():
-    columns = tasks.of("pair").schema(None).columns()
+    columns = tasks.of("pair").schema(Params()).columns()
     assert set(pair.TEXTS) < set(columns)
     assert list(columns) == ["id", "group", "split", "text_a", "text_b", "label", "reasoning"]
 

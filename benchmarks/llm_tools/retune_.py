@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import limit
 import numpy as np
 import record
 import transformers
@@ -35,6 +36,12 @@ def main() -> None:
     packed = llm.packed_by(base, chosen, [prompt for prompt, _ in items])
 
     objective = AnswerLoss(packed)
+    size = spec.training.batch_size
+    passes = [
+        one["part"]
+        for start in range(0, len(items), size)
+        for one in objective.cut(items[start : start + size], items[start : start + size], spec.training.packed_tokens)
+    ]
     training.run(
         model,
         items,
@@ -49,8 +56,16 @@ def main() -> None:
         precision=lambda: adapter.mixed_precision(base, chosen),
     )
     adapter.save(model, Path(job["adapter"]))
+    tokens = sum(part.ids.numel() for part in passes)
+    seen = sum(int(part.row.depth.sum()) + len(part.row.depth) for part in passes if part.row)
+    needed = limit.operations(base, tokens, seen, sum(len(answer) for _, answer in items))
+    speed = limit.speed(base, tokens // len(passes), chosen.dtype)
     clock.report(
-        version=f"retune {retune.__version__}, transformers {transformers.__version__}", kernel=str(packed.kernel)
+        computed_tokens=tokens,
+        limit_seconds=needed / speed,
+        gigaflops=speed / 1e9,
+        version=f"retune {retune.__version__}, transformers {transformers.__version__}",
+        kernel=str(packed.kernel),
     )
 
 
@@ -92,6 +107,7 @@ def spec_of(job: dict[str, Any]) -> params.Params:
             "attention": "auto",
             "threads": job["threads"],
             "processes": 1,
+            "sharding": "none",
         },
     }
     return params.loads(json.dumps(spec))

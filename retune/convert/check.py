@@ -11,6 +11,9 @@ import polars as pl
 ORIGIN = ("$index", "$file", "$line", "$row")
 """Where a row comes from: place among all records, file, line (from 1), and the text of its record."""
 
+NEEDS = "needs_"
+"""What the name of a schema's rule begins with that asks for a column in some rows only."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -34,7 +37,7 @@ def check(mapped: list[Path], schema: Any, scratch: Path) -> Rows:
     good.sink_parquet(scratch / "valid.parquet")
     failed.sink_parquet(scratch / "failed.parquet")
     failures = pl.scan_parquet(scratch / "failed.parquet")
-    rules = [name for name in failures.collect_schema() if "|" in name]
+    rules = [name for name in failures.collect_schema() if "|" in name or name.startswith(NEEDS)]
     reasons = [pl.when(~pl.col(rule)).then(_reason(rule)) for rule in rules]
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias("$reason")
     unmapped = every.filter(pl.col("$reason").is_not_null()).select(*ORIGIN, "$reason")
@@ -44,7 +47,7 @@ def check(mapped: list[Path], schema: Any, scratch: Path) -> Rows:
 
 
 def _reason(rule: str) -> pl.Expr:
-    column, _, name = rule.partition("|")
-    if name == "nullability":
+    column, _, name = rule.removeprefix(NEEDS).partition("|")
+    if name == "nullability" or rule.startswith(NEEDS):
         return pl.lit(f"`{column}` is missing")
     return pl.concat_str(pl.lit(f'`{column}` breaks the rule `{name}`: "'), pl.col(column).cast(pl.String), pl.lit('"'))

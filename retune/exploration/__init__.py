@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from retune import stable_hash
-from retune.exploration import findings, lengths, overlap, readers, unseen
-from retune.tasks.texts import normalised
+from retune.exploration import findings, lengths, overlap, readers, scores, unseen
+from retune.tasks.texts import normalised, written
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -28,6 +28,8 @@ def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Any, bases: Pat
     the folder of the fetched checkpoints, whose tokenizers count tokens. Targets are counted over all rows, the rest
     over at most `ROWS` rows and `CHARACTERS` characters of a split.
     """
+    texts = written(frames["train"], kind.TEXTS)
+    frames = {name: rows.with_columns(pl.col(kind.TEXTS).cast(pl.String)) for name, rows in frames.items()}
     targets = {name: _targets(rows, kind) for name, rows in frames.items()}
     sizes = {name: sum(entry["rows"] for entry in counts.values()) for name, counts in targets.items()}
     parts = {name: _sample(rows, sizes[name], kind) for name, rows in frames.items()}
@@ -36,10 +38,12 @@ def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Any, bases: Pat
         "texts": list(kind.TEXTS),
         "target": kind.TARGET,
         "labels": list(spec.labels) if kind.TARGET == "label" else [],
+        "order": scores.order(spec),
+        "scores": scores.histograms(targets, spec),
         "rows": sizes,
         "looked_at": {name: rows.height for name, rows in parts.items()},
         "targets": targets,
-        "characters": {column: _characters(parts, column) for column in kind.TEXTS},
+        "characters": {column: _characters(parts, column) for column in texts},
         "tokens": [readers.tokens(reader, parts, kind.TEXTS, bases) for reader in counted],
         "uncounted": [reader.base for reader in spec.readers if reader not in counted],
         **overlap.of(parts, kind),

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from retune.exploration.similar import ALIKE
+from retune.report import words
 from retune.report.words import count, share
 
 SOME = 0.01
 """The share of a split's rows above which a finding is a warning."""
+
+MOSTLY = 0.6
+"""The share of a dimension's training rows with one score above which that is a warning."""
 
 FEW = 10
 """Training rows below which a label is called rare."""
@@ -20,6 +24,9 @@ def facts(found: dict[str, Any]) -> list[str]:
     if sampled := [name for name, rows in found["rows"].items() if found["looked_at"][name] < rows]:
         parts = ", ".join(f"{count(found['looked_at'][n])} of {count(found['rows'][n])} rows of {n}" for n in sampled)
         texts.append(f"Looked at, by hash: {parts}; overlaps and unseen characters are those of this sample.")
+    if found["scores"]:
+        means = [f"{name} {words.number(part['splits']['train']['mean'], 2)}" for name, part in found["scores"].items()]
+        texts.append(f"Mean training score: {', '.join(means)}.")
     for reader in found["tokens"]:
         test = reader["splits"]["test"]
         texts.append(
@@ -51,6 +58,13 @@ def warnings(found: dict[str, Any]) -> list[str]:
         number = train.get(label, {}).get("rows", 0)
         if number == 0:
             said.append(f"No training row has the label {label}: no model can learn it.")
+    for name, part in found["scores"].items():
+        if not part["splits"]["train"]["rows"]:
+            said.append(f"No training row has the dimension {name}: no model can learn it.")
+        elif (most := max(part["histogram"]["shares"]["train"])) > MOSTLY:
+            said.append(
+                f"{share(most, 1)} of the training rows of {name} have one score: a constant is hard to beat there."
+            )
     rare = [label for label in found["labels"] if 0 < train.get(label, {}).get("rows", 0) < FEW]
     if rare:
         said.append(f"Fewer than {FEW} training rows have the label {_and(rare)}.")

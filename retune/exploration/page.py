@@ -24,6 +24,7 @@ def render(task: str, found: dict[str, Any]) -> str:
         found=found,
         alike=f"{ALIKE:g}",
         targets=targets(found),
+        scores=[(name, part, _histogram(name, part, "Score")) for name, part in found["scores"].items()],
         characters=[(name, part, _histogram(name, part, "Characters")) for name, part in found["characters"].items()],
         readers=[(part, _tokens(part)) for part in found["tokens"]],
     )  # fmt: skip
@@ -31,10 +32,11 @@ def render(task: str, found: dict[str, Any]) -> str:
 
 def targets(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Each target with its rows by split, and by split the length of a bar: its share over the greatest share."""
-    names = list(found["labels"])
-    names += sorted({name for counts in found["targets"].values() for name in counts} - set(names))
+    there = {name for counts in found["targets"].values() for name in counts}
+    names = [*found["labels"], *(name for name in found["order"] if name in there)]
+    names += sorted(there - set(names))
     train = found["targets"]["train"]
-    if len(names) > SORTED:
+    if len(names) > SORTED and not found["order"]:
         names.sort(key=lambda name: -train.get(name, {}).get("rows", 0))
     nothing = {"rows": 0, "augmented": 0}
     shares = {

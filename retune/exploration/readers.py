@@ -70,7 +70,8 @@ def encoded(
         columns = [[prefixes.get(name, prefix) + text for text in rows[name]] for name in texts]
         return list(zip(*map(tokenizer.encode_batch, columns), strict=True))
     if reader.learner == "llm":
-        named = [dict(zip(texts, row, strict=True)) for row in zip(*columns, strict=True)]
+        values = reader.prompt.get("values") or {}
+        named = [template.shown(dict(zip(texts, row, strict=True)), values) for row in zip(*columns, strict=True)]
         filled = [template.user(reader.prompt.user, row) for row in named]
         return [(one,) for one in tokenizer.encode_batch(filled, add_special_tokens=False)]
     inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))

@@ -3,7 +3,7 @@
 Each has
 
 - `METRICS`, the names in the order of the report, and `CENTRED`, those to which resampling only adds (see bootstrap);
-- `columns(spec)`, what it reads of the predictions; a row is unparsed where one of them is null;
+- `columns(spec, given)`, what it reads of predictions with the columns `given`; a row is unparsed where one is null;
 - `calibrate(joined, spec)`, what is fitted on the calibration split, with `messages`;
 - `answers(joined, fitted, spec, splits)`, one model's answers to n rows (a NamedTuple whose fields are [n] or the same
   for all rows, with `take(order)`), and `order(answers)`, in which they are measured fastest;
@@ -13,7 +13,8 @@ Each has
 - `write(folder, joined, fitted, spec, splits)`: the files that the report and DVC's plots read;
 - `disagreements(joined, models)`: rows on which the models differ.
 
-`joined` are the rows of a split with the predictions beside them (retune.measures.predictions.join), `spec` a section
+`joined` are the rows of a split with the predictions beside them (retune.measures.predictions.join), with all of
+their columns, `spec` a section
 of the task (calibration, evaluation), `splits` the summary.json of its splits, `fitted` what `calibrate` gave.
 """
 

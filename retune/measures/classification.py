@@ -19,6 +19,8 @@ from retune.measures.threshold import COLDEST, HOTTEST, least, unfitted
 from retune.measures.weighted import Floats, Integers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from retune.params import Params
 
 __all__ = ["METRICS", "measure"]
@@ -27,7 +29,7 @@ CENTRED = ("ece",)
 SHOWN = 5  # labels listed beside an error
 
 
-def columns(spec: Params) -> tuple[str, ...]:
+def columns(spec: Params, given: Collection[str] = ()) -> tuple[str, ...]:
     """The probability of every label."""
     return names.names(len(spec.labels))
 
@@ -40,7 +42,7 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
     seen = joined.filter("parsed")
     if seen.is_empty():
         return unfitted(0, len(joined))
-    logs, gold = log_probs(seen, spec), names.codes(seen["label"], spec.labels)
+    logs, gold = log_probs(seen, len(spec.labels)), names.codes(seen["label"], spec.labels)
     temperature, messages = fit_temperature(logs, gold) if spec.temperature else 1.0, []
     if temperature in (COLDEST, HOTTEST):
         why = "no wrong answer holds it back" if temperature == COLDEST else "the probabilities say little"
@@ -65,10 +67,9 @@ def _quality(logs: Floats, gold: Integers) -> dict[str, float]:
     }
 
 
-def log_probs(joined: pl.DataFrame, spec: Params) -> Floats:
-    """Log-probabilities [n, K] of joined rows, at least log 1e-15; an unparsed row is uniform."""
-    count = len(spec.labels)
-    table = joined.select(pl.col(columns(spec)).fill_null(1 / count)).to_numpy().astype(np.float64)
+def log_probs(joined: pl.DataFrame, count: int) -> Floats:
+    """Log-probabilities [n, K] of `count` labels in joined rows, at least log 1e-15; an unparsed row is uniform."""
+    table = joined.select(pl.col(names.names(count)).fill_null(1 / count)).to_numpy().astype(np.float64)
     return np.log(np.maximum(table, 1e-15))
 
 
@@ -90,7 +91,7 @@ def fit_temperature(logs: Floats, gold: Integers) -> float:
 
 def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:
     """Decisions, ranks and confidences of joined rows [n]; equal probabilities rank by the order of labels."""
-    logs = cooled(log_probs(joined, spec), fitted["temperature"])
+    logs = cooled(log_probs(joined, len(spec.labels)), fitted["temperature"])
     gold, seen = names.codes(joined["label"], spec.labels), joined["parsed"].to_numpy()
     trained = splits["splits"]["train"]["targets"]
     return answered(logs, gold, seen, thirds([trained.get(label, 0) for label in spec.labels]))
@@ -143,7 +144,7 @@ def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Para
     confused = confusion(given, spec.labels)
     confused.write_csv(details / "confusion.csv")
     (details / "confusion_matrix.svg").write_text(picture(confused, spec.labels), encoding="utf-8")
-    wrong = errors(joined, given, cooled(log_probs(joined, spec), fitted["temperature"]), spec)
+    wrong = errors(joined, given, cooled(log_probs(joined, len(spec.labels)), fitted["temperature"]), spec)
     wrong.write_ndjson(details / "error_predictions.jsonl")
     wrong.head(spec.errors).write_parquet(details / "errors.parquet")
     unread = joined.filter(~pl.col("parsed")).select("id", "text", pl.col("label").cast(pl.String))

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune.measures import curves, threshold
+from retune.measures import consistency, curves, readings, reasons, threshold
 from retune.measures.binary import METRICS, Answers, confusion, measure
 from retune.measures.threshold import calibrated, log_odds
 from retune.measures.weighted import Floats, Integers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from retune.params import Params
 
 __all__ = ["METRICS", "measure"]
@@ -26,7 +28,7 @@ __all__ = ["METRICS", "measure"]
 CENTRED = ("ece",)
 
 
-def columns(spec: Params) -> tuple[str, ...]:
+def columns(spec: Params, given: Collection[str] = ()) -> tuple[str, ...]:
     """Both probabilities."""
     return ("prob_0", "prob_1")
 
@@ -88,6 +90,10 @@ def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Para
     curves.reliability(raw.labels, raw.probabilities).write_csv(details / "reliability_uncalibrated.csv")
     (details / "confusion.json").write_text(json.dumps(confusion_counts(given), indent=2) + "\n")
     worst_errors(joined, given, spec.errors).write_parquet(details / "errors.parquet")
+    readings.write(details / "readings.json", joined, fitted, spec, splits)
+    reasons.write(details, joined, spec, ("text_a", "text_b"))
+    if (votes := consistency.votes(joined, "label")) is not None:
+        (details / "repeats.json").write_text(json.dumps(votes, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def confusion_counts(given: Answers) -> dict[str, int]:

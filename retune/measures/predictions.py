@@ -10,11 +10,12 @@ import polars as pl
 from retune import stable_hash
 from retune.errors import RetuneError
 
+PROBABILITIES = ("prob_", "direct_prob_")
 REMEDY = "run `dvc repro`, and delete the predictions if it stays"
 
 
 def join(rows: pl.DataFrame, predictions: pl.DataFrame, columns: Sequence[str], place: str) -> pl.DataFrame:
-    """`rows` of a split in their order, with `columns` of the predictions (null: unparsed), and `parsed`, `truncated`.
+    """`rows` of a split in their order, with the columns of the predictions; `parsed` where none of `columns` is null.
 
     A column that both have is the prediction's under `predicted_NAME`. Raises `RetuneError`, naming `place`, for an
     empty split, for ids that only one side has, and for probabilities that are none.
@@ -31,7 +32,7 @@ def join(rows: pl.DataFrame, predictions: pl.DataFrame, columns: Sequence[str], 
         lost = left.join(right, on="id", how="anti")["id"]
         if len(lost):
             raise RetuneError(f"{place}: {problem} {len(lost)} of {len(left)} ids, first `{lost[0]}`; {REMEDY}")
-    numbers = predictions.select(column for column in columns if column.startswith("prob_"))
+    numbers = predictions.select(column for column in predictions.columns if column.startswith(PROBABILITIES))
     for values in numbers.iter_columns():
         broken = values.filter(values.is_not_null() & (values.is_nan() | ~values.is_between(0, 1)))
         if len(broken):
@@ -40,9 +41,12 @@ def join(rows: pl.DataFrame, predictions: pl.DataFrame, columns: Sequence[str], 
             )
     found = predictions.select(
         "id",
-        *(pl.col(name).alias(f"predicted_{name}") if name in rows.columns else pl.col(name) for name in columns),
+        *(
+            pl.col(name).alias(f"predicted_{name}") if name in rows.columns else pl.col(name)
+            for name in predictions.columns
+            if name != "id"
+        ),
         parsed=pl.all_horizontal(pl.col(column).is_not_null() for column in columns),
-        truncated=pl.col("truncated"),
     )
     return rows.join(found, on="id", how="left", maintain_order="left")
 

@@ -21,6 +21,8 @@ from retune.errors import RetuneError
 from retune.measures.weighted import Floats, Integers, ratio, total
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from retune.params import Params
 
 METRICS = (*rank_metrics.METRICS, "mse")
@@ -46,7 +48,7 @@ class Answers(NamedTuple):
         )
 
 
-def columns(spec: Params) -> tuple[str, ...]:
+def columns(spec: Params, given: Collection[str] = ()) -> tuple[str, ...]:
     """The score."""
     return ("score",)
 

@@ -130,8 +130,9 @@ def headline(task: Task) -> list[str]:
         if not found or found["value"] is None:
             continue
         name = "It also" if key != task.kind.LEADING[0] and top is first else _capital(called(top))
+        extreme = "highest" if metric(key).more_is_better else "lowest"
         sentence = (
-            f"{name} has the highest {metric(key).name}: {number(found['value'])} "
+            f"{name} has the {extreme} {metric(key).name}: {number(found['value'])} "
             f"({task.percent} interval {interval(found['low'], found['high'])})."
         )
         sentences.append(f"{sentence} {_against_references(task, top, key)}".strip())

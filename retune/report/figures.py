@@ -99,6 +99,8 @@ def chosen_step(model: Model) -> str:
         return f"Dev {name}: {number(value)}."
     if model.spec.training.get("checkpoint", "best") != "best":
         return f"Dashed line: step{SPACE}{step:g}, as training.checkpoint says, dev {name} {number(value)}."
+    if model.stages:
+        return f"Dashed line: step{SPACE}{step:g}, which the last stage kept, dev {name} {number(value)}."
     return f"Dashed line: step{SPACE}{step:g}, kept for the best dev {name}, {number(value)}."
 
 

@@ -1,7 +1,7 @@
 """A confusion matrix as an SVG: one square a cell, darker for a larger share of its label's rows.
 
 Drawn as text, since only cells with rows are drawn, and thousands of empty ones would make the page heavy. Labels
-stand in full beside the rows; columns carry the numbers of the labels.
+stand in full beside the rows; columns carry the numbers of the labels, or the labels themselves where all are short.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LIGHT = {"ink": "#1c2230", "muted": "#636b7a", "grid": "#e3e6eb", "s2": "#2c8a57
 NUMBERED = 22  # pixels of a cell that can hold a number
 EAST_ASIAN, LATIN = 12.0, 6.8  # widths of a character at the font size of the labels
 LONGEST = 22  # characters of a label that are shown
+SHORT = 3  # characters of a label that fits above a column
 
 
 def document(confused: pl.DataFrame, labels: list[str]) -> str:
@@ -37,10 +38,13 @@ def matrix(confused: pl.DataFrame, labels: list[str]) -> str:
     cell = 26 if count <= 12 else NUMBERED if count <= 40 else 11
     size = 12 if cell >= 14 else 9
     place = {label: number for number, label in enumerate(labels)}
-    shown = [f"{number}  {_short(label)}" for number, label in enumerate(labels)]
+    brief = all(len(label) <= SHORT for label in labels)
+    shown = labels if brief else [f"{number}  {_short(label)}" for number, label in enumerate(labels)]
+    legend = "rows: gold; columns: decided" if brief else "rows: gold label; columns: decided label, by number"
     left = max(_width(text) for text in shown) * size / 12 + 10
     top, right, bottom = 22, 12, 34
-    width, height = left + across * cell + right, top + count * cell + bottom
+    width = max(left + across * cell + right, left + 6.2 * len(legend))
+    height = top + count * cell + bottom
     parts = [
         f'<svg role="img" aria-label="Confusion matrix" class="chart" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" style="max-width: {width * 1.05:.0f}px">'
@@ -50,7 +54,8 @@ def matrix(confused: pl.DataFrame, labels: list[str]) -> str:
         parts.append(_text(left - 6, y, text, size, "end", "ink"))
         x = left + (number + 0.5) * cell
         if cell >= 14 or number % 5 == 0:
-            parts.append(_text(x, top - 8, str(number), size - 1, "middle", "muted"))
+            head = labels[number] if brief else str(number)
+            parts.append(_text(x, top - 8, head, size - 1, "middle", "muted"))
         parts.append(_line(left, y + cell / 2, left + across * cell, y + cell / 2))
     if unread:
         parts.append(_text(left + (count + 0.5) * cell, top - 8, "–", size, "middle", "muted"))
@@ -69,7 +74,7 @@ def matrix(confused: pl.DataFrame, labels: list[str]) -> str:
                 f'<text x="{x + cell / 2:.1f}" y="{y + cell / 2 + 3.6:.1f}" font-size="10" text-anchor="middle" '
                 f'fill="{ink}" style="stroke:none" pointer-events="none">{rows}</text>'
             )
-    parts.append(_text(left, height - 12, "rows: gold label; columns: decided label, by number", 11, "start", "muted"))
+    parts.append(_text(left, height - 12, legend, 11, "start", "muted"))
     return "".join(parts) + "</svg>"
 
 

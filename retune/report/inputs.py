@@ -14,6 +14,7 @@ from retune import tasks
 from retune.params import Params
 from retune.report import kinds, words
 from retune.report.files import read_json, read_table
+from retune.selection import LOWER
 
 History = dict[str, list[tuple[float, float]]]
 
@@ -32,6 +33,8 @@ class Model:
     history: History
     resources: dict[str, Any]
     messages: list[str]
+    speed: dict[str, Any]
+    stages: list[dict[str, Any]]
 
     @property
     def role(self) -> str:
@@ -57,13 +60,18 @@ class Model:
 
     @cached_property
     def chosen(self) -> tuple[float, float] | None:
-        """Step and value of the evaluation whose checkpoint is the model: the first of the best, or the one named."""
+        """Step and value of the evaluation whose checkpoint is the model: the first of the best, or the one named.
+
+        Of a curriculum that is the one that its last stage kept.
+        """
         points = self.curve(f"dev/{self.select}")
         if not points:
             return None
+        if self.stages:
+            return next(point for point in points if point[0] == self.stages[-1]["step"])
         if (step := self.spec.get("training", {}).get("checkpoint", "best")) != "best":
             return next(point for point in points if point[0] == step)
-        return min(points, key=lambda p: (p[1] if self.select == "loss" else -p[1], p[0]))
+        return min(points, key=lambda p: (p[1] if self.select in LOWER else -p[1], p[0]))
 
 
 @dataclass(frozen=True)
@@ -135,13 +143,15 @@ def _model(params: Params, task: str, name: str, root: Path) -> Model:
         history=history(training / "plots/metrics"),
         resources=read_json(training / "resources.json", default={}),
         messages=read_json(training / "messages.json", default=[]),
+        stages=read_json(training / "stages.json", default=[]),
+        speed=read_json(root / f"reports/predicting/{name}/resources.json", default={}),
     )
 
 
 def _chain(task: Task, name: str, entry: dict[str, Any]) -> Model:
     """A chain of two models, which was measured when they were compared."""
     spec = Params(task=task.name, kind=task.spec.kind, learner="chain")
-    return Model(name, spec, Params(), entry["metrics"], {}, {}, {}, {}, {}, [])
+    return Model(name, spec, Params(), entry["metrics"], {}, {}, {}, {}, {}, [], {}, [])
 
 
 def history(folder: Path) -> History:

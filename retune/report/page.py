@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retune.report import comparisons, figures, provenance, words
+from retune.report import comparisons, figures, provenance, reasoning, words
 from retune.report.inputs import Task
 from retune.report.template import environment
 
@@ -18,7 +18,7 @@ def render(tasks: list[Task]) -> str:
 
 def _view(task: Task) -> dict[str, Any]:
     """What the template shows of one task."""
-    keys = list(task.models[0].metrics)
+    keys, reasons = list(task.models[0].metrics), reasoning.view(task)
     return {
         "task": task,
         "kind": task.kind,
@@ -39,6 +39,8 @@ def _view(task: Task) -> dict[str, Any]:
         "paired": [key for key in task.kind.COMPARED if key in keys],
         "over_ignorant": comparisons.over_ignorant(task, task.kind.OVER),
         "warnings": warnings(task),
+        "reasoning": reasons,
+        "sections": [*task.kind.SECTIONS, *([("reasoning", "Reasoning")] if reasons else [])],
         **task.kind.view(task),
     }
 

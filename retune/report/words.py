@@ -38,7 +38,19 @@ METRICS = {
     "map": Metric("MAP", "mean average precision: precision at the rank of each relevant document"),
     "recall@3": Metric("Recall@3", "share of a query's relevant documents among its first three"),
     "ndcg": Metric("NDCG@10", "gain of the first ten documents, discounted by rank, over that of the best order"),
-    "spearman": Metric("Spearman", "rank correlation of score and relevance, mean over queries"),
+    "spearman": Metric("Spearman", "rank correlation of the scores with the gold ones (ranking: mean over queries)"),
+    "mae": Metric("MAE", "mean absolute error of the estimated score", more_is_better=False),
+    "rmse": Metric("RMSE", "root of the mean squared error of the estimated score", more_is_better=False),
+    "pearson": Metric("Pearson", "linear correlation of the estimated scores with the gold ones"),
+    "bin_accuracy": Metric("Bin accuracy", "share of rows whose rounded score lies in the bin of the gold one"),
+    "kappa": Metric("Quadratic kappa", "agreement of the rounded scores beyond chance, with squared distances"),
+    "exact": Metric("Exact", "share of rows whose rounded score is the gold one"),
+    "within_1": Metric("Within 1", "share of rows whose rounded score is at most 1 off"),
+    "coherence": Metric("Coherence", "sentences that are linked and related, and not repeated"),
+    "terms": Metric("Terms", "different terms of the field, of 5"),
+    "sufficiency": Metric("Sufficiency", "evidence, inference, weighing and conclusion"),
+    "specificity": Metric("Specificity", "figures of the document and examples, of 4"),
+    "unsupported": Metric("Unsupported", "share of the figures that stand in no document", more_is_better=False),
     "mse": Metric("MSE", "weighted mean squared error of the estimated relevance", more_is_better=False),
     "brier": Metric("Brier", "mean squared error of the calibrated probability", more_is_better=False),
     "ece": Metric("ECE", "expected calibration error: gap between stated and true frequency", more_is_better=False),
@@ -139,12 +151,13 @@ def remarks(counts: dict[str, Any]) -> list[str]:
     """What else is known of a model's test rows: how its plain generation fared, what an endpoint took for them."""
     found = []
     if rows := counts.get("generated_rows"):
+        name = "MAE" if "generated_mae" in counts else "accuracy"
         unparsed, said, scored = (
-            counts[key] for key in ("generated_unparsed", "generated_accuracy", "scored_accuracy")
+            counts[key] for key in ("generated_unparsed", f"generated_{name.lower()}", f"scored_{name.lower()}")
         )
         found.append(
             f"Generating the answers of {count(rows)} test rows instead of scoring the labels leaves {count(unparsed)} "
-            f"({share(unparsed, rows)}) unparsed; accuracy {number(said)} instead of {number(scored)}."
+            f"({share(unparsed, rows)}) unparsed; {name} {number(said)} instead of {number(scored)}."
         )
     if "cost" in counts:
         read, written, cost, rows = (counts[key] for key in ("prompt_tokens", "completion_tokens", "cost", "rows"))

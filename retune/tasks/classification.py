@@ -21,6 +21,7 @@ LEARNERS = ("linear", "encoder", "llm", "api")
 WITHOUT = {
     "augmentation": ("swap", "transitive"),
     "calibration": ("threshold", "cost_false_positive", "cost_false_negative"),
+    "evaluation": ("bins", "terms"),
 }
 DEV_METRICS = ("loss", "macro_f1", "accuracy")
 SELECT = "macro_f1"

@@ -1,4 +1,7 @@
-"""Kind `pair`: do two texts mean the same? Columns text_a, text_b, label (1 the same, 0 not), reasoning or null."""
+"""Kind `pair`: do two texts mean the same? Columns text_a, text_b, label (1 the same, 0 not), reasoning or null.
+
+With `reasoning: true` a row must have the reasoning for its label, unless its source keeps it out of the training.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,14 @@ TEXTS = ("text_a", "text_b")
 TARGET = "label"
 UNIT = "id"
 SYMMETRIC = True
+WITHOUT = {"evaluation": ("bins",)}
 LABELS = ("0", "1")
 LEARNERS = ("linear", "encoder", "embedder", "llm", "api")
 DEV_METRICS = ("loss", "auc", "f1", "accuracy")
 SELECT = "auc"
 PRIMARY = "f1"
+NOT_TAUGHT = ("calibration", "test")
+"""Official splits whose rows need no reasoning."""
 
 
 def schema(spec: Params) -> type[dy.Schema]:
@@ -36,6 +42,12 @@ def schema(spec: Params) -> type[dy.Schema]:
         text_b = dy.String(min_length=1)
         label = dy.Int8(min=0, max=1)
         reasoning = dy.String(nullable=True)
+
+        if spec.get("reasoning", False):
+
+            @dy.rule()
+            def needs_reasoning(self) -> pl.Expr:
+                return pl.col("reasoning").is_not_null() | pl.col("split").is_in(NOT_TAUGHT).fill_null(False)
 
     return Rows
 

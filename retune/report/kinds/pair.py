@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from retune.report import charts
+from retune.report import charts, reasoning
 from retune.report.charts import Line
 from retune.report.figures import Figure, points, reliability_figure, styles
 from retune.report.files import read_json, read_table
@@ -38,6 +38,7 @@ def read(folder: Path) -> dict[str, Any]:
         "confusion": read_json(folder / "details/confusion.json"),
         "errors": read_table(folder / "details/errors.parquet"),
         "uncalibrated": read_table(folder / "details/reliability_uncalibrated.csv"),
+        **reasoning.read(folder),
         **{name: read_table(folder / f"plots/{name}.csv") for name in ("roc", "precision_recall", "reliability")},
     }
 

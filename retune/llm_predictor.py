@@ -1,0 +1,173 @@
+"""Predictions of an LLM behind its task's prompt: label probabilities by scoring, texts by generation.
+
+A model that thinks is read twice: behind the reasoning that it has written, which is the decision, and `directly`,
+behind an empty block of thoughts. The answer that it wrote itself stands beside them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from retune import adapter, generation, labels, packing, prompt, targets
+from retune.answers import read as parse
+from retune.label_scoring import label_log_probs
+from retune.packing import Packing
+from retune.params import Params
+
+if TYPE_CHECKING:
+    from retune.hardware import Chosen
+    from retune.prompt import ChatPrompt
+
+SPARE = 16
+"""Tokens that a generated answer may have beyond the longest one that the prompt asks for."""
+
+
+class Predictor:
+    """A model behind its prompt; `predict` gives a row per input row, in its order.
+
+    `written` are the tokens that it has generated so far, `seconds` the time that this took.
+    """
+
+    def __init__(self, model: Any, chat: ChatPrompt, chosen: Chosen, spec: Params, options: Params | None) -> None:
+        self.model, self.chat, self.chosen, self.spec = model, chat, chosen, spec
+        self.options = Params() if options is None else options
+        self.packing: Packing | None = None
+        self.written, self.seconds = 0, 0.0
+
+    @property
+    def thinks(self) -> bool:
+        """Whether a prediction is read behind thoughts that the model writes."""
+        return self.chat.think is not None and self.options.get("thinking", False)
+
+    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, label (kind scoring: score, the expected one), prob_0 .. prob_K-1, truncated for the rows.
+
+        With thinking the probabilities are those behind the generated reasoning, which is closed where the model did
+        not close it; and there are generated, generated_label (null: none is named), reasoning, reasoning_tokens,
+        reason (scoring), and direct_prob_0 .., the probabilities behind an empty block of thoughts.
+        """
+        prompts = prompt.encode(self.chat, frame)
+        nothing = [[*ids, *targets.block(self.chat, [])] for ids in prompts.ids]
+        packed, truncated = self._packed(prompts.ids), np.array(prompts.truncated, dtype=bool)
+        if not self.thinks:
+            log_probs = score(packed, self.chat, nothing, self.chosen, progress=True)
+            return self._table(frame, log_probs, truncated)
+        texts = self._write(prompts.ids, list(frame["id"]), self._sampling(self.options.temperature))
+        said = [self._read(text) for text in texts]
+        thoughts = [one.ids for one in self.chat.plain.encode_batch([one.reasoning for one in said])]
+        behind = [[*ids, *targets.block(self.chat, t)] for ids, t in zip(prompts.ids, thoughts, strict=True)]
+        # one call, so that both readings of a row share its prompt
+        log_probs = score(packed, self.chat, [*nothing, *behind], self.chosen, progress=True)
+        direct, after = log_probs[: len(frame)], log_probs[len(frame) :]
+        more = {
+            "generated": pl.Series(texts, dtype=pl.String),
+            "generated_label": pl.Series([self._label(one) for one in said], dtype=pl.String),
+            "reasoning": pl.Series([one.reasoning for one in said], dtype=pl.String),
+            "reasoning_tokens": pl.Series(list(map(len, thoughts)), dtype=pl.Int64),
+        }
+        if self.chat.reason:
+            more["reason"] = pl.Series([one.reason for one in said], dtype=pl.String)
+        names = [f"direct_{name}" for name in labels.names(len(self.chat.labels))]
+        directly = {name: pl.Series(np.exp(direct[:, code])) for code, name in enumerate(names)}
+        return self._table(frame, after, truncated).with_columns(**more, **directly)
+
+    def sample(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, samples: `generation.samples` answers of each row, drawn one by one; null where none is named.
+
+        They are drawn at `generation.temperature`, or at 1 where that is 0.
+        """
+        count = self.options.samples
+        prompts = [ids for ids in prompt.encode(self.chat, frame).ids for _ in range(count)]
+        keys = [(row, number) for row in frame["id"] for number in range(count)]
+        self._packed(prompts)
+        said = [
+            self._label(self._read(text))
+            for text in self._write(prompts, keys, self._sampling(self.options.temperature or 1.0))
+        ]
+        number = self.spec.kind == "scoring"
+        values = [float(label) if number and label is not None else label for label in said]
+        drawn = [values[start : start + count] for start in range(0, len(values), count)]
+        inner = pl.Float64 if number else pl.String
+        return pl.DataFrame({"id": frame["id"], "samples": pl.Series(drawn, dtype=pl.List(inner))})
+
+    def generate(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Columns id, generated (the text that follows the prompt, greedily), generated_label (null: names no label).
+
+        What users of other tools get: no score, only a text to parse (retune.answers).
+        """
+        prompts = prompt.encode(self.chat, frame)
+        model = adapter.base_of(self.model)
+        self._packed(prompts.ids)
+        longest = max(map(len, self.chat.answers)) + 1 + SPARE
+        with adapter.mixed_precision(model, self.chosen):
+            written = generation.generate(model, prompts.ids, self.chat.end, longest, progress=True)
+        texts = [self.chat.plain.decode(ids) for ids in written]
+        known = [self.chat.plain.decode(ids) for ids in self.chat.answers]
+        codes = [parse(text, known) for text in texts]
+        return pl.DataFrame(
+            {
+                "id": frame["id"],
+                "generated": pl.Series(texts, dtype=pl.String),
+                "generated_label": pl.Series(
+                    [None if code is None else self.chat.labels[code] for code in codes], dtype=pl.String
+                ),
+            }
+        )
+
+    def _packed(self, prompts: list[list[int]]) -> Packing:
+        if self.packing is None:
+            self.packing = packed_by(adapter.base_of(self.model), self.chosen, prompts)
+        return self.packing
+
+    def _table(self, frame: pl.DataFrame, log_probs: np.ndarray, truncated: np.ndarray) -> pl.DataFrame:
+        table = labels.predictions(frame["id"], log_probs, self.chat.labels, truncated)
+        if self.spec.kind != "scoring":
+            return table
+        expected = np.exp(log_probs) @ np.array(self.chat.labels, dtype=np.float64)
+        return table.with_columns(label=pl.Series(expected, dtype=pl.Float64)).rename({"label": "score"})
+
+    def _sampling(self, temperature: float) -> generation.Sampling | None:
+        options = self.options
+        return generation.Sampling(temperature, options.top_p, self.spec.seed) if temperature else None
+
+    def _write(self, prompts: list[list[int]], keys: list[Any], sampling: generation.Sampling | None) -> list[str]:
+        """The texts that follow the prompts, the opening tag included."""
+        assert self.chat.think is not None
+        start, options, opening = time.monotonic(), self.options, self.chat.think.open
+        model = adapter.base_of(self.model)
+        with adapter.mixed_precision(model, self.chosen):
+            written = generation.generate(
+                model, [[*ids, *opening] for ids in prompts], self.chat.end, options.max_new_tokens, options.batch_size,
+                progress=True, sampling=sampling, keys=keys,
+            )  # fmt: skip
+        self.written += sum(map(len, written))
+        self.seconds += time.monotonic() - start
+        return [self.chat.whole.decode([*opening, *ids], skip_special_tokens=False).rstrip("\ufffd") for ids in written]
+
+    def _read(self, text: str) -> targets.Said:
+        return targets.parse(
+            text, [self.spec.prompt.answers[label] for label in self.chat.labels], self.spec.prompt.get("reason")
+        )
+
+    def _label(self, said: targets.Said) -> str | None:
+        return None if said.code is None else self.chat.labels[said.code]
+
+
+def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:
+    """How the model runs these prompts; proven on some of them."""
+    with adapter.mixed_precision(model, chosen):
+        return packing.prepare(model, chosen, prompts)
+
+
+def score(
+    packed: Packing, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
+) -> np.ndarray:
+    """Log-probabilities of the labels, float64 (prompts, labels), in the order of `chat.labels`."""
+    with adapter.mixed_precision(packed.model, chosen):
+        return label_log_probs(
+            packed, prompts, chat.answers, chat.after_answer, progress=progress, per_token=chat.per_token
+        )

@@ -1,0 +1,53 @@
+"""What the report shows of models that think and give reasons: readings, lengths, speed, repeats, rationale quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from retune.report.comparisons import Difference
+from retune.report.files import read_json
+from retune.report.inputs import Model, Task
+
+READINGS = {
+    "after_reasoning": "probability after the reasoning (the decision)",
+    "generated": "generated answer",
+    "direct": "probability without thinking",
+}
+RATIONALE = ("coherence", "terms", "sufficiency", "specificity", "unsupported")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Readings, rationale quality and repeated samples of one model, as far as the stage evaluate wrote them."""
+    return {
+        name: read_json(folder / f"details/{name}.json", default={}) for name in ("readings", "rationale", "repeats")
+    }
+
+
+def view(task: Task) -> dict[str, Any] | None:
+    """What reasoning.html shows; None for a task whose models give no reasons."""
+    thinking = [model for model in task.models if model.details.get("readings")]
+    writing = [model for model in task.models if model.details.get("rationale")]
+    sampled = [model for model in task.models if model.details.get("repeats")]
+    if not (thinking or writing or sampled):
+        return None
+    return {
+        "metrics": list(task.kind.COMPARED),
+        "names": READINGS,
+        "readings": [(model, differences(model, task.kind.COMPARED)) for model in thinking],
+        "rationale": [(model, columns(model), model.details["rationale"]) for model in writing],
+        "rationale_metrics": RATIONALE,
+        "repeats": sampled,
+    }
+
+
+def differences(model: Model, metrics: tuple[str, ...]) -> list[Difference]:
+    """The decision minus the reading without thinking."""
+    found = model.details["readings"]["difference"]
+    return [Difference(key, *(found[key][part] for part in ("difference", "low", "high", "p"))) for key in metrics]
+
+
+def columns(model: Model) -> list[tuple[str, dict[str, Any]]]:
+    """Whose reasons are measured: the generated ones, and the gold ones where the rows have them."""
+    found = model.details["rationale"]
+    return [(name, found[name]) for name in ("generated", "gold") if name in found]
