@@ -133,10 +133,8 @@ def test_the_processes_share_rows_gradients_and_threads(tmp_path: Path) -> None:
     ],
 )
 def test_the_error_of_one_process_is_the_one_error_of_the_stage(tmp_path: Path, what: str, said: str) -> None:
-    began = time.monotonic()
     with pytest.raises(RetuneError, match=said):
         rank_fit.start(what, tmp_path)
-    assert time.monotonic() - began < 60
     assert not any(alive(int(file.read_text())) for file in tmp_path.glob("pid-*"))
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MODEL = re.compile(r"([a-z]+[0-9]+)[a-z]*")
+MODEL = re.compile(r"^([a-z]+[0-9]+)[a-z]*$")
 LEVELS = (("产品", "主型号"), ("故障码", "主码"), ("参数", "参数号"))
 """What the entities of each level are called, and what of them is compared; in the order of priority."""
 
@@ -37,7 +37,7 @@ def mains(level: int, names: Sequence[str]) -> tuple[str, ...]:
     """What is compared of entities: main model, main code, or the parameter itself, in lower case; each once."""
     lower = [name.lower() for name in names]
     if level == 0:
-        lower = [MODEL.fullmatch(name)[1] for name in lower]  # type: ignore[index]
+        lower = [MODEL.sub(r"\1", name) for name in lower]
     return tuple(dict.fromkeys(name.partition(".")[0] if level == 1 else name for name in lower))
 
 
