@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from retune.chunk_attention import chunked
 from retune.prefix_attention import Prefix, behind
 
 if TYPE_CHECKING:
@@ -183,74 +184,6 @@ def attend(
             query, key, value, block_mask=tree.block(sliding_window), scale=scale, enable_gqa=True
         )
     return out.transpose(1, 2), None
-
-
-def chunked(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, tree: Tree, window: int | None
-) -> torch.Tensor:
-    """The kernel `chunks`: query (heads, tokens, d), key and value (key-value heads, tokens, d) -> (tokens, heads, d).
-
-    The history that all chunks of a group share is read by one product for all of them; the rest of each one's history,
-    and its own tokens, by a batched one. Softmax over both in float32 (or wider). A sequence that begins the row has no
-    history: torch's causal kernel serves it, where no gradient is wanted (its backward pass is the slower one).
-    """
-    learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    heads, _, width = query.shape
-    shared = key.shape[0]
-    fold = heads // shared  # query heads that read one key-value head
-    query, key, value = (query * scale).transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)  # tokens first
-    exact = torch.float64 if query.dtype == torch.float64 else torch.float32
-    outs = []
-    for number, group in enumerate(tree.groups):
-        chunks, longest = group.queries.shape
-        common, own = len(group.common), group.keys.shape[1]
-        if not learns and chunks == 1 and common == 0 and (window is None or own <= window):
-            outs.append(_causal(*(rows[group.queries[0]] for rows in (query, key, value))))
-            continue
-        q = _Take.apply(query, group.queries).reshape(chunks, longest, shared, fold, width)
-        q = q.permute(2, 0, 1, 3, 4).reshape(shared, -1, width)  # (shared, chunks * T * fold, d)
-        k = _Take.apply(key, group.keys).permute(2, 0, 3, 1).reshape(shared * chunks, width, own)
-        v = _Take.apply(value, group.keys).permute(2, 0, 1, 3).reshape(shared * chunks, own, -1)
-        bias = tree.bias(number, window, query.dtype)  # (chunks, T, common + own)
-        bias = bias[None, :, :, None].expand(shared, -1, -1, fold, -1).reshape(shared * chunks, longest * fold, -1)
-        scores = torch.baddbmm(bias[..., common:], q.reshape(shared * chunks, -1, width), k)
-        if common:
-            k_common, v_common = (_Take.apply(rows, group.common).transpose(0, 1) for rows in (key, value))
-            far = torch.bmm(q, k_common.transpose(1, 2)).reshape(shared * chunks, -1, common)
-            scores = torch.cat([far if window is None else far + bias[..., :common], scores], dim=-1)
-        weights = scores.softmax(-1, dtype=exact).to(query.dtype)
-        out = torch.bmm(weights[..., common:], v)
-        if common:
-            out = out + torch.bmm(weights[..., :common].reshape(shared, -1, common), v_common).view_as(out)
-        out = out.reshape(shared, chunks, longest, fold, -1).permute(1, 2, 0, 3, 4)
-        outs.append(out.reshape(chunks * longest, heads, -1))
-    return _Take.apply(torch.cat(outs), tree.inverse)
-
-
-def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Plain causal attention, tokens first: (tokens, heads, d)."""
-    query, key, value = (rows.transpose(0, 1)[None] for rows in (query, key, value))
-    out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0, enable_gqa=True)
-    return out[0].transpose(0, 1)
-
-
-class _Take(torch.autograd.Function):
-    """Rows of a tensor by index; gradients of a row that is taken often are summed in float32, not in 16 bits."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(index)
-        ctx.shape, ctx.dtype = rows.shape, rows.dtype
-        return rows[index]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (index,) = ctx.saved_tensors
-        exact = torch.float64 if ctx.dtype == torch.float64 else torch.float32
-        flat = gradient.reshape(index.numel(), -1).to(exact)
-        total = torch.zeros((ctx.shape[0], flat.shape[1]), dtype=exact, device=flat.device)
-        total.scatter_add_(0, index.reshape(-1, 1).expand_as(flat), flat)
-        return total.to(ctx.dtype).view(ctx.shape), None
 
 
 def _group(chunks: list[Chunk], device: torch.device) -> Group:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune import prefix_tree, tree_attention
+from retune import chunk_attention, prefix_tree, tree_attention
 from retune.tree_attention import Tree, attend
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_kernels_equal_masked_attention(
 
 def test_gradients_of_a_shared_token_are_summed_in_float32() -> None:
     rows = torch.ones(1, 1, dtype=torch.bfloat16, requires_grad=True)
-    taken = tree_attention._Take.apply(rows, torch.zeros(1024, dtype=torch.long))
+    taken = chunk_attention._Take.apply(rows, torch.zeros(1024, dtype=torch.long))
     taken.sum().backward()
     assert rows.grad is not None
     assert rows.grad.item() == 1024, "256 ones and one more are 256 again in bfloat16"
