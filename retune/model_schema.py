@@ -65,6 +65,11 @@ class Training(Strict):
         True,
         description="llm of a task with reasoning: learns to think before it answers; false: the answers alone",
     )
+    answer_weight: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="weight of an answer's token in the loss, where reasoning or a reason stands beside it: a token of "
+        "those weighs 1, and there may be a hundred of them",
+    )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 

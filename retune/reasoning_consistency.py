@@ -22,8 +22,8 @@ def check(project: Project, name: str, model: Model, spec: dict[str, Any]) -> No
         )
         if model.generation is not None:
             problem((*at, "generation"), f"is for llms of tasks with reasoning, and {why}; take it out")
-        if "thinking" in own:
-            problem((*at, "training", "thinking"), f"is for llms of tasks with reasoning, and {why}; take it out")
+        for key in {"thinking", "answer_weight"} & set(own):
+            problem((*at, "training", key), f"is for llms of tasks with reasoning, and {why}; take it out")
     else:
         _check_thinking(project, at, own, asked, spec)
     if task.kind != "scoring" or model.learner != "llm":

@@ -191,7 +191,7 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
             resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
     if kind == "ranking" and (source := declared.sources.get(task.source if task else "")):
         resolved["data"] = {"name": task.source if task else "", "license": source.license}  # for the model card
-    _thinking(declared, model, resolved)
+    _writing(declared, model, resolved)
     if resolved.get("training", {}).get("select") == "auto":
         resolved["training"]["select"] = "loss" if resolved["training"].get("thinking") else shape.get("SELECT", "loss")
     if model.curriculum:
@@ -205,10 +205,10 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
     return resolved
 
 
-def _thinking(declared: Project, model: Model, resolved: dict[str, Any]) -> None:
-    """Leave `training.thinking` to the models that can think."""
+def _writing(declared: Project, model: Model, resolved: dict[str, Any]) -> None:
+    """Leave to the models that can write reasoning or a reason what is said of it under `training`."""
     if "training" in resolved and not writes(model.learner, declared.tasks.get(model.task)):
-        del resolved["training"]["thinking"]
+        del resolved["training"]["thinking"], resolved["training"]["answer_weight"]
 
 
 def _generation(declared: Project, name: str, model: Model) -> dict[str, Any]:

@@ -27,10 +27,18 @@ TAGGED = re.compile(r"<label>(.*?)</label>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Targets:
-    """Token ids behind each prompt, the end of the turn included; which rows lost some of their reasoning or reason."""
+    """What stands behind each prompt; which rows lost some of their reasoning or reason."""
 
-    ids: list[list[int]]
+    ids: list[list[int]]  # token ids, the end of the turn included
+    answers: list[slice]  # where among them the answer stands
     cut: list[bool]
+
+    def weights(self, answer: float) -> list[list[float]]:
+        """Of each token in the loss: `answer` for those of the answer, 1 for all others."""
+        found = [[1.0] * len(ids) for ids in self.ids]
+        for row, place in zip(found, self.answers, strict=True):
+            row[place] = [answer] * (place.stop - place.start)
+        return found
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame, codes: Sequence[int], prompts: 
     encoded = [
         [one.ids for one in chat.plain.encode_batch(texts, add_special_tokens=False)] for texts in (thoughts, reasons)
     ]
-    ids, cut = [], []
+    ids, answers_at, cut = [], [], []
     for prompt, code, thought, reason in zip(prompts, codes, *encoded, strict=True):
         frame = [chat.think.empty if not thought else [*chat.think.open, *chat.think.close]] if chat.think else []
         frame += [chat.answers[code], chat.reason if reason else [], [chat.end]]
@@ -69,16 +77,18 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame, codes: Sequence[int], prompts: 
         kept = min(len(reason), max(free // 2, free - len(thought), 0))
         left = max(min(len(thought), free - kept), 0)
         cut.append(kept < len(reason) or left < len(thought))
+        thinking, answer = block(chat, thought[:left]), chat.answers[code]
+        answers_at.append(slice(len(thinking), len(thinking) + len(answer)))
         ids.append(
             [
-                *block(chat, thought[:left]),
-                *chat.answers[code],
+                *thinking,
+                *answer,
                 *(chat.reason if kept else []),
                 *reason[:kept],
                 chat.end,
             ]
         )
-    return Targets(ids, cut)
+    return Targets(ids, answers_at, cut)
 
 
 def block(chat: ChatPrompt, thoughts: Sequence[int]) -> list[int]:

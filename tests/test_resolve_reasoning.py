@@ -57,7 +57,7 @@ def test_models_that_reason_get_generation_beside_their_section(tmp_path: Path) 
     assert found["models"]["chatty"]["training"]["thinking"] is True
     assert found["models"]["scores"]["training"]["thinking"] is True
     assert found["models"]["chatty"]["training"]["select"] == "loss"
-    assert "thinking" not in found["models"]["other"]["training"]
+    assert not {"thinking", "answer_weight"} & set(found["models"]["other"]["training"])
     assert "thinking" not in found["models"]["cross"]["training"]
     assert found["models"]["other"]["training"]["select"] == "auc"
     assert set(found["generation"]) == set(found["models"])
@@ -104,6 +104,7 @@ STAGE = "curriculum: [{{name: basic, dimensions: [{}]}}]"
     [
         ({"other": ", generation: {top_p: 0.9}"}, "models.other.generation.*task plainly has no reasoning"),
         ({"other": ", training: {thinking: false}"}, "models.other.training.thinking.*has no reasoning"),
+        ({"other": ", training: {answer_weight: 5}"}, "models.other.training.answer_weight.*has no reasoning"),
         ({"other": ", curriculum: [{name: a, dimensions: [growth]}]"}, "models.other.curriculum.*kind scoring"),
         ({"scores": ", training: {select: mae}"}, "select.*measured on dev by loss"),
         ({"scores": ", training: {thinking: false}, generation: {thinking: true}"}, "not taught to think"),

@@ -32,8 +32,10 @@ def main() -> None:
     chosen = hardware.choose(spec.hardware, trees=True)
     base = adapter.load_base(Path(job["base"]), spec, chosen)
     model = adapter.add(base, spec.lora, spec.base_name, spec.seed, chosen)  # the weights of job["start"]: one seed
-    items = [(row["prompt_ids"], row["answer_ids"]) for row in record.read_rows(job["rows"])]
-    packed = llm.packed_by(base, chosen, [prompt for prompt, _ in items])
+    items = [
+        (row["prompt_ids"], row["answer_ids"], [1.0] * len(row["answer_ids"])) for row in record.read_rows(job["rows"])
+    ]
+    packed = llm.packed_by(base, chosen, [prompt for prompt, *_ in items])
 
     objective = AnswerLoss(packed)
     size = spec.training.batch_size
@@ -50,7 +52,7 @@ def main() -> None:
         Path(job["scratch"]),
         lambda model: {"loss": 0.0},
         chosen=chosen,
-        lengths=[len(prompt) for prompt, _ in items],
+        lengths=[len(prompt) for prompt, *_ in items],
         loss_fn=objective.loss,
         tokens_of=objective.tokens,
         precision=lambda: adapter.mixed_precision(base, chosen),
@@ -58,7 +60,7 @@ def main() -> None:
     adapter.save(model, Path(job["adapter"]))
     tokens = sum(part.ids.numel() for part in passes)
     seen = sum(int(part.row.depth.sum()) + len(part.row.depth) for part in passes if part.row)
-    needed = limit.operations(base, tokens, seen, sum(len(answer) for _, answer in items))
+    needed = limit.operations(base, tokens, seen, sum(len(answer) for _, answer, _ in items))
     speed = limit.speed(base, tokens // len(passes), chosen.dtype)
     clock.report(
         computed_tokens=tokens,

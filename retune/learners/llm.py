@@ -5,7 +5,7 @@ reasoning where the model thinks, answer, reason, end of turn. What the rows of 
 (retune.packing). A curriculum trains in stages (retune.curriculum). With `epochs: 0` the base is scored as it is.
 
 On dev, a model that answers at once is measured by its label probabilities. One that thinks is measured by `loss`, the
-mean negative log-likelihood of the targets' tokens.
+mean negative log-likelihood of the targets' tokens, weighted as in training.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def fit(
                 stage.folder(scratch),
                 evaluate,
                 chosen=chosen,
-                lengths=[len(ids) + len(answer) - 1 for ids, answer in rows.items],
+                lengths=[len(ids) + len(answer) - 1 for ids, answer, _ in rows.items],
                 loss_fn=objective.loss,
                 tokens_of=objective.tokens,
                 precision=lambda: adapter.mixed_precision(model, chosen),
@@ -131,18 +131,20 @@ class Inputs:
     prompts: prompt.Prompts
     targets: targets.Targets
     codes: np.ndarray  # [rows], the place of each row's answer among the labels
+    answer_weight: float  # of an answer's token in the loss
 
     @property
     def items(self) -> list[Item]:
-        """(prompt token ids, target token ids) of each row."""
-        return list(zip(self.prompts.ids, self.targets.ids, strict=True))
+        """(prompt token ids, target token ids, their weights) of each row."""
+        return list(zip(self.prompts.ids, self.targets.ids, self.targets.weights(self.answer_weight), strict=True))
 
 
 def encode(chat: ChatPrompt, rows: pl.DataFrame, spec: Params) -> Inputs:
     """Prompts, targets and answers of rows that have a target."""
     codes = labels.codes(rows["score" if spec.kind == "scoring" else "label"], spec.labels)
     prompts = prompt.encode(chat, rows)
-    return Inputs(prompts, targets.encode(chat, rows, codes.tolist(), prompts.ids), codes)
+    weight = spec.training.get("answer_weight", 1.0)
+    return Inputs(prompts, targets.encode(chat, rows, codes.tolist(), prompts.ids), codes, weight)
 
 
 def with_cut(record: Training, inputs: list[Inputs], spec: Params) -> Training:
