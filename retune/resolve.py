@@ -18,6 +18,7 @@ from retune import consistency, fingerprint, kinds, project, scoring_consistency
 from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
+from retune.reads import reads
 from retune.schema import Model, Task, sections, writes
 from retune.validation import messages
 
@@ -49,6 +50,7 @@ def resolve(folder: Path) -> Resolution:
     if problems := declared.problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
+    resolved["reads"] = reads(resolved)
     resolved["code"] = fingerprint.fingerprints(folder, resolved)
     return Resolution(resolved, consistency.warnings(declared, resolved))
 
