@@ -61,6 +61,11 @@ class Training(Strict):
     packed_tokens: Annotated[int, Field(ge=64)] = Field(
         4096, description="llm: distinct tokens of one forward pass; a larger batch runs in several, with one gradient"
     )
+    keep_together: bool = Field(
+        False,
+        description="llm: rows of the same document, question or first text stand in one batch, which computes it once; "
+        "false: rows are shuffled one by one",
+    )
     thinking: bool = Field(
         True,
         description="llm of a task with reasoning: learns to think before it answers; false: the answers alone",

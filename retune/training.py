@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ def run(
     *,
     chosen: Chosen,
     lengths: Sequence[int],
+    together: Sequence[Hashable] | None = None,
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
     rate_factors: Mapping[str, float] | None = None,
     tokens_of: Callable[[Batch], int] | None = None,
@@ -57,8 +58,8 @@ def run(
 ) -> Training:
     """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
 
-    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch); `passes` makes forward
-    passes of the rows of a batch; `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a
+    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch), rows of equal
+    `together` stand in one batch where it has room; `passes` makes forward passes of the rows of a batch; `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a
     scalar (default: `.loss` of the model's output); `evaluate(model)` gives dev metrics, of which
     `spec.training.select` picks the checkpoint; `rate_factors` multiply the learning rate of the parameters that they
     name; `tokens_of(one)` counts the tokens of a pass (default: the attention mask's sum); `precision()` is the context
@@ -77,7 +78,7 @@ def run(
     options = spec.training
     if not items:
         raise RetuneError("no training row is left: lower split.dev, split.calibration and split.test, or add data")
-    batches = batch_order.order(lengths, options.batch_size, options.epochs, spec.seed)
+    batches = batch_order.order(lengths, options.batch_size, options.epochs, spec.seed, together)
     whole = len(batches)
     if options.max_steps:
         batches = batches[: options.max_steps * options.gradient_accumulation]

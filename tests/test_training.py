@@ -88,10 +88,12 @@ def train(scratch: Path, spec: Params | None = None, evaluate=evaluate, model: T
     size=st.integers(1, 9),
     epochs=st.floats(0.1, 3.0),
     seed=st.integers(0, 5),
+    documents=st.none() | st.integers(1, 50),
 )
 @settings(deadline=None, max_examples=60)
-def test_every_epoch_visits_every_row_once(lengths, size, epochs, seed):
-    batches = batch_order.order(lengths, size, epochs, seed)
+def test_every_epoch_visits_every_row_once(lengths, size, epochs, seed, documents):
+    together = documents and [row % documents for row in range(len(lengths))]
+    batches = batch_order.order(lengths, size, epochs, seed, together)
     per_epoch = math.ceil(len(lengths) / size)
     assert len(batches) == max(1, round(per_epoch * epochs))
     for start in range(0, len(batches) - per_epoch + 1, per_epoch):
@@ -108,6 +110,17 @@ def test_rows_of_similar_length_share_a_batch_in_an_order_that_the_seed_sets():
     again, other = (batch_order.order(lengths, 8, 2, seed) for seed in (0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(batches, other, strict=True))
+
+
+def test_rows_that_stay_together_share_a_batch_and_their_order_is_shuffled():
+    documents = [row % 40 for row in range(240)]
+    lengths = np.random.default_rng(0).integers(1, 100, 40)[documents].tolist()
+    batches = batch_order.order(lengths, 12, 2, 0, documents)
+    for batch in batches:
+        assert sorted(documents[row] for row in batch) == sorted(2 * sorted({documents[row] for row in batch}) * 3)
+        assert len({documents[row] for row in batch}) == 2
+    assert len({tuple(row // 40 for row in batch) for batch in batches}) > 1, "the rows of a document, in any order"
+    assert [set(b) for b in batches[:20]] != [set(b) for b in batches[20:]]
 
 
 def test_rows_are_chosen_by_their_ids_and_appended_rows_displace_few():

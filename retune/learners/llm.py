@@ -111,6 +111,7 @@ def fit(
                 evaluate,
                 chosen=chosen,
                 lengths=[len(ids) + len(answer) - 1 for ids, answer, _ in rows.items],
+                together=stage.rows[tasks.of(spec.kind).TEXTS[0]] if spec.training.get("keep_together") else None,
                 loss_fn=objective.loss,
                 tokens_of=objective.tokens,
                 precision=lambda: adapter.mixed_precision(model, chosen),
