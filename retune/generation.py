@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from retune import memory, stable_hash, tree_attention
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 ROWS = 16
 """Prompts that are continued together on a processor."""
+READ = 16
+"""Prompts that are read together, so that short ones are not padded to the longest of a large batch."""
 LEAVING = 0.25
 """Share of a batch that is done when it is made smaller: moving the keys and values of the others takes time, too."""
 
@@ -106,11 +109,8 @@ def _batch(
     open_ = set(rows)
     if ids.shape[1] > 1:
         # All but the last tokens by themselves: behind a slice of states, torch copies the head's weights for each row.
-        first = model.get_decoder()(
-            input_ids=ids[:, :-1], attention_mask=seen[:, :-1], position_ids=places[:, :-1], past_key_values=cache,
-            use_cache=True, **more,
-        )  # fmt: skip
-        cache, ids, places = first.past_key_values, ids[:, -1:], places[:, -1:]
+        cache = _read(model, ids[:, :-1], seen[:, :-1], places[:, :-1], cache, more)
+        ids, places = ids[:, -1:], places[:, -1:]
     for step in range(max_new_tokens):
         out = model(
             input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True, **more
@@ -130,6 +130,38 @@ def _batch(
             rows = [row for row in rows if row in open_]
         seen = torch.cat([seen, seen.new_ones(len(rows), 1)], dim=1)
     return written
+
+
+def _read(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    seen: torch.Tensor,
+    places: torch.Tensor,
+    cache: Any,
+    more: dict[str, Any],
+) -> Any:
+    """The cache behind these tokens, padded at the left; behind a prefix by `READ` rows, each without its padding.
+
+    The rows stand by length, longest first.
+    """
+    decoder, width = model.get_decoder(), ids.shape[1]
+    if not more:
+        return decoder(
+            input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True
+        ).past_key_values
+    parts = []
+    for start in range(0, len(ids), READ):
+        here = slice(start, start + READ)
+        first = width - max(1, int(seen[here].sum(1).max()))
+        inputs = {"input_ids": ids, "attention_mask": seen, "position_ids": places}
+        cut = {name: value[here, first:] for name, value in inputs.items()}
+        parts.append((first, decoder(**cut, use_cache=True, **more).past_key_values))
+    cache = parts[0][1]
+    for number, layer in enumerate(cache.layers):
+        for name in ("keys", "values"):
+            each = [F.pad(getattr(part.layers[number], name), (0, 0, first, 0)) for first, part in parts]
+            setattr(layer, name, torch.cat(each))
+    return cache
 
 
 def _greedy(logits: torch.Tensor, _rows: list[int]) -> torch.Tensor:

@@ -63,8 +63,8 @@ class Training(Strict):
     )
     keep_together: bool = Field(
         False,
-        description="llm: rows of the same document, question or first text stand in one batch, which computes it once; "
-        "false: rows are shuffled one by one",
+        description="llm: rows of the same document, question or first text stand in one batch, which computes it "
+        "once; false: rows are shuffled one by one",
     )
     thinking: bool = Field(
         True,

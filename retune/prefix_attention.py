@@ -42,8 +42,7 @@ def behind(
         mask = mask[:, :, None, :, : key.shape[2]]
         near = near.masked_fill(~mask, torch.finfo(near.dtype).min) if mask.dtype == torch.bool else near + mask
     scores = torch.cat([far, near], dim=-1)
-    exact = torch.float64 if query.dtype == torch.float64 else torch.float32
-    weights = scores.softmax(-1, dtype=exact).to(query.dtype)
+    weights = scores.softmax(-1)  # torch sums 16 bits in 32
     length = first_key.shape[1]
     common = weights[..., :length].permute(1, 0, 2, 3, 4).reshape(shared, -1, length)
     out = torch.matmul(common, first_value).view(shared, rows, fold, tokens, -1).permute(1, 0, 2, 3, 4)

@@ -32,7 +32,7 @@ READS = {
     "compare": ("tasks.{key}.models", "tasks.{key}.chains", "tasks.{key}.evaluation"),
     "report": ("tasks", "models", "bases"),
 }
-"""Stage -> the parts of the resolved file that its instance `key` (a model's: of `task`) reads; None where it has none."""
+"""Stage -> the parts of the resolved file that its instance `key` (a model's: of `task`) reads."""
 
 
 def reads(resolved: dict[str, Any]) -> dict[str, Any]:

@@ -59,12 +59,12 @@ def run(
     """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
 
     `items` are the training rows, `lengths` their tokens (rows of similar length share a batch), rows of equal
-    `together` stand in one batch where it has room; `passes` makes forward passes of the rows of a batch; `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a
-    scalar (default: `.loss` of the model's output); `evaluate(model)` gives dev metrics, of which
-    `spec.training.select` picks the checkpoint; `rate_factors` multiply the learning rate of the parameters that they
-    name; `tokens_of(one)` counts the tokens of a pass (default: the attention mask's sum); `precision()` is the context
-    of a forward pass (default: autocast to the chosen dtype). An unfinished run in `scratch` is carried on, to the same
-    bytes.
+    `together` stand in one batch where it has room; `passes` makes forward passes of the rows of a batch;
+    `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a scalar (default: `.loss` of the
+    model's output); `evaluate(model)` gives dev metrics, of which `spec.training.select` picks the checkpoint;
+    `rate_factors` multiply the learning rate of the parameters that they name; `tokens_of(one)` counts the tokens of a
+    pass (default: the attention mask's sum); `precision()` is the context of a forward pass (default: autocast to the
+    chosen dtype). An unfinished run in `scratch` is carried on, to the same bytes.
 
     Raises `RetuneError` for a loss that is not finite, where there is no row to train on, and where memory lacks for a
     single row.

@@ -39,12 +39,14 @@ def alone(model: torch.nn.Module, rows: list[list[int]], new: int) -> list[list[
 
 @pytest.mark.parametrize("head", [0, 6, 22])
 @pytest.mark.parametrize("family", tiny_llm.FAMILIES)
-def test_answers_equal_those_of_each_prompt_alone(family: str, head: int) -> None:
+def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "READ", 2)  # a batch is read in parts
     model = tiny_llm.model(family).double()
-    rows = prompts(head)
+    rows = [*prompts(head), *([prompts(head)[0][: head + 1]] * 2)]  # the last ones have a single token of their own
     expected = alone(model, rows, 6)
     assert len(set(map(tuple, expected))) > 1
     packing.prepare(model, CPU, rows)  # as in use: the attention is the tree's
+    assert generation.generate(model, rows, END, 6, rows=9) == expected
     assert generation.generate(model, rows, END, 6, rows=3) == expected
 
 

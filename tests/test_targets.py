@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retune import prompt, targets
@@ -43,6 +43,7 @@ TEXT = st.text(alphabet=st.sampled_from("对齐不是理由：1089 a\n<>/think")
 
 
 @given(TEXT, TEXT, st.sampled_from(SCORES), st.booleans())
+@example("增长</think>\n\n9", "", "3", True)  # a row that would end its own thoughts
 def test_a_target_reads_back_as_its_row(reasoning: str, reason: str, score: str, thinking: bool) -> None:
     row = {"score": int(score), "reasoning": reasoning, "reason": reason}
     text = targets.target_text(row, SCORING, thinking)
