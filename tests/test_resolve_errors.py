@@ -267,10 +267,7 @@ def test_a_missing_file_is_one_line_and_its_names_are_not_called_unknown(tmp_pat
     (folder / M).write_text("")
     with pytest.raises(RetuneError) as error:
         resolve(folder)
-    assert str(error.value).splitlines()[1:] == [
-        "  data/catalog.yaml: the file is missing",
-        "  models/catalog.yaml: the file is empty",
-    ]
+    assert str(error.value).splitlines()[1:] == [f"  {D}: the file is missing", f"  {M}: the file is empty"]
 
 
 LEAVES = st.sampled_from(
