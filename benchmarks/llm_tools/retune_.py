@@ -115,7 +115,7 @@ def spec_of(job: dict[str, Any]) -> params.Params:
     return params.loads(json.dumps(spec))
 
 
-def in_order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[np.ndarray]:
+def in_order(lengths: Sequence[int], batch_size: int, *_: Any) -> list[np.ndarray]:
     """Batches of the rows as they stand, in the place of `batch_order.order`."""
     rows = np.arange(len(lengths))
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
