@@ -242,3 +242,18 @@ def test_bits_checkpointing_and_attention_reach_the_model(
     assert np.isfinite(record.history[-1]["eval_loss"])
     found = llm.load(tmp_path / "out", base, spec.hardware, Params(GENERATION)).predict(companies(4))
     assert found["score"].is_between(1, 10).all()
+
+
+def test_rows_of_one_document_share_a_batch_and_the_answers_weigh_what_params_say(base: Path, tmp_path: Path) -> None:
+    rows, tokens = companies(24), {}
+    rows = rows.with_columns(document=pl.concat_str("document", *["group"] * 6))
+    for together in (False, True):
+        spec = scoring(training__epochs=1, training__batch_size=4, training__keep_together=together)
+        spec.prompt["user"] = "{document}：{dimension}"  # what rows share stands first
+        (out := tmp_path / f"out-{together}").mkdir()
+        record = llm.fit(spec, rows, rows, base, out, tmp_path / f"scratch-{together}")
+        tokens[together] = record.resources["tokens"]
+    assert tokens[True] < tokens[False]
+    heavy = scoring(training__answer_weight=5.0)
+    *_, weights = llm.encode(llm.prepare(heavy, base), rows, heavy).items[0]
+    assert set(weights) == {1.0, 5.0}
