@@ -55,7 +55,10 @@ def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
     finally:
         transformers.logging.set_verbosity(level)
     if spec.quantization.bits == 16:
-        return model.to(chosen.device)
+        model.to(chosen.device)
+        if spec.lora.method != "full":
+            lora_linear.lay_out(model.get_decoder())
+        return model
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights at the first evaluation and round their scales: a training that was
         # resumed after it would then go on from other weights than one that was not.

@@ -1,9 +1,7 @@
 """A LoRA layer on frozen weights as one operation, instead of the seven that peft strings together.
 
 y = x W' + b + s (x A') B' (Hu et al. 2021). Only x and x A' are kept for the backward pass, the update is added where
-the product stands, and the small matrices are rounded once to the dtype of W. On a processor W lies in memory with its
-longer side along the rows, whichever that is: oneDNN packs that layout up to twice as fast, forwards and backwards.
-Same values as peft's, but for rounding.
+the product stands, and the small matrices are rounded once to the dtype of W. Same values as peft's, but for rounding.
 """
 
 from __future__ import annotations
@@ -24,12 +22,23 @@ def fuse(model: nn.Module) -> int:
 
     layers = [module for module in model.modules() if isinstance(module, Linear) and _plain(module)]
     for layer in layers:
-        weight = layer.get_base_layer().weight
-        if weight.device.type == "cpu" and weight.shape[0] > weight.shape[1]:
-            weight.data = weight.data.t().contiguous().t()
         layer.fused = True
         layer.forward = MethodType(_forward, layer)
     return len(layers)
+
+
+def lay_out(model: nn.Module) -> None:
+    """Put a processor's linear weights in memory with their longer side along the rows, whichever that is.
+
+    oneDNN packs that layout up to twice as fast, forwards and backwards; the values stay.
+    """
+    for module in model.modules():
+        if (
+            type(module) is nn.Linear
+            and module.weight.device.type == "cpu"
+            and module.weight.shape[0] > module.weight.shape[1]
+        ):
+            module.weight.data = module.weight.data.t().contiguous().t()
 
 
 def weights(model: nn.Module) -> list[nn.Parameter]:

@@ -75,6 +75,11 @@ class Training(Strict):
         description="weight of an answer's token in the loss, where reasoning or a reason stands beside it: a token of "
         "those weighs 1, and there may be a hundred of them",
     )
+    head: Literal["random", "probe"] = Field(
+        "random",
+        description="encoder (pair, classification): first weights of its new layer; probe: those of a logistic "
+        "regression on the vectors of the checkpoint as it comes",
+    )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 

@@ -32,7 +32,7 @@ Triplet = tuple[int, int, float]
 
 LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
-SCORED = 2048
+SCORED = 4096
 """Tokens of one pass without a gradient."""
 CHECKED = 3
 """Sequences that are run both ways before packing is relied on."""

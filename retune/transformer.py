@@ -11,6 +11,7 @@ import transformers
 from safetensors import safe_open
 from transformers import AutoModel, PreTrainedModel
 
+from retune import dropout
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
         transformers.logging.set_verbosity(level)
     if not pooler and getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
+    if chosen.device.type == "cpu":
+        dropout.quicken(encoder)
     return encoder
 
 

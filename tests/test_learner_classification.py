@@ -150,3 +150,30 @@ def test_the_checkpoint_is_picked_by_the_metric_of_the_kind(tmp_path):
     found = declarations.resolved(declarations.write(tmp_path))
     assert found["models"]["chatty"]["training"]["select"] == "auc"
     assert found["models"]["chatty"]["labels"] == ["0", "1"]
+
+
+def test_a_probed_head_begins_where_a_linear_model_ends(tmp_path, caplog):
+    base = tmp_path / "base"
+    tiny_encoder(base)
+    encoder, found = import_module("retune.learners.encoder"), {}
+    for head in ("random", "probe"):
+        out = tmp_path / head
+        out.mkdir()
+        spec = spec_of("encoder", head=head, learning_rate=1e-9, epochs=1, eval_steps=100)
+        with caplog.at_level("INFO"):
+            record = encoder.fit(spec, rows(96), rows(30, seed=1), base, out, tmp_path / f"scratch-{head}")
+        found[head] = record.history[-1]["eval_accuracy"]
+    assert found["probe"] > 0.9 > found["random"]
+    assert "head probe: logistic regression on 96 frozen vectors" in caplog.text
+
+
+def test_a_probe_of_one_label_is_left_out_and_said(tmp_path, caplog):
+    base, out = tmp_path / "base", tmp_path / "out"
+    out.mkdir()
+    tiny_encoder(base)
+    train = rows(40).filter(pl.col("label") == "其他")
+    with caplog.at_level("INFO"):
+        import_module("retune.learners.encoder").fit(
+            spec_of("encoder", head="probe", epochs=1), train, rows(20, seed=1), base, out, tmp_path / "scratch"
+        )
+    assert "head random: all training rows have one label" in caplog.text

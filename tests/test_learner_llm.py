@@ -50,6 +50,7 @@ def spec_of(**changes: Any) -> Params:
             "checkpoint": "best",
             "keep_checkpoints": "best",
             "packed_tokens": 4096,
+            "head": "random",
             "freeze_embeddings": True,
             "gradient_checkpointing": False,
         },

@@ -61,3 +61,11 @@ def test_what_is_not_plain_is_left_to_peft(options: dict[str, Any]) -> None:
     model = adapted(**options)
     assert lora_linear.fuse(model) == 0
     assert lora_linear.weights(model) == []
+
+
+def test_weights_are_laid_out_by_their_longer_side_and_keep_their_values() -> None:
+    model = Two()
+    before = [layer.weight.detach().clone() for layer in (model.first, model.second)]
+    lora_linear.lay_out(model)
+    assert [layer.weight.stride() for layer in (model.first, model.second)] == [(1, 10), (10, 1)]
+    assert all(torch.equal(a, layer.weight) for a, layer in zip(before, (model.first, model.second), strict=True))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ from retune import (
     dev_metrics,
     hardware,
     labels,
+    linear_probe,
     memory,
     params,
     passes,
@@ -34,6 +35,7 @@ from retune import (
     training,
     transformer,
 )
+from retune.dropout import Dropout
 from retune.errors import RetuneError
 from retune.history import Training
 from retune.objective import objective
@@ -50,7 +52,7 @@ log = logging.getLogger("retune")
 Item = tuple[Encoded, int]
 
 PREDICT_BATCH = 64  # pairs per forward pass where there is no gradient
-HEAD_RATE = 10.0  # learning rate of the new linear layer over that of the pretrained ones
+HEAD_RATE = {"random": 10.0, "probe": 1.0}  # learning rate of the new linear layer over that of the pretrained ones
 
 
 class Classifier(nn.Module):
@@ -60,9 +62,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling = encoder, pooling
         config = encoder.config
-        self.dropout = nn.Dropout(
-            getattr(config, "classifier_dropout", None) or getattr(config, "hidden_dropout_prob", 0.1)
-        )
+        own: Any = getattr(config, "classifier_dropout", None)
+        self.dropout = Dropout(own or getattr(config, "hidden_dropout_prob", 0.1))
         self.classifier = nn.Linear(config.hidden_size, classes)
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
@@ -70,13 +71,16 @@ class Classifier(nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Class logits [rows, classes] in float32 of padded token ids [rows, tokens]."""
+        logits: torch.Tensor = self.classifier(self.dropout(self.pooled(**inputs)))
+        return logits.float()
+
+    def pooled(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """The vector of each row [rows, width], which the linear layer reads."""
         output = self.encoder(**inputs)
         if self.pooling == "pooler":
-            pooled = output.pooler_output
-        else:
-            pooled = transformer.pool(output.last_hidden_state.float(), inputs["attention_mask"], self.pooling)
-        logits: torch.Tensor = self.classifier(self.dropout(pooled))
-        return logits.float()
+            pooled: torch.Tensor = output.pooler_output
+            return pooled
+        return transformer.pool(output.last_hidden_state.float(), inputs["attention_mask"], self.pooling)
 
 
 class Predictor:
@@ -103,23 +107,53 @@ def encode(tokenizer: PreTrainedTokenizerBase, frame: pl.DataFrame, spec: Params
 
 def score(model: Classifier, rows: list[Encoded], pad_id: int, chosen: Chosen, desc: str | None = None) -> np.ndarray:
     """Log-probabilities of the labels, [rows, labels] of float64; rows of similar length share a batch."""
-    log_probs = np.zeros((len(rows), model.classifier.out_features))
+    logits = _read(model, model.forward, model.classifier.out_features, rows, pad_id, chosen, desc)
+    return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+
+
+def _read(
+    model: Classifier,
+    output: Callable[..., torch.Tensor],
+    width: int,
+    rows: list[Encoded],
+    pad_id: int,
+    chosen: Chosen,
+    desc: str | None,
+) -> np.ndarray:
+    """What `output`, a function of the model, gives for every row: float64 [rows, width]; nothing is learned."""
+    found = np.zeros((len(rows), width))
 
     def run(numbers: Sequence[int]) -> np.ndarray:
         batch = tokens.pad([rows[number] for number in numbers], pad_id)
-        logits = model(**{name: value.to(chosen.device) for name, value in batch.items()})
-        found: np.ndarray = logits.double().log_softmax(-1).cpu().numpy()
-        return found
+        part = output(**{name: value.to(chosen.device) for name, value in batch.items()})
+        return np.asarray(part.double().cpu().numpy())
 
     training_mode = model.training
     model.eval()
     bar = progress.bar(total=len(rows), desc=desc or "", unit="row", disable=desc is None)
     with torch.inference_mode(), hardware.autocast(chosen), bar:
-        for numbers, found in memory.in_batches(tokens.longest_first(rows), model.limit, run):
-            log_probs[numbers] = found
+        for numbers, part in memory.in_batches(tokens.longest_first(rows), model.limit, run):
+            found[numbers] = part
             bar.update(len(numbers))
     model.train(training_mode)
-    return log_probs
+    return found
+
+
+def _probe(
+    model: Classifier, sides: list[tuple[list[Encoded], np.ndarray]], balanced: bool, pad_id: int, chosen: Chosen
+) -> None:
+    """Give the linear layer the weights of a logistic regression; `sides` are rows and labels of train and dev."""
+    if len(np.unique(sides[0][1])) < 2:
+        log.info("head random: all training rows have one label, of which a probe learns nothing")
+        return
+    width, classes = model.classifier.in_features, model.classifier.out_features
+    model.to(chosen.device)
+    features = [_read(model, model.pooled, width, rows, pad_id, chosen, "probe") for rows, _ in sides]
+    weight, bias, penalty = linear_probe.fit(features[0], sides[0][1], features[1], sides[1][1], classes, balanced)
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.from_numpy(weight))
+        model.classifier.bias.copy_(torch.from_numpy(bias))
+    log.info("head probe: logistic regression on %d frozen vectors, C %g by dev log loss", len(features[0]), penalty)
 
 
 @ranks.in_parallel
@@ -148,6 +182,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     model = Classifier(transformer.load(base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
     if options.freeze_embeddings:
         transformer.freeze_embeddings(model.encoder)
+    if options.head == "probe":
+        sides = [(rows, codes), (dev_rows, dev_codes)]
+        _probe(model, sides, spec.loss.class_weights == "balanced", pad_id, chosen)
     loss = objective(spec.loss, codes.tolist(), len(spec.labels), model.encoder.get_input_embeddings(), chosen.device)
 
     def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
@@ -172,7 +209,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         chosen=chosen,
         lengths=[len(row.ids) for row in rows],
         loss_fn=loss_fn,
-        rate_factors={"classifier.weight": HEAD_RATE, "classifier.bias": HEAD_RATE},
+        rate_factors=dict.fromkeys(("classifier.weight", "classifier.bias"), HEAD_RATE[options.head]),
     )
     transformer.save(model.encoder, out)
     tokenizer.save_pretrained(out)
