@@ -60,9 +60,10 @@ def generate(
         return _continuous(model, prompts, end, max_new_tokens, progress)
     answers: list[list[int]] = [[] for _ in prompts]
     head = _head(model, prompts, max_new_tokens)
-    cache = (
-        model(torch.tensor([prompts[0][:head]], device=model.device), use_cache=True).past_key_values if head else None
-    )
+    cache = None
+    if head:  # without the output head, whose logits of every token nobody reads
+        shared = torch.tensor([prompts[0][:head]], device=model.device)
+        cache = model.get_decoder()(shared, use_cache=True).past_key_values
     prefix = None
     if cache is not None and model.config._attn_implementation == tree_attention.NAME:
         prefix = Prefix([(layer.keys[0], layer.values[0]) for layer in cache.layers])
