@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from retune import generation, memory, training
+from retune.dropout import Dropout
 from retune.errors import RetuneError
 from retune.label_scoring import label_log_probs
 from retune.learners.ranking import encoder as ranking_encoder
@@ -130,7 +131,7 @@ def test_the_losses_of_the_passes_of_a_batch_add_up_to_its_own(tmp_path, monkeyp
 
         def in_passes(model, items, passes, *rest, size=size, **more):
             for module in model.modules():
-                if isinstance(module, torch.nn.Dropout):
+                if isinstance(module, Dropout):
                     module.p = 0.0  # its draws depend on the shapes of the passes
             return run(model, items, Passes(passes.cut, size, passes.unit), *rest, **more)
 
