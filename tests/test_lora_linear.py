@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from retune import lora_linear
+from retune import adapter, hardware, lora_linear
+from tests import test_learner_llm, tiny_llm
 
 
 class Two(nn.Module):
@@ -69,3 +71,16 @@ def test_weights_are_laid_out_by_their_longer_side_and_keep_their_values() -> No
     lora_linear.lay_out(model)
     assert [layer.weight.stride() for layer in (model.first, model.second)] == [(1, 10), (10, 1)]
     assert all(torch.equal(a, layer.weight) for a, layer in zip(before, (model.first, model.second), strict=True))
+
+
+def test_a_loaded_base_is_laid_out_but_for_its_output_head_and_a_full_fine_tune(tmp_path: Path) -> None:
+    tiny_llm.tiny_llm(tmp_path)
+    strides = {}
+    for method in ("lora", "full"):
+        spec = test_learner_llm.spec_of(lora__method=method)
+        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
+        weight, head = model.get_decoder().layers[0].mlp.gate_proj.weight, model.get_output_embeddings().weight
+        assert weight.shape[0] > weight.shape[1]
+        strides[method] = weight.stride()[0] == 1
+        assert head.is_contiguous()
+    assert strides == {"lora": True, "full": False}
