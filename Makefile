@@ -1,5 +1,6 @@
-# make repro: the whole default build. make test: all tests. Each makes .venv from requirements.lock first.
+# make repro: the whole default build, $(JOBS) stages at a time. make test: all tests. Each makes .venv from requirements.lock first.
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -7,7 +8,7 @@ export DVC_NO_ANALYTICS := true
 .PHONY: repro test lint format
 
 repro: .venv/installed
-	dvc repro
+	retune repro --jobs $(JOBS)
 
 test: .venv/installed
 	pytest -n 2 --dist worksteal

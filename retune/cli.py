@@ -51,6 +51,17 @@ def check() -> None:
 
 
 @commands.command()
+def repro(
+    tasks: Annotated[list[str] | None, typer.Argument(help="tasks to build; default: everything")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="stages at a time; each gets its share of the cores or GPUs")] = 2,
+) -> None:
+    """`dvc repro`, several stages at a time: for a first build, or one on several GPUs."""
+    from retune import parallel_repro
+
+    parallel_repro.repro(tasks or [], jobs)
+
+
+@commands.command()
 def show(name: Annotated[str, typer.Argument(help="a model, a task or a role under `bases`")]) -> None:
     """Print what a model, a task or a base really gets, defaults included."""
     from retune.resolve import resolve

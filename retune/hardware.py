@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import logging
 import os
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 log = logging.getLogger("retune")
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of two options of glibc's `mallopt`, from its malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def choose(hardware: Params, trees: bool = False) -> Chosen:
         why_threads += f", divided among {data_parallel.size()} processes"
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+    if device.type == "cpu":
+        keep_memory()
     for name, value, why in (
         ("device", device, why_device),
         ("dtype", str(dtype).removeprefix("torch."), why_dtype),
@@ -63,6 +69,20 @@ def choose(hardware: Params, trees: bool = False) -> Chosen:
     ):
         log.info("%s %s: %s", name, value, why)
     return Chosen(device, dtype, attention, threads)
+
+
+def keep_memory() -> None:
+    """Let freed tensors' memory serve the next ones, instead of going back to the system page by page.
+
+    glibc maps a block of more than 32 MiB anew each time, and the system zeroes its pages at the first touch: a fifth
+    of a processor's time in label scoring (measured: 1.8 million page faults for 100 rows, 37 thousand so).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    for option, bytes_ in ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1)):
+        mallopt(option, bytes_)
 
 
 def processes(hardware: Params) -> int:

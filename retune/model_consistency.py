@@ -9,12 +9,20 @@ from retune.project import Project, mapping
 from retune.schema import RANKING, SECTIONS, Model, sections
 from retune.validation import unknown
 
+READERS = {
+    "head": {("encoder", False)},
+    "freeze_layers": {("encoder", False), ("encoder", True), ("embedder", False), ("embedder", True)},
+}
+"""Keys of `training` that few learners read: (learner, whether the kind is ranking)."""
+
 
 def check(project: Project, name: str, model: Model, spec: dict[str, Any]) -> None:
     """Note in params.yaml what does not fit together of model `name`; `spec` is its resolved section."""
     _check_names(project, name, model)
     _check_sections(project, name, model)
     reasoning_consistency.check(project, name, model, spec)
+    if spec["kind"]:
+        _check_read(project, name, model, spec["kind"])
     _check_combinations(project, name, spec)
 
 
@@ -65,12 +73,25 @@ def _check_sections(project: Project, name: str, model: Model) -> None:
             project.params.problem(("models", name, section), text)
 
 
+def _check_read(project: Project, name: str, model: Model, kind: str) -> None:
+    """A key that the model itself gives under `training`, and that its learner would ignore."""
+    own = mapping(mapping(mapping(project.raw("params.yaml").get("models")).get(name)).get("training"))
+    for key, who in READERS.items():
+        if key in own and (model.learner, kind == "ranking") not in who:
+            text = f"the learner {model.learner} of kind {kind} does not read this key; take it out"
+            project.params.problem(("models", name, "training", key), text)
+
+
 def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> None:
     """Settings that are fine by themselves and impossible together."""
 
     def problem(section: str, key: str, text: str) -> None:
         project.params.problem(("models", name, section, key), text)
 
+    adapted = spec["learner"] in ("encoder", "embedder") and spec.get("lora", {}).get("method", "full") != "full"
+    if adapted and spec["training"]["freeze_layers"]:
+        text = "is above 0, but an adapter is put on every layer; take 0, or lora.method: full"
+        problem("training", "freeze_layers", text)
     measured = kinds.constants(project, spec["kind"]).get("DEV_METRICS", ()) if spec["kind"] else ()
     if measured and (select := spec.get("training", {}).get("select", measured[0])) not in measured:
         problem(

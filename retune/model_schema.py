@@ -81,6 +81,11 @@ class Training(Strict):
         "regression on the vectors of the checkpoint as it comes",
     )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
+    freeze_layers: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="encoder and embedder: so many of the lowest layers, and all below them, stay as pretrained; with "
+        "half of them a step takes about a third less time",
+    )
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 
 

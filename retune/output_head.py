@@ -29,11 +29,11 @@ def log_probs(
     """Log-probability of each target: float32 (or wider) (targets,).
 
     `hidden` (rows, width); target t is read behind row `positions[t]` (ascending); the softmax is over all of `weight`
-    (vocabulary, width).
+    (vocabulary, width), of which a processor reads a slice at a time for all the rows that fit.
     """
     found = [
         _read(hidden[rows], weight, bias, at, target)
-        for rows, at, target in _pieces(len(hidden), len(weight), positions, targets, limit)
+        for rows, at, target in _pieces(len(hidden), _slice(weight), positions, targets, limit)
     ]
     return torch.cat(found) if found else hidden.new_zeros(0, dtype=_exact(hidden))
 
@@ -122,7 +122,7 @@ def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor |
 
 def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[torch.Tensor]:
     """Logits (rows, slice of the vocabulary), one slice after the other."""
-    size = PACKED_ROWS if weight.device.type == "cpu" else len(weight)
+    size = _slice(weight)
     for start in range(0, len(weight), size):
         offset = None if bias is None else bias[start : start + size]
         yield F.linear(hidden, weight[start : start + size], offset).to(_exact(hidden))
@@ -130,8 +130,13 @@ def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
 
 def _times(step: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """`step` (rows, vocabulary) by `weight` (vocabulary, width)."""
-    size = PACKED_ROWS if weight.device.type == "cpu" else len(weight)
+    size = _slice(weight)
     return torch.stack([s @ w for s, w in zip(step.split(size, dim=1), weight.split(size), strict=True)]).sum(0)
+
+
+def _slice(weight: torch.Tensor) -> int:
+    """Rows of the head in one product."""
+    return min(PACKED_ROWS, len(weight)) if weight.device.type == "cpu" else len(weight)
 
 
 def _exact(hidden: torch.Tensor) -> torch.dtype:
@@ -139,10 +144,10 @@ def _exact(hidden: torch.Tensor) -> torch.dtype:
 
 
 def _pieces(
-    rows: int, vocabulary: int, positions: torch.Tensor, targets: torch.Tensor, limit: int, *more: torch.Tensor
+    rows: int, logits: int, positions: torch.Tensor, targets: torch.Tensor, limit: int, *more: torch.Tensor
 ) -> Iterator[Any]:
-    """Row slices of at most `limit` bytes of logits, and for each the targets read there, counted from its start."""
-    size = max(1, limit // (4 * vocabulary))
+    """Row slices of at most `limit` bytes, with `logits` a row, and for each the targets read there, from its start."""
+    size = max(1, limit // (4 * logits))
     for start in range(0, rows, size):
         stop = min(rows, start + size)
         low, high = torch.searchsorted(positions, torch.tensor([start, stop], device=positions.device)).tolist()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 from safetensors import safe_open
+from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
 from retune import dropout
@@ -17,6 +18,7 @@ from retune.errors import RetuneError
 if TYPE_CHECKING:
     from retune.hardware import Chosen
     from retune.history import Training
+    from retune.params import Params
 
 
 def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
@@ -53,9 +55,27 @@ def has_pooler(folder: Path) -> bool:
     return any("pooler.dense.weight" in name for name in names)
 
 
-def freeze_embeddings(encoder: PreTrainedModel) -> None:
-    """Keep the word embeddings as pretrained: no gradient, no optimiser state, no copy in checkpoints."""
-    encoder.get_input_embeddings().weight.requires_grad_(False)
+def freeze(encoder: PreTrainedModel, options: Params) -> None:
+    """Keep as pretrained what `freeze_embeddings` and `freeze_layers` of the section `training` name.
+
+    What is frozen has no gradient, no optimiser state and no copy in checkpoints. Raises `RetuneError` where no layer
+    would be left to train.
+    """
+    if options.freeze_embeddings:
+        encoder.get_input_embeddings().weight.requires_grad_(False)
+    if not options.freeze_layers:
+        return
+    depth = encoder.config.num_hidden_layers
+    if options.freeze_layers >= depth:
+        raise RetuneError(f"training.freeze_layers is {options.freeze_layers}, but the encoder has {depth} layers: at "
+                          f"most {depth - 1}")  # fmt: skip
+    for child in encoder.children():
+        stacks = [m for m in child.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+        for module in stacks[0][: options.freeze_layers] if stacks else [child]:
+            module.requires_grad_(False)
+        if stacks:
+            return
+    raise RetuneError(f"training.freeze_layers: {encoder.config.model_type} keeps its layers in no list; take 0")
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import platform
+import resource
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,6 +37,24 @@ def test_the_number_format_follows_the_processor(monkeypatch, caplog, flags, dty
     assert chosen.dtype == dtype
     assert chosen.device.type == "cpu"
     assert f"dtype {chosen.dtype_name}: processor has " in caplog.text
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
+def test_freed_memory_is_not_given_back_to_the_system():
+    script = (
+        "import resource, sys, torch\n"
+        "from retune import hardware\n"
+        "from retune.params import Params\n"
+        f"hardware.choose(Params({CPU}))\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(4):\n"
+        "        torch.zeros(64 * 2**20)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults(), faults(); print(faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 * 2**20 * 4 // resource.getpagesize() // 10  # a tenth of one tensor's pages
 
 
 def test_each_choice_is_said_once_with_its_reason(caplog):

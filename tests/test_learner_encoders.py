@@ -198,6 +198,20 @@ def test_word_embeddings_are_trained_where_asked(learner, base, tmp_path):
 
 
 @BOTH
+def test_frozen_layers_and_all_below_them_stay_as_pretrained(learner, base, tmp_path):
+    from safetensors.torch import load_file
+
+    out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, freeze_layers=1))
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    same = {name for name in after if torch.equal(before[name], after[name])}
+    assert same == {name for name in after if name.startswith(("embeddings.", "encoder.layer.0."))}
+    whole = fit(learner, base, tmp_path / "whole", spec_of(epochs=0.5))[1]
+    assert record.resources["parameters_trained"] < whole.resources["parameters_trained"]
+    with pytest.raises(RetuneError, match=r"freeze_layers is 99, but the encoder has \d+ layers: at most \d+"):
+        fit(learner, base, tmp_path / "all", spec_of(freeze_layers=99))
+
+
+@BOTH
 def test_bfloat16_predicts_nearly_what_float32_does(learner, base, tmp_path):
     out, _ = fit(learner, base, tmp_path, spec_of(epochs=1, dtype="bfloat16"))
     exact, mixed = (load(learner, out, dtype).predict(pairs(40))["prob_1"] for dtype in ("float32", "bfloat16"))

@@ -52,6 +52,7 @@ def spec_of(**changes: Any) -> Params:
             "packed_tokens": 4096,
             "head": "random",
             "freeze_embeddings": True,
+            "freeze_layers": 0,
             "gradient_checkpointing": False,
         },
         "lora": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"},

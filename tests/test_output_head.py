@@ -54,6 +54,22 @@ def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatc
     assert sizes == [2 * 4 * VOCABULARY, 2 * 4 * VOCABULARY, 4 * VOCABULARY]
 
 
+def test_log_probabilities_read_a_slice_for_as_many_rows_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    linear = F.linear
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        out = linear(*arguments)
+        shapes.append(tuple(out.shape))
+        return out
+
+    monkeypatch.setattr(output_head.F, "linear", watched)
+    monkeypatch.setattr(output_head, "PACKED_ROWS", 4)
+    hidden, weight = tensors(False, torch.float32)
+    output_head.log_probs(hidden, weight, None, POSITIONS, TARGETS, 3 * 4 * 4)
+    assert shapes == [(3, 4), (3, 4), (3, 3), (2, 4), (2, 4), (2, 3)]
+
+
 def test_a_head_in_slices_gives_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, weight, offset = tensors(True)
     whole = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)

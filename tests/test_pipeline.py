@@ -14,6 +14,7 @@ import yaml
 
 from tests.project import ROOT, SMALL, Project, clone
 
+RETUNE = (sys.executable, "-m", "retune.cli")
 LLM = [f"{stage}@similarity_llm" for stage in ("train", "predict", "calibrate", "evaluate")]
 TAIL = ["compare@similarity", "report"]
 PRIMARY = {"similarity": "auc", "intent": "macro_f1"}
@@ -75,6 +76,21 @@ def test_a_prompt_reruns_only_the_llm_and_the_count_of_its_tokens(project):
 def test_a_threshold_rule_touches_no_model(project):
     project.edit("params.yaml", "threshold: f1", "threshold: accuracy")
     assert project.stale() == {f"calibrate@{model}" for model in SMALL if model.startswith("similarity")}
+
+
+def test_a_failure_of_one_of_several_jobs_is_told_and_the_rest_is_kept(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    project.edit("retune/learners/llm.py", "start = time.monotonic()", "raise ValueError('no luck')")
+    said = project.run(*RETUNE, "repro", "similarity", fails=True)
+    assert "similarity_llm | ValueError: no luck" in said
+    assert "retune: similarity_llm failed: its lines above say why" in said
+    assert "Traceback" not in said.partition("retune: similarity_llm failed")[2]
+    assert "there is no task `similarty`; did you mean `similarity`?" in project.run(
+        *RETUNE, "repro", "similarty", fails=True
+    )
+    project.edit("retune/learners/llm.py", "raise ValueError('no luck')", "start = time.monotonic()")
+    assert "Running stage 'train@similarity_embedder'" not in project.run(*RETUNE, "repro", "similarity")
+    assert project.stale() == set()
 
 
 def test_a_wrong_key_stops_the_build_with_its_nearest_neighbour(project):
@@ -141,11 +157,13 @@ def test_a_model_of_two_processes_is_built_and_another_of_its_checkpoints_promot
     assert weights.read_bytes() != before
 
 
-def test_two_clones_build_the_same_bytes(built, tmp_path):
+def test_two_clones_build_the_same_bytes_even_several_stages_at_a_time(built, tmp_path):
     bases = {role: built.parent / role for role in ("encoder", "llm")}
     (tmp_path / "clone").mkdir()
     other = clone(tmp_path / "clone", bases)
-    other.repro()
+    said = other.run(*RETUNE, "repro", "--jobs", "3")
+    assert "similarity_llm | Running stage 'train@similarity_llm':" in said
+    assert "up to date" in other.run("dvc", "status")
     assert outputs(other) == outputs(Project(built))
     assert any(path.startswith("models/similarity_llm") for path in outputs(other))
 

@@ -23,6 +23,7 @@ NUMBERS = {
     "max_rows": st.none() | st.integers(1, 10**6),
     "schedule": st.sampled_from(["linear", "cosine", "constant"]),
     "freeze_embeddings": st.booleans(),
+    "freeze_layers": st.integers(0, 24),
 }
 SOME = st.fixed_dictionaries({}, optional=NUMBERS)
 

@@ -52,6 +52,12 @@ def test_each_learner_gets_the_sections_that_it_reads(tmp_path):
     assert found["code"]["train"]["near"] != found["code"]["train"]["untuned"]
 
 
+def test_an_adapter_lies_on_every_layer_so_none_can_be_frozen_as_a_whole(tmp_path):
+    folder = project(tmp_path, (P, "lora: {r: 2}", "lora: {r: 2}, training: {freeze_layers: 2}"))
+    with pytest.raises(RetuneError, match=r"cross_near\.training\.freeze_layers: is above 0, but an adapter"):
+        resolve(folder)
+
+
 def test_augmentation_of_other_kinds_is_off_and_an_own_one_is_refused(tmp_path):
     default = (
         P,

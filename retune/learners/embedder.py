@@ -156,8 +156,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     labels, dev_labels = train["label"].to_list(), dev["label"].to_numpy()
 
     model = PairEmbedder(transformer.load(base, chosen), source["pooling"])
-    if options.freeze_embeddings:
-        transformer.freeze_embeddings(model.encoder)
+    transformer.freeze(model.encoder, options)
     model.to(chosen.device)
     first = training.choose_rows(train, START_ROWS, spec.seed)
     cosines = Texts(tokenizer, source["query_prefix"], first, options.max_length).cosines(model, chosen)

@@ -141,11 +141,14 @@ def _read(
 
 def _probe(
     model: Classifier, sides: list[tuple[list[Encoded], np.ndarray]], balanced: bool, pad_id: int, chosen: Chosen
-) -> None:
-    """Give the linear layer the weights of a logistic regression; `sides` are rows and labels of train and dev."""
+) -> bool:
+    """Give the linear layer the weights of a logistic regression; `sides` are rows and labels of train and dev.
+
+    False where it cannot be fitted, and the weights stay random.
+    """
     if len(np.unique(sides[0][1])) < 2:
         log.info("head random: all training rows have one label, of which a probe learns nothing")
-        return
+        return False
     width, classes = model.classifier.in_features, model.classifier.out_features
     model.to(chosen.device)
     features = [_read(model, model.pooled, width, rows, pad_id, chosen, "probe") for rows, _ in sides]
@@ -154,6 +157,7 @@ def _probe(
         model.classifier.weight.copy_(torch.from_numpy(weight))
         model.classifier.bias.copy_(torch.from_numpy(bias))
     log.info("head probe: logistic regression on %d frozen vectors, C %g by dev log loss", len(features[0]), penalty)
+    return True
 
 
 @ranks.in_parallel
@@ -180,11 +184,12 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     pooling = "pooler" if transformer.has_pooler(base) else "mean"
     log.info("pooling %s: %s", pooling, "the base brings it" if pooling == "pooler" else "the base has no pooler")
     model = Classifier(transformer.load(base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
-    if options.freeze_embeddings:
-        transformer.freeze_embeddings(model.encoder)
-    if options.head == "probe":
+    transformer.freeze(model.encoder, options)
+    head = options.head
+    if head == "probe":
         sides = [(rows, codes), (dev_rows, dev_codes)]
-        _probe(model, sides, spec.loss.class_weights == "balanced", pad_id, chosen)
+        if not _probe(model, sides, spec.loss.class_weights == "balanced", pad_id, chosen):
+            head = "random"
     loss = objective(spec.loss, codes.tolist(), len(spec.labels), model.encoder.get_input_embeddings(), chosen.device)
 
     def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
@@ -209,12 +214,12 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         chosen=chosen,
         lengths=[len(row.ids) for row in rows],
         loss_fn=loss_fn,
-        rate_factors=dict.fromkeys(("classifier.weight", "classifier.bias"), HEAD_RATE[options.head]),
+        rate_factors=dict.fromkeys(("classifier.weight", "classifier.bias"), HEAD_RATE[head]),
     )
     transformer.save(model.encoder, out)
     tokenizer.save_pretrained(out)
-    head = {name: weight.detach().cpu().contiguous() for name, weight in model.classifier.state_dict().items()}
-    save_file(head, out / "head.safetensors")
+    layer = {name: weight.detach().cpu().contiguous() for name, weight in model.classifier.state_dict().items()}
+    save_file(layer, out / "head.safetensors")
     (out / "encoder.json").write_text(json.dumps({"pooling": pooling}) + "\n", encoding="utf-8")
     return transformer.with_cut(record, sum(row.truncated for row in rows), len(rows), options.max_length)
 

@@ -112,8 +112,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     rows, dev_rows = (Texts(tokenizer, prefixes, frame, options.max_length) for frame in (train, dev))
 
     model = BiEncoder(transformer.load(base, chosen), source["pooling"])
-    if options.freeze_embeddings:
-        transformer.freeze_embeddings(model.encoder)
+    transformer.freeze(model.encoder, options)
     tuned = options.epochs > 0
     if tuned and spec.lora.method != "full":
         model.encoder = adapter.add(model.encoder, spec.lora, spec.base_name, spec.seed, chosen, task=None)

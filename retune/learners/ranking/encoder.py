@@ -134,8 +134,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     log.info("%d queries a batch, for training.batch_size %d rows", per_batch, options.batch_size)
 
     model = Reranker(transformer.load(base, chosen), source["pooling"])
-    if options.freeze_embeddings:
-        transformer.freeze_embeddings(model.encoder)
+    transformer.freeze(model.encoder, options)
     if spec.lora.method != "full":
         model.encoder = adapter.add(model.encoder, spec.lora, spec.base_name, spec.seed, chosen, task=None)
 
