@@ -8,9 +8,11 @@ rest. What is built is what `dvc repro` builds; DVC's own locks keep the runs ap
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ def repro(tasks: list[str], jobs: int) -> None:
 
     Raises `RetuneError` for an unknown task, and where a stage failed; what other jobs have begun is ended first.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("retune: terminated"))
     whole = ["dvc", "repro"]
     if subprocess.run([*whole, "resolve"], check=False).returncode:
         raise RetuneError("the declarations could not be resolved: see above")
@@ -53,9 +56,10 @@ def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
     bases = dict.fromkeys(model.base for model in models.values())
     longest_first = sorted(models, key=lambda name: -_cost(models[name]))
     return [
-        {base: [f"download_base@{base}"] for base in bases} | {task: [f"{s}@{task}" for s in DATA] for task in tasks},
+        {f"download_base@{base}": [f"download_base@{base}"] for base in bases}
+        | {task: [f"{stage}@{task}" for stage in DATA] for task in tasks},
         {name: [f"{stage}@{name}" for stage in MODEL] for name in longest_first}
-        | {task: [f"explore@{task}"] for task in tasks},
+        | {f"explore@{task}": [f"explore@{task}"] for task in tasks},
     ]
 
 
@@ -71,6 +75,7 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
         waiting.put(name)
     failed: list[str] = []
     running: dict[str, subprocess.Popen[bytes]] = {}
+    say = tqdm.write if sys.stderr.isatty() else functools.partial(print, flush=True)
     with bar(total=len(chains), desc="build", unit="chain") as done:
 
         def work(number: int) -> None:
@@ -83,10 +88,10 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
                 # stage by stage: DVC would lock even the outputs of a stage above that has nothing to do
                 command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chains[name]]
                 with subprocess.Popen(
-                    command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                    command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
                 ) as running[name]:
                     for line in _lines(running[name]):
-                        tqdm.write(f"{name} | {line}", file=sys.stdout)
+                        say(f"{name} | {line}")
                 if running.pop(name).returncode:
                     failed.append(name)
                 done.update()
@@ -98,21 +103,21 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-        except BaseException:  # stopped: so are the runs, which lose no finished stage
+        except BaseException:  # stopped: so are the runs, dvc and stage; what is finished stays
             failed.append("stopped")
             for process in list(running.values()):
                 with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
+                    os.killpg(process.pid, signal.SIGTERM)
             raise
     if failed:
         raise RetuneError(f"{', '.join(failed)} failed: its lines above say why; the same command goes on from there")
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """The lines of a run that say something; a progress bar counts as the last thing that it drew."""
+    """The lines of a run that say something; so does each drawing of a progress bar, one in ten seconds."""
     assert process.stdout is not None
-    for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline="\n"):
-        if said := line.rstrip().rpartition("\r")[2].strip():
+    for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace"):
+        if said := line.strip():
             yield said
 
 

@@ -1,5 +1,6 @@
 """What a user of the whole pipeline is promised, on a small clone with real `dvc` commands."""
 
+import contextlib
 import json
 import os
 import re
@@ -91,6 +92,36 @@ def test_a_failure_of_one_of_several_jobs_is_told_and_the_rest_is_kept(project):
     project.edit("retune/learners/llm.py", "raise ValueError('no luck')", "start = time.monotonic()")
     assert "Running stage 'train@similarity_embedder'" not in project.run(*RETUNE, "repro", "similarity")
     assert project.stale() == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_several_jobs_end_with_the_command_and_go_on_with_the_next(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    mark = f"RETUNE_MARK={project.folder}"
+    command = [*RETUNE, "repro", "similarity"]
+    environment = {**os.environ, "RETUNE_MARK": str(project.folder)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as build:
+        assert any("Running stage 'train@similarity_embedder'" in line for line in build.stdout)
+        assert len(running(mark)) > 2
+        build.send_signal(signal.SIGTERM)
+        build.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while running(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert running(mark) == []
+    assert "Running stage 'train@similarity_embedder'" in project.run(*RETUNE, "repro", "similarity")
+    assert project.stale() == set()
+
+
+def running(mark: str) -> list[int]:
+    """Processes whose environment has the mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 def test_a_wrong_key_stops_the_build_with_its_nearest_neighbour(project):
