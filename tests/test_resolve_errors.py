@@ -104,10 +104,6 @@ MISTAKES = {
         (P, "kind: pair", "kind: pair\n    split: {test: 0.9}"),
         "tasks.questions.split: dev + calibration + test must stay below 1",
     ),
-    "key that the learner ignores": (
-        (P, "{epochs: 2}", "{epochs: 2, head: probe}"),
-        "models.chatty.training.head: the learner llm of kind pair does not read this key; take it out",
-    ),
     # ---- names
     "unknown checkpoint": (
         (P, "encoder: small", "encoder: smal"),
