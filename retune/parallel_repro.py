@@ -26,6 +26,10 @@ from retune.errors import RetuneError
 from retune.progress import bar
 from retune.validation import unknown
 
+DATA = ("download", "convert", "augment", "split")
+MODEL = ("train", "predict", "calibrate", "evaluate")
+"""The stages of a task's data and of a model, in their order."""
+
 
 def repro(tasks: list[str], jobs: int) -> None:
     """Build `tasks` (none: everything), `jobs` chains of stages at a time; what they print is marked with the chain.
@@ -33,21 +37,16 @@ def repro(tasks: list[str], jobs: int) -> None:
     Raises `RetuneError` for an unknown task, and where a stage failed; what other jobs have begun is ended first.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("retune: terminated"))
-    whole = ["dvc", "repro"]
-    if subprocess.run([*whole, "resolve"], check=False).returncode:
+    if subprocess.run(["dvc", "repro", "resolve"], check=False).returncode:
         raise RetuneError("the declarations could not be resolved: see above")
     resolved = params.load()
     if odd := [task for task in tasks if task not in resolved.tasks]:
         raise RetuneError(unknown("task", odd[0], list(resolved.tasks)))
     for phase in phases(resolved, tasks or list(resolved.tasks)):
         _side_by_side(phase, jobs)
-    last = [f"compare@{task}" for task in tasks]
-    if subprocess.run([*whole, *last], check=False).returncode:
+    rest = [f"compare@{task}" for task in tasks]  # none named: all that is left, the report included
+    if subprocess.run(["dvc", "repro", *rest], check=False).returncode:
         raise RetuneError("the last stages failed: see above")
-
-
-DATA = ("download", "convert", "augment", "split")
-MODEL = ("train", "predict", "calibrate", "evaluate")
 
 
 def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
