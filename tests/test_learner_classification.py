@@ -167,13 +167,17 @@ def test_a_probed_head_begins_where_a_linear_model_ends(tmp_path, caplog):
     assert "head probe: logistic regression on 96 frozen vectors" in caplog.text
 
 
-def test_a_probe_of_one_label_is_left_out_and_said(tmp_path, caplog):
-    base, out = tmp_path / "base", tmp_path / "out"
-    out.mkdir()
+def test_a_probe_of_one_label_is_left_out_and_said_and_the_head_trains_as_a_random_one(tmp_path, caplog):
+    base = tmp_path / "base"
     tiny_encoder(base)
     train = rows(40).filter(pl.col("label") == "其他")
-    with caplog.at_level("INFO"):
-        import_module("retune.learners.encoder").fit(
-            spec_of("encoder", head="probe", epochs=1), train, rows(20, seed=1), base, out, tmp_path / "scratch"
-        )
-    assert "head random: all training rows have one label" in caplog.text
+    encoder, heads = import_module("retune.learners.encoder"), []
+    for head in ("probe", "random"):
+        out = tmp_path / head
+        out.mkdir()
+        spec = spec_of("encoder", head=head, epochs=1)
+        with caplog.at_level("INFO"):
+            encoder.fit(spec, train, rows(20, seed=1), base, out, tmp_path / f"scratch-{head}")
+        heads.append((out / "head.safetensors").read_bytes())
+    assert caplog.text.count("head random: all training rows have one label") == 1
+    assert heads[0] == heads[1]
