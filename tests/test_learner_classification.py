@@ -175,7 +175,7 @@ def test_a_probe_of_one_label_is_left_out_and_said_and_the_head_trains_as_a_rand
     for head in ("probe", "random"):
         out = tmp_path / head
         out.mkdir()
-        spec = spec_of("encoder", head=head, epochs=1)
+        spec = spec_of("encoder", head=head, epochs=6, eval_steps=100)
         with caplog.at_level("INFO"):
             encoder.fit(spec, train, rows(20, seed=1), base, out, tmp_path / f"scratch-{head}")
         heads.append((out / "head.safetensors").read_bytes())
