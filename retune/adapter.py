@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from retune import hardware, lora_linear
+from retune import hardware, lora_linear, rms_norm
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
         raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
     finally:
         transformers.logging.set_verbosity(level)
+    if spec.lora.method != "full":
+        model.requires_grad_(False)
+        rms_norm.fuse(model)
     if spec.quantization.bits == 16:
         model.to(chosen.device)
         if spec.lora.method != "full":

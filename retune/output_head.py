@@ -16,6 +16,8 @@ LOGITS_BYTES = 256 * 2**20
 """Most memory that logits take at once, in float32."""
 PACKED_ROWS = 32_768
 """Rows of the head in one product on a processor, whose library copies what it multiplies by."""
+CACHED_ROWS = 8
+"""Rows of such a product whose softmax a processor takes at a time, within its cache."""
 
 
 def log_probs(
@@ -46,8 +48,9 @@ def _read(
     totals, start = [], 0
     for logits in _slices(hidden, weight, bias):
         here = (targets >= start) & (targets < start + logits.shape[1])
-        chosen[here] = logits[at[here], targets[here] - start]
-        totals.append(logits.logsumexp(-1))
+        chosen[here] = logits[at[here], targets[here] - start].to(chosen.dtype)
+        rows = logits.split(CACHED_ROWS if logits.device.type == "cpu" else max(1, len(logits)))
+        totals.append(torch.cat([some.to(chosen.dtype).logsumexp(-1) for some in rows]))
         start += logits.shape[1]
     return chosen - torch.stack(totals).logsumexp(0)[at]
 
@@ -117,7 +120,8 @@ class _Loss(torch.autograd.Function):
 
 def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
-    return torch.cat(list(_slices(hidden, weight, bias)), dim=-1).log_softmax(-1)
+    logits = [some.to(_exact(hidden)) for some in _slices(hidden, weight, bias)]
+    return torch.cat(logits, dim=-1).log_softmax(-1)
 
 
 def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[torch.Tensor]:
@@ -125,7 +129,7 @@ def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     size = _slice(weight)
     for start in range(0, len(weight), size):
         offset = None if bias is None else bias[start : start + size]
-        yield F.linear(hidden, weight[start : start + size], offset).to(_exact(hidden))
+        yield F.linear(hidden, weight[start : start + size], offset)
 
 
 def _times(step: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -87,14 +87,28 @@ class Packing:
 
     def hidden(self, part: Part) -> torch.Tensor:
         """Last hidden states at `part.where`: (positions, width)."""
-        device = self.model.device
-        inputs: dict[str, Any] = {"input_ids": part.ids.to(device), "use_cache": False}
-        if part.row is not None:
-            inputs["tree"] = Tree(part.row, device, self.kernel or "auto")
-            inputs["position_ids"] = torch.from_numpy(part.row.depth)[None].to(device)
+        tree = None if part.row is None else self._tree(part.row)
+        return self._states(part.ids, tree).flatten(0, 1).index_select(0, part.where.to(self.model.device))
+
+    def keys_and_values(self, row: PackedRow) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values, each (key-value heads, tokens of the row, d), of every layer; needs a kernel."""
+        tree = self._tree(row)
+        tree.kept = {}
+        self._states(torch.from_numpy(row.ids)[None], tree)
+        return [tree.kept[layer] for layer in sorted(tree.kept)]
+
+    def _tree(self, row: PackedRow) -> Tree:
+        return Tree(row, self.model.device, self.kernel or "auto")
+
+    def _states(self, ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
+        """Last hidden states (rows, tokens, width)."""
+        inputs: dict[str, Any] = {"input_ids": ids.to(self.model.device), "use_cache": False}
+        if tree is not None:
+            inputs["tree"] = tree
+            inputs["position_ids"] = torch.from_numpy(tree.row.depth)[None].to(self.model.device)
             inputs["attention_mask"] = self._no_mask()
         states: torch.Tensor = self.model.get_decoder()(**inputs).last_hidden_state
-        return states.flatten(0, 1).index_select(0, part.where.to(device))
+        return states
 
     def _no_mask(self) -> Any:
         """What keeps a model from making a causal mask of its own; the tree's attention does not read it."""

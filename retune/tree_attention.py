@@ -51,6 +51,7 @@ class Tree:
     def __init__(self, row: PackedRow, device: torch.device, kernel: str = "auto") -> None:
         self.row, self.device = row, device
         self.kernel = choose(len(row.ids), device) if kernel == "auto" else kernel
+        self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None  # keys, values by layer, if wanted
         self._masks: dict[Any, Any] = {}
 
     @cached_property
@@ -172,6 +173,8 @@ def attend(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
         )
         return plain
+    if tree.kept is not None:
+        tree.kept[module.layer_idx] = key[0], value[0]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if tree.kernel == "chunks":
         return chunked(query[0], key[0], value[0], scale, tree, sliding_window)[None], None

@@ -40,7 +40,7 @@ def alone(model: torch.nn.Module, rows: list[list[int]], new: int) -> list[list[
 @pytest.mark.parametrize("head", [0, 6, 22])
 @pytest.mark.parametrize("family", tiny_llm.FAMILIES)
 def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "READ", 2)  # a batch is read in parts
+    monkeypatch.setattr(packing, "SCORED", 60)  # a batch is read in parts
     model = tiny_llm.model(family).double()
     rows = [*prompts(head), *([prompts(head)[0][: head + 1]] * 2)]  # the last ones have a single token of their own
     expected = alone(model, rows, 6)
@@ -48,6 +48,31 @@ def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkey
     packing.prepare(model, CPU, rows)  # as in use: the attention is the tree's
     assert generation.generate(model, rows, END, 6, rows=9) == expected
     assert generation.generate(model, rows, END, 6, rows=3) == expected
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
+def test_prompts_that_differ_in_their_last_token_alone_have_nothing_else_to_read(family: str) -> None:
+    model = tiny_llm.model(family).double()
+    rows = [[*prompts(9)[0][:9], last] for last in (11, 12, 13)]
+    expected = alone(model, rows, 4)
+    packing.prepare(model, CPU, rows)
+    assert generation.generate(model, rows, END, 4) == expected
+
+
+def test_what_some_prompts_share_behind_the_common_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llm.model().double()
+    random = np.random.default_rng(3)
+    head, *documents = (random.integers(3, 512, 20).tolist() for _ in range(4))
+    rows = [[*head, *document, *question] for question in ([5, 6], [7, 8], [9]) for document in documents]
+    expected = alone(model, rows, 4)
+    packing.prepare(model, CPU, rows)
+    read: list[int] = []
+    once = packing.Packing.keys_and_values
+    monkeypatch.setattr(
+        packing.Packing, "keys_and_values", lambda self, row: (read.append(len(row.ids)), once(self, row))[1]
+    )
+    assert generation.generate(model, rows, END, 4) == expected
+    assert sum(read) == 20 + 3 * 20 + 3 * 2  # the last token of each prompt is read with its answer
 
 
 def test_an_answer_ends_before_the_end_token_and_no_prompts_give_none() -> None:
