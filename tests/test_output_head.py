@@ -90,3 +90,13 @@ def test_a_frozen_head_gets_no_gradient_and_no_targets_no_loss() -> None:
     output_head.loss(hidden, frozen, None, POSITIONS, TARGETS, WEIGHTS).backward()
     assert hidden.grad is not None
     assert frozen.grad is None
+
+
+def test_the_softmax_of_many_rows_is_that_of_each() -> None:
+    torch.manual_seed(0)
+    rows = 2 * output_head.CACHED_ROWS + 3
+    hidden, weight = torch.randn(rows, 6, dtype=torch.float64), torch.randn(40, 6, dtype=torch.float64)
+    targets = torch.arange(rows) % 40
+    wanted = (hidden @ weight.t()).log_softmax(-1)[torch.arange(rows), targets]
+    found = output_head.log_probs(hidden, weight, None, torch.arange(rows), targets)
+    assert torch.allclose(found, wanted, atol=1e-12)

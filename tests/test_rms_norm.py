@@ -8,7 +8,8 @@ from transformers.models.glm4.modeling_glm4 import Glm4RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from retune import rms_norm
+from retune import adapter, hardware, rms_norm
+from tests import test_learner_llm, tiny_llm
 
 CLASSES = [LlamaRMSNorm, Qwen3RMSNorm, Gemma3RMSNorm, Glm4RMSNorm]
 
@@ -74,3 +75,13 @@ def test_another_function_and_a_trained_weight_stay_as_they_are():
     assert rms_norm.fuse(nn.ModuleList([other, trained])) == 0
     assert "forward" not in vars(other)
     assert "forward" not in vars(trained)
+
+
+def test_a_loaded_base_runs_fused_but_for_a_full_fine_tune(tmp_path):
+    tiny_llm.tiny_llm(tmp_path)
+    fused = {}
+    for method in ("lora", "full"):
+        spec = test_learner_llm.spec_of(lora__method=method)
+        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
+        fused[method] = "forward" in vars(model.get_decoder().norm)
+    assert fused == {"lora": True, "full": False}
