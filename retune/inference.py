@@ -17,6 +17,7 @@ import polars as pl
 
 from retune import labels, learners, params, tasks
 from retune.errors import RetuneError
+from retune.measures.estimates import estimate
 from retune.measures.threshold import calibrated, log_odds
 from retune.params import Params
 from retune.validation import unknown
@@ -60,7 +61,7 @@ class Model:
         """{dimension: {score, expected, reason, reasoning}} of a document, by one batch; default: all dimensions.
 
         `score` is the whole number that the model wrote and gives its reason for, or else the likeliest one; `expected`
-        the mean of its distribution over the scores, which is what the report measures. Reason and reasoning are None
+        the mean of its calibrated distribution over the scores. Reason and reasoning are None
         where the model writes none.
         """
         if self.spec.kind != "scoring":
@@ -73,13 +74,14 @@ class Model:
         written = row.get("generated_label")
         likely = {label: row[f"prob_{label}"] for label in self.spec.labels if f"prob_{label}" in row}
         score = int(written or max(likely, key=likely.__getitem__)) if written or likely else round(row["score"])
+        expected = sum(int(label) * chance for label, chance in likely.items()) if likely else row["score"]
         said = {name: row.get(name) for name in ("reason", "reasoning")}
-        return {"score": score, "expected": row["score"], **said}
+        return {"score": score, "expected": expected, **said}
 
     def predict(self, rows: Any) -> Any:
         """Columns label, probability (of that label), prob_LABEL for each label, truncated, and `raw` of an endpoint.
 
-        Of kind scoring: score (the expected one) instead of label and probability. A model that thinks also gives
+        Of kind scoring: score (as in the report) instead of label and probability. A model that thinks also gives
         generated_label, reasoning and, of kind scoring, reason. `rows` is a table (polars, pandas) with the columns
         `texts`, or a list of dicts, which gives a list of dicts; order and number of the rows are kept. An answer that
         names no label (learner `api`) has nulls. Raises `RetuneError` for a missing column, for an empty text and for
@@ -161,13 +163,14 @@ def decide(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[st
 def expect(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
     """Predictions of scores `names` at the fitted temperature: columns score, prob_SCORE where there are any, WRITTEN.
 
-    The score is the mean of the distribution, or that of a learner without one.
+    The score is the mean, median or mode of the distribution, as was fitted, or that of a learner without one.
     """
     if "prob_0" not in predictions.columns:
         return predictions.select("score", *_written(predictions))
     table = predictions.select(labels.names(len(names))).to_numpy().astype(np.float64)
     probabilities = np.exp(labels.log_softmax(np.log(np.maximum(table, 1e-15)) / fitted["temperature"]))
-    scores = pl.Series(probabilities @ np.array(names, dtype=np.float64), dtype=pl.Float64)
+    values = np.array(names, dtype=np.float64)
+    scores = pl.Series(estimate(probabilities, values, fitted["estimate"] or "mean"), dtype=pl.Float64)
     columns = {f"prob_{name}": probabilities[:, code] for code, name in enumerate(names)}
     return pl.DataFrame({"score": scores, **columns}).hstack(predictions.select(_written(predictions)))
 

@@ -168,6 +168,4 @@ def score(
 ) -> np.ndarray:
     """Log-probabilities of the labels, float64 (prompts, labels), in the order of `chat.labels`."""
     with adapter.mixed_precision(packed.model, chosen):
-        return label_log_probs(
-            packed, prompts, chat.answers, chat.after_answer, progress=progress, per_token=chat.per_token
-        )
+        return label_log_probs(packed, prompts, chat.answers, chat.after_answer, progress=progress)

@@ -55,6 +55,21 @@ def _read(
     return chosen - torch.stack(totals).logsumexp(0)[at]
 
 
+def logits(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    positions: torch.Tensor,
+    targets: torch.Tensor,
+) -> torch.Tensor:
+    """Logit of target t behind row `positions[t]`: float32 (or wider) (targets,), from the head's rows of `targets`."""
+    tokens, column = targets.unique(return_inverse=True)
+    exact = _exact(hidden)
+    with torch.autocast(hidden.device.type, enabled=False):
+        found = F.linear(hidden.to(exact), weight[tokens].to(exact), None if bias is None else bias[tokens].to(exact))
+    return found[positions, column]
+
+
 def loss(
     hidden: torch.Tensor,
     weight: torch.Tensor,

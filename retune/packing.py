@@ -1,6 +1,6 @@
 """Token sequences through a causal LM: every distinct history once, and the output head only where a target stands.
 
-`Packing.parts` turns sequences and their targets into forward passes; `Packing.loss` and `Packing.log_probs` run them.
+`Packing.parts` turns sequences and their targets into forward passes; `loss`, `log_probs` and `logits` run them.
 What a target says is a triplet (position in its sequence, token that should follow it, weight). The values equal those
 of running each sequence alone, forwards and backwards, but for rounding. That holds for a model whose tokens know each
 other through attention alone; `prepare` proves it on real sequences before it is relied on, and takes ordinary padded
@@ -84,6 +84,12 @@ class Packing:
         head = self.model.get_output_embeddings()
         at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
         return output_head.log_probs(self.hidden(part), head.weight, head.bias, at, targets).cpu()
+
+    def logits(self, part: Part) -> torch.Tensor:
+        """Logit of each target of the part: float32 or wider (targets,), on the CPU."""
+        head = self.model.get_output_embeddings()
+        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
+        return output_head.logits(self.hidden(part), head.weight, head.bias, at, targets).cpu()
 
     def hidden(self, part: Part) -> torch.Tensor:
         """Last hidden states at `part.where`: (positions, width)."""

@@ -61,7 +61,6 @@ class ChatPrompt:
     max_length: int
     truncation: str
     values: Mapping[str, Mapping[str, str]]  # column -> value -> the text that is shown for it
-    per_token: bool  # how label scoring weighs an answer; see retune.label_scoring
 
     @property
     def after_answer(self) -> int:
@@ -119,7 +118,7 @@ def prepare(
     chat = ChatPrompt(
         plain, tokenizer.backend_tokenizer, head, template["user"], literal(after), tuple(fields), tuple(labels),
         answers, text_ids(template.get("reason") or ""), tags, end, int(max_length), truncation,
-        template.get("values") or {}, bool(template.get("length_normalisation", False)),
+        template.get("values") or {},
     )  # fmt: skip
     if (least := len(_ids(chat, dict.fromkeys(fields, ""))) + _reserve(chat)) >= max_length:
         raise RetuneError(

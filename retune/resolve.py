@@ -228,8 +228,9 @@ def _prompt(declared: Project, task: Task, labels: Sequence[str] | None) -> dict
         return {}
     prompt = declared.prompts[task.prompt].model_dump()
     prompt["answers"] = prompt["answers"] or {label: label for label in labels or []}
+    shown = prompt.pop("dimensions") or {}
     if task.kind == "scoring":
-        prompt["values"] = {"dimension": task.dimensions}
+        prompt["values"] = {"dimension": {**(task.dimensions or {}), **shown}}
     else:
         del prompt["reason"]
     return {"prompt": prompt}

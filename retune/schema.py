@@ -142,10 +142,10 @@ class Prompt(Strict):
         description="scoring: text between the score and the row's `reason` in what the LLM writes; null: the score "
         "stands alone",
     )
-    length_normalisation: bool = Field(
-        False,
-        description="label scoring weighs an answer by the mean log-probability of its tokens; false: by the sum, the "
-        "exact probability that the LLM gives this answer. For answers of very different length to an untuned LLM",
+    dimensions: dict[str, str] | None = Field(
+        None,
+        description="scoring: dimension -> what `{dimension}` shows, say its criteria; default: its text in the task's "
+        "`dimensions`",
     )
 
 

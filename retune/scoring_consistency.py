@@ -6,6 +6,7 @@ import re
 
 from retune.project import DATA, Project
 from retune.schema import Task
+from retune.validation import unknown
 
 MOST = 200
 """Scores; the LLM weighs each of them as an answer."""
@@ -26,10 +27,25 @@ def check(project: Project, name: str) -> None:
     task = project.tasks[name]
     _check_reasoning(project, name, task)
     _check_scores(project, name, task)
-    prompt, path = project.prompts.get(task.prompt or ""), f"prompts/{task.prompt}.yaml"
-    if prompt and prompt.reason is not None and task.kind != "scoring":
-        text = f"only rows of kind scoring have a reason, and task {name} is of kind {task.kind}; take it out"
-        project.documents[path].problem(("reason",), text)
+    _check_prompt(project, name, task)
+
+
+def _check_prompt(project: Project, name: str, task: Task) -> None:
+    prompt = project.prompts.get(task.prompt or "")
+    if prompt is None:
+        return
+    problem = project.documents[f"prompts/{task.prompt}.yaml"].problem
+    for key, what in (("reason", "a reason"), ("dimensions", "dimensions")):
+        if getattr(prompt, key) is not None and task.kind != "scoring":
+            problem(
+                (key,), f"only rows of kind scoring have {what}, and task {name} is of kind {task.kind}; take it out"
+            )
+    for dimension, text in (prompt.dimensions or {}).items():
+        if task.dimensions and dimension not in task.dimensions:
+            text = unknown("dimension", dimension, task.dimensions, f" of task {name}")
+            problem(("dimensions", dimension), text)
+        elif not text.strip():
+            problem(("dimensions", dimension), "is empty, so a model would not see which dimension is meant")
 
 
 def _check_reasoning(project: Project, name: str, task: Task) -> None:

@@ -57,6 +57,11 @@ class Calibration(Strict):
     cost_false_positive: Annotated[float, Field(ge=0)] = Field(1.0, description="for `threshold: cost`")
     cost_false_negative: Annotated[float, Field(ge=0)] = Field(1.0, description="for `threshold: cost`")
     temperature: bool = Field(True, description="fit a temperature to the probabilities")
+    estimate: Literal["auto", "mean", "median", "mode"] = Field(
+        "auto",
+        description="scoring: the number that a distribution over the scores becomes; auto: what has the least MAE on "
+        "the calibration split",
+    )
 
 
 class Evaluation(Strict):

@@ -42,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         learner.fit(spec, rows, rows[:8], base, folder, root / "scratch" / name)
         fitted = root / f"data/calibrations/{spec.task}/{name}.json"
         fitted.parent.mkdir(parents=True, exist_ok=True)
-        threshold = {"threshold": 0.5} if spec.kind == "pair" else {}
+        threshold = {"threshold": 0.5} if spec.kind == "pair" else {"estimate": "median"}
         fitted.write_text(json.dumps({"temperature": TEMPERATURE, **threshold}))
     tables = [{"file": "train/*.json", "columns": {"document": "info", "dimension": "$file", "score": "score"}}]
     tasks = {"risk": {"convert": {"tables": tables}}, "similarity": {"convert": {"tables": []}}}
@@ -67,7 +67,7 @@ def test_a_document_is_scored_in_chosen_dimensions(root: Path) -> None:
         model.align("a", "b")
 
 
-def test_expected_scores_are_those_of_the_report(root: Path) -> None:
+def test_scores_are_those_of_the_report(root: Path) -> None:
     from retune.measures.scoring import estimated
 
     model = retune.load(root / "models/risk_llm")
@@ -76,9 +76,9 @@ def test_expected_scores_are_those_of_the_report(root: Path) -> None:
     assert {"score", "prob_1", "prob_10", "generated_label", "reasoning", "reason"} <= set(found.columns)
     raw = model.predictor.predict(rows)
     joined = rows.join(raw.drop("score", "reasoning", "reason"), on="id", maintain_order="left")
-    wanted = estimated(joined.with_columns(parsed=pl.lit(True)), TEMPERATURE, model.spec)
+    wanted = estimated(joined.with_columns(parsed=pl.lit(True)), model.fitted, model.spec)
     assert np.allclose(found["score"], wanted)
-    assert not np.allclose(found["score"], raw["score"]), "the temperature must matter"
+    assert not np.allclose(found["score"], raw["score"]), "what was fitted must matter"
 
 
 def test_a_linear_model_scores_without_reasons(root: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from retune.label_scoring import complete, label_log_probs
+from retune.label_scoring import label_log_probs, tree_of
 from retune.packing import Packing
-from tests import tiny_llm
+from tests import constrained, tiny_llm
 
 END = 2
 
@@ -19,22 +18,19 @@ def prompts(seed: int, rows: int, head: int) -> list[list[int]]:
     return [shared + random.integers(3, 512, random.integers(1, 30)).tolist() for _ in range(rows)]
 
 
-def one_by_one(model: torch.nn.Module, rows: list[list[int]], answers: list[list[int]]) -> np.ndarray:
-    scores = np.zeros((len(rows), len(answers)))
-    with torch.no_grad():
-        for i, row in enumerate(rows):
-            for j, answer in enumerate(answers):
-                logits = model(torch.tensor([row + answer]), use_cache=False).logits[0].log_softmax(-1)
-                scores[i, j] = sum(logits[len(row) - 1 + k, token].item() for k, token in enumerate(answer))
-    return scores - np.log(np.exp(scores).sum(1, keepdims=True))
+ANSWERS = {
+    "one token": [[7], [9]],
+    "several tokens": [[7], [9, 11, 14], [9, 12, 13]],
+    "one begins another": [[7, 11], [7], [7, 11, 12, 15], [9, 10]],
+}
 
 
 @pytest.mark.parametrize("family", tiny_llm.FAMILIES)
-@pytest.mark.parametrize("answers", [[[7], [9]], [[7], [9, 11], [9, 12, 13]]], ids=["one token", "several tokens"])
+@pytest.mark.parametrize("answers", list(ANSWERS.values()), ids=list(ANSWERS))
 def test_scores_equal_those_of_one_sequence_at_a_time(family: str, answers: list[list[int]]) -> None:
     model = tiny_llm.model(family).double()
     rows = prompts(seed=1, rows=9, head=20)  # with Gemma's window of 16 the head is longer than the window
-    expected = one_by_one(model, rows, answers)
+    expected = np.stack([constrained.log_probs(model, row, answers, END) for row in rows])
     assert np.ptp(expected) > 0.1, "the reference must not be trivial"
     assert np.abs(label_log_probs(Packing(model), rows, answers, END, batch_tokens=64) - expected).max() < 1e-6
     single = label_log_probs(Packing(model.float()), rows, answers, END, batch_tokens=64)
@@ -53,26 +49,24 @@ def test_a_row_does_not_depend_on_the_rows_around_it(family: str) -> None:
     assert np.abs(shuffled - together[order]).max() < 1e-6
 
 
-def test_an_answer_that_begins_another_is_scored_with_its_end() -> None:
-    assert complete([[7], [7, 8]], END) == [[7, END], [7, 8, END]]
-    assert complete([[7], [8]], END) == [[7], [8]]
+def test_nothing_is_computed_behind_the_last_choice() -> None:
+    tree = tree_of([[7, 8, 9], [7, 5, 6], [4, 3]], END)
+    assert tree.nodes == ((), (7,))
+    assert tree.edges == ((0, 7), (0, 4), (1, 8), (1, 5))
+    assert tree.chosen.tolist() == [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 0]]
 
 
-def test_length_normalisation_takes_the_mean_over_the_tokens_of_an_answer() -> None:
-    model, answers = tiny_llm.model().double(), [[7], [9, 11, 12]]
-    rows = prompts(seed=5, rows=4, head=6)
-    plain, mean = (
-        label_log_probs(Packing(model), rows, answers, END, per_token=per_token) for per_token in (False, True)
-    )
-    sums = np.zeros((4, 2))
-    with torch.no_grad():
-        for i, row in enumerate(rows):
-            for j, answer in enumerate(answers):
-                logs = model(torch.tensor([row + answer]), use_cache=False).logits[0].log_softmax(-1)
-                sums[i, j] = sum(logs[len(row) - 1 + k, token].item() for k, token in enumerate(answer))
-    wanted = sums / [1, 3]
-    assert np.abs(mean - (wanted - np.logaddexp.reduce(wanted, axis=1, keepdims=True))).max() < 1e-6
-    assert np.abs(mean - plain).max() > 0.1
+def test_an_answer_that_begins_another_may_end_or_go_on() -> None:
+    assert tree_of([[7], [7, 8]], END).edges == ((0, END), (0, 8))
+
+
+def test_texts_of_a_batch_share_a_packed_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    packing, rows = Packing(tiny_llm.model()), prompts(seed=6, rows=8, head=40)
+    computed: list[int] = []
+    logits = packing.logits
+    monkeypatch.setattr(packing, "logits", lambda part: computed.append(part.ids.numel()) or logits(part))
+    label_log_probs(packing, rows, ANSWERS["several tokens"], END)
+    assert computed == [40 + sum(len(row) - 40 + 1 for row in rows)], "one pass: the head once, and node (9,) each"
 
 
 def test_probabilities_sum_to_one_and_no_rows_give_no_scores() -> None:

@@ -13,7 +13,7 @@ import pytest
 from retune import prompt, targets
 from retune.learners import llm
 from retune.params import Params
-from tests import tiny_llm
+from tests import constrained, tiny_llm
 from tests.test_learner_llm import spec_of as pair_spec
 
 GENERATION = {"thinking": True, "max_new_tokens": 24, "batch_size": 5, "temperature": 0.0, "top_p": 1.0}
@@ -92,16 +92,8 @@ def scorer(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_by_one(predictor: llm.Predictor, ids: list[int]) -> np.ndarray:
-    """Probabilities of the labels behind `ids`, each answer and what follows it alone."""
-    import torch
-
-    chat, scores = predictor.chat, []
-    whole = [[*answer, chat.after_answer] if len(chat.labels) > 2 else answer for answer in chat.answers]
-    for answer in whole:
-        with torch.no_grad():
-            logs = predictor.model(torch.tensor([[*ids, *answer]]), use_cache=False).logits[0].log_softmax(-1)
-        scores.append(sum(logs[len(ids) - 1 + i, token].item() for i, token in enumerate(answer)))
-    return np.exp(scores - np.logaddexp.reduce(scores))
+    """Probabilities of the labels behind `ids`."""
+    return np.exp(constrained.log_probs(predictor.model, ids, predictor.chat.answers, predictor.chat.after_answer))
 
 
 def test_a_pair_model_thinks_and_is_read_behind_its_thoughts(base: Path, thinker: Path) -> None:

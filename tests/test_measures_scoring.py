@@ -45,14 +45,22 @@ def test_the_metrics_are_those_of_the_predicted_scores(built):
     assert (metrics["rows"], metrics["unparsed"]) == (len(rows), 0)
 
 
-def test_the_estimate_is_the_mean_score_at_the_temperature_of_the_calibration_rows(built):
+def test_the_estimate_is_fitted_with_the_temperature_on_the_calibration_rows(built):
     fitted = read(built / "data/calibrations/risk/thinker.json")
     rows = pl.read_parquet(built / "data/splits/risk/test.parquet")
     table = rows.join(pl.read_parquet(built / "data/predictions/risk/thinker/test.parquet"), on="id", suffix="_given")
     chances = table.select(f"prob_{k}" for k in range(10)).to_numpy() ** (1 / fitted["temperature"])
-    expected = (chances / chances.sum(1, keepdims=True)) @ SCORES
+    chances /= chances.sum(1, keepdims=True)
+    median = [SCORES[np.flatnonzero(row.cumsum() >= 0.5)[0]] for row in chances]
+    found = {"mean": chances @ SCORES, "median": np.array(median), "mode": SCORES[chances.argmax(1)]}
+    maes = {rule: np.abs(values - table["score"].to_numpy()).mean() for rule, values in found.items()}
     metrics = read(built / "reports/metrics/thinker.json")["test"]
-    assert metrics["mae"]["value"] == pytest.approx(np.abs(expected - table["score"].to_numpy()).mean(), abs=1e-9)
+    assert fitted["estimate"] == min(fitted["maes"], key=fitted["maes"].__getitem__)
+    assert fitted["maes"][fitted["estimate"]] == fitted["after"]["mae"]
+    assert metrics["mae"]["value"] == pytest.approx(maes[fitted["estimate"]], abs=1e-9)
+    shown = read(built / "reports/evaluations/risk/thinker/details/estimates.json")
+    assert {rule: one["mae"]["value"] for rule, one in shown.items()} == pytest.approx(maes, abs=1e-9)
+    assert len(set(maes.values())) == 3
     assert fitted["temperature"] > 1.1
     assert fitted["after"]["nll"] < fitted["before"]["nll"]
     assert fitted["direct"]["temperature"] > fitted["temperature"]
@@ -66,8 +74,22 @@ def test_a_model_without_probabilities_has_nothing_to_calibrate(built):
     assert (nothing["temperature"], nothing["rows"], nothing["after"]) == (1.0, 0, {"nll": None, "mae": None})
 
 
+def test_a_model_that_is_sure_of_one_score_right_or_wrong_is_decided_by_it():
+    gold = [2, 4, 6, 8, 9, 3, 5, 7]
+    said = [2, 4, 6, 8, 9, 3, 9, 2]  # all probability on one score, far off in two rows
+    table = {f"prob_{k}": [1.0 if score == k + 1 else 0.0 for score in said] for k in range(10)}
+    fitted = scoring.calibrate(joined(gold, said, **table), SPEC)
+    assert fitted["temperature"] > 5
+    assert fitted["maes"]["mode"] == fitted["after"]["mae"] == pytest.approx(9 / 8)
+    assert fitted["maes"]["mean"] > 1.3
+    kept = scoring.calibrate(joined(gold, said, **table), Params({**SPEC, "estimate": "mean"}))
+    assert (kept["estimate"], kept["after"]["mae"]) == ("mean", fitted["maes"]["mean"])
+
+
 def test_a_row_without_an_answer_has_the_worst_possible_error():
-    given = scoring.answers(joined([2, 9, 5, 6], [None, None, None, 6.4]), {"temperature": 1.0}, SPEC, SPLITS)
+    given = scoring.answers(
+        joined([2, 9, 5, 6], [None, None, None, 6.4]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS
+    )
     assert given.estimates.tolist() == [10, 1, 10, 6.4]
     assert given.seen.tolist() == [False, False, False, True]
     found = scoring.measure(given, np.ones(4))
@@ -76,15 +98,15 @@ def test_a_row_without_an_answer_has_the_worst_possible_error():
 
 
 def test_scores_outside_the_scale_count_as_its_ends_and_broken_ones_are_an_error():
-    given = scoring.answers(joined([2, 9], [-4.0, 12.0]), {"temperature": 1.0}, SPEC, SPLITS)
+    given = scoring.answers(joined([2, 9], [-4.0, 12.0]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
     assert given.estimates.tolist() == [1, 10]
     with pytest.raises(RetuneError, match="not finite"):
-        scoring.answers(joined([2], [float("nan")]), {"temperature": 1.0}, SPEC, SPLITS)
+        scoring.answers(joined([2], [float("nan")]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
 
 
 def test_the_constant_is_the_training_mean_of_the_dimension_and_of_all_where_it_has_no_row():
     assert scoring.training_means(SPLITS["splits"]["train"]["targets"], list(DIMENSIONS)).tolist() == [3, 9, 5]
-    given = scoring.answers(joined([2, 9], [5.0, None]), {"temperature": 1.0}, SPEC, SPLITS)
+    given = scoring.answers(joined([2, 9], [5.0, None]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
     assert scoring.ignorant(given).estimates.tolist() == [3, 3]
     assert scoring.ignorant(given).seen.all()
     with pytest.raises(RetuneError, match="no rows"):
@@ -117,8 +139,8 @@ def test_models_are_compared_by_their_errors(built):
 
 
 def test_wins_count_rows_and_agreement_is_of_rounded_scores():
-    a = scoring.answers(joined([2, 5, 9], [2.4, 5.0, 4.0]), {"temperature": 1.0}, SPEC, SPLITS)
-    b = scoring.answers(joined([2, 5, 9], [2.0, 7.0, 4.0]), {"temperature": 1.0}, SPEC, SPLITS)
+    a = scoring.answers(joined([2, 5, 9], [2.4, 5.0, 4.0]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
+    b = scoring.answers(joined([2, 5, 9], [2.0, 7.0, 4.0]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
     assert scoring.wins(a, b) == (1, 1, pytest.approx(2 / 3))
 
 
@@ -184,7 +206,7 @@ def test_a_written_answer_that_is_no_label_is_unparsed():
     table = joined([2, 9, 5], [2.0, 9.0, 5.0], generated_label=["2", "11", None])
     found = readings.of(table, "generated", LABELS)
     assert found["parsed"].to_list() == [True, False, False]
-    given = scoring.answers(found, {"temperature": 1.0}, SPEC, SPLITS)
+    given = scoring.answers(found, {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
     assert given.estimates.tolist() == pytest.approx([2, 1, 10], abs=1e-9)
 
 

@@ -74,7 +74,6 @@ def test_a_models_section_holds_its_names_seed_and_the_prompts_text(tmp_path):
         "system": "Do they mean the same?",
         "user": "{text_a} / {text_b}",
         "answers": {"0": "no", "1": "yes"},
-        "length_normalisation": False,
     }
     assert models["plain"]["seed"] == 7
     assert "prompt" not in models["cross"]

@@ -87,6 +87,13 @@ def test_the_llm_reads_the_text_of_a_dimension(tmp_path):
     assert "甲：创新性" in tokenizer.decode(prompt.encode(chat, rows).ids[0])
 
 
+def test_a_prompt_may_show_what_a_dimension_is_judged_by(tmp_path):
+    found = resolve(project(tmp_path, (Q, "reason:", "dimensions: {innovation: 创新性：专利多}\nreason:"))).resolved
+    task, model = found["tasks"]["rating"], found["models"]["rated_llm"]
+    assert model["prompt"]["values"] == {"dimension": {"innovation": "创新性：专利多", "diversity": "多元化"}}
+    assert task["dimensions"]["innovation"] == "创新性"
+
+
 def test_rows_of_a_scoring_task_keep_to_its_scores_and_dimensions():
     rows = pl.DataFrame({"document": ["甲", "乙", "丙"], "dimension": ["a", "a", "b"], "score": [1, 6, 3]})
     rows = rows.with_columns(pl.col("document").alias("id"), scoring.default_group().alias("group"))
@@ -147,6 +154,11 @@ MISTAKES = {
         (P, "diversity: 多元化", "diversity: 创新性"),
         "tasks.rating.dimensions.innovation: `创新性` is the text",
     ),
+    "unknown dimension of a prompt": (
+        (Q, "reason:", "dimensions: {inovation: 专利多}\nreason:"),
+        "prompts/rated.yaml:2: dimensions.inovation: there is no dimension `inovation` of task rating; did you mean",
+    ),
+    "empty dimension of a prompt": ((Q, "reason:", "dimensions: {innovation: ''}\nreason:"), "innovation: is empty"),
     "no text": ((P, "diversity: 多元化", "diversity: ''"), "tasks.rating.dimensions.diversity: is empty"),
     "no name": ((P, "diversity: 多元化", "a.b: 多元化"), "is no name: letters, digits, _ and - only"),
     "learner": (

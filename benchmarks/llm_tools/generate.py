@@ -21,7 +21,7 @@ from retune_ import spec_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from retune import adapter, hardware
-from retune.label_scoring import complete, label_log_probs
+from retune.label_scoring import label_log_probs
 from retune.learners import llm
 
 
@@ -105,7 +105,7 @@ def score_each(model: Any, prompts: list[list[int]], job: dict[str, Any]) -> lis
     found: list[int] = []
     for rows in _batches(prompts, job["batch_size"]):
         scores = np.zeros((len(rows), len(job["answers"])))
-        for label, answer in enumerate(complete(job["answers"], job["end"])):
+        for label, answer in enumerate([*answer, job["end"]] for answer in job["answers"]):
             ids, attended = _left_padded([[*row, *answer] for row in rows])
             positions = (attended.cumsum(1) - 1).clamp(min=0)
             logits = model(

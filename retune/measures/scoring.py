@@ -1,8 +1,9 @@
 """Measures of kind `scoring`: how far the estimated scores are from the gold ones, in all and in each dimension.
 
-The decision is a number. Where the model gives probabilities of the scores, it is their mean score at the temperature
-that is fitted on the calibration split (the prediction's own `score` is that at temperature 1); else it is the `score`
-of the prediction. A row without an answer counts as far off as can be: at the end of the scale that is farther away.
+The decision is a number. Where the model gives probabilities of the scores, it is their mean, median or mode
+(retune.measures.estimates) at the temperature, both fitted on the calibration split (the prediction's own `score` is
+the mean at temperature 1); else it is the `score` of the prediction. A row without an answer counts as far off as can
+be: at the end of the scale that is farther away.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import polars as pl
 
 from retune import labels
 from retune.errors import RetuneError
-from retune.measures import classification, consistency, readings, reasons
+from retune.measures import classification, consistency, estimates, readings, reasons
 from retune.measures.scores import METRICS, Answers, measure, rounded
 from retune.measures.threshold import COLDEST, HOTTEST, unfitted
 from retune.measures.weighted import Floats, Integers
@@ -44,19 +45,20 @@ def scores(spec: Params) -> Floats:
 
 
 def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
-    """Fit the temperature of the probabilities on the rows that the model answered.
+    """Fit the temperature of the probabilities on the rows that the model answered, and choose the estimate.
 
-    Returns it, `rows`, `before` and `after` (nll, mae), and messages. Without probabilities there is nothing to fit:
-    the temperature is 1 and nll null.
+    Returns both, `maes` of each estimate, `rows`, `before` (the mean at temperature 1) and `after` (nll, mae), and
+    messages. Without probabilities there is nothing to fit: the temperature is 1, nll and estimate are null.
     """
     seen = joined.filter("parsed")
     nothing: dict[str, float | None] = {"nll": None, "mae": None}
     if seen.is_empty():
-        return unfitted(0, len(joined)) | {"before": nothing, "after": nothing}
+        return unfitted(0, len(joined)) | {"estimate": None, "before": nothing, "after": nothing}
     if not has_probabilities(joined):
-        mae = float(np.abs(estimated(seen, 1.0, spec) - _gold(seen)).mean())
-        quality = {"nll": None, "mae": mae}
-        return {"temperature": 1.0, "rows": len(seen), "before": quality, "after": quality, "messages": []}
+        quality = {"nll": None, "mae": float(np.abs(estimated(seen, {}, spec) - _gold(seen)).mean())}
+        return {
+            "temperature": 1.0, "estimate": None, "rows": len(seen), "before": quality, "after": quality, "messages": []
+        }  # fmt: skip
     logs = classification.log_probs(seen, len(spec.labels))
     codes = (seen["score"].to_numpy() - spec.scores[0]).astype(np.int64)
     temperature = classification.fit_temperature(logs, codes) if spec.temperature else 1.0
@@ -65,15 +67,20 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
         why = "no wrong answer holds it back" if temperature == COLDEST else "the probabilities say little"
         messages.append(f"The temperature stops at its limit {temperature:g}: {why}.")
 
-    def quality_at(chosen: float) -> dict[str, float]:
-        nll = -classification.cooled(logs, chosen)[np.arange(len(codes)), codes].mean()
-        return {"nll": float(nll), "mae": float(np.abs(estimated(seen, chosen, spec) - _gold(seen)).mean())}
+    chances = np.exp(classification.cooled(logs, temperature))
+    chosen = estimates.choose(chances, scores(spec), _gold(seen), spec.get("estimate", "auto"))
+
+    def quality_at(temperature: float, rule: str) -> dict[str, float]:
+        nll = -classification.cooled(logs, temperature)[np.arange(len(codes)), codes].mean()
+        found = estimated(seen, {"temperature": temperature, "estimate": rule}, spec)
+        return {"nll": float(nll), "mae": float(np.abs(found - _gold(seen)).mean())}
 
     return {
         "temperature": temperature,
+        **chosen,
         "rows": len(seen),
-        "before": quality_at(1.0),
-        "after": quality_at(temperature),
+        "before": quality_at(1.0, "mean"),
+        "after": quality_at(temperature, chosen["estimate"]),
         "messages": messages,
     }
 
@@ -83,15 +90,15 @@ def has_probabilities(joined: pl.DataFrame) -> bool:
     return "prob_0" in joined.columns
 
 
-def estimated(joined: pl.DataFrame, temperature: float, spec: Params) -> Floats:
-    """The estimate of every row [n], within the limits; NaN where the model gave none.
+def estimated(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params) -> Floats:
+    """The estimate of every row [n] by what was fitted, within the limits; NaN where the model gave none.
 
     Raises `RetuneError` for a score that is not finite.
     """
     seen = joined["parsed"].to_numpy()
     if has_probabilities(joined):
-        chances = np.exp(classification.cooled(classification.log_probs(joined, len(spec.labels)), temperature))
-        found = (chances * scores(spec)).sum(1)
+        logs = classification.cooled(classification.log_probs(joined, len(spec.labels)), fitted["temperature"])
+        found = estimates.estimate(np.exp(logs), scores(spec), fitted["estimate"] or "mean")
     else:
         found = joined["predicted_score"].cast(pl.Float64).fill_null(0.0).to_numpy()
         if not np.isfinite(found).all():
@@ -105,7 +112,7 @@ def _gold(joined: pl.DataFrame) -> Floats:
 
 def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:
     """Estimates of joined rows [n]; the one of a row without an answer is the farther end of the scale."""
-    gold, found = _gold(joined), estimated(joined, fitted["temperature"], spec)
+    gold, found = _gold(joined), estimated(joined, fitted, spec)
     lowest, highest = spec.scores
     worst = np.where(gold - lowest >= highest - gold, float(lowest), float(highest))
     seen = ~np.isnan(found)
@@ -169,6 +176,8 @@ def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Para
     consistency.distribution(given).write_csv(plots / "score_distribution.csv")
     consistency.write(details / "consistency.json", joined, given, list(spec.dimensions))
     readings.write(details / "readings.json", joined, fitted, spec, splits)
+    if has_probabilities(joined):
+        estimates.write(details / "estimates.json", joined, fitted, spec, splits)
     reasons.write(details, joined, spec, ("document",))
 
 

@@ -20,7 +20,7 @@ SYMMETRIC = False
 LEARNERS = ("linear", "encoder", "llm", "api")
 WITHOUT = {
     "augmentation": ("swap", "transitive"),
-    "calibration": ("threshold", "cost_false_positive", "cost_false_negative"),
+    "calibration": ("threshold", "cost_false_positive", "cost_false_negative", "estimate"),
     "evaluation": ("bins", "terms"),
 }
 DEV_METRICS = ("loss", "macro_f1", "accuracy")
