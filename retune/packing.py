@@ -34,8 +34,9 @@ LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
 SCORED = 4096
 """Tokens of one pass without a gradient."""
-CHECKED = 3
-"""Sequences that are run both ways before packing is relied on."""
+CHECKED, CHECKED_TOKENS, CHECKED_LOGITS = 3, 64, 4096
+"""Sequences that are run both ways before packing is relied on, the most tokens of their common beginning and of what
+follows it that are run, and of the vocabulary the first tokens that are compared: it shall cost a second, not ten."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 TOLERANCE_16_BITS = 0.1
 """Mean difference of log-probabilities between both ways, in their standard deviations, that passes as rounding."""
@@ -142,7 +143,7 @@ def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence
 @torch.no_grad()
 def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> float:
     """Mean difference between the log-probabilities of packed rows and of each row alone, in standard deviations."""
-    chosen = sorted(sequences, key=len)[:CHECKED]
+    chosen = _shortened(sorted(sequences, key=len)[:CHECKED])
     if not chosen:
         return 0.0
     mode, head = packing.model.training, packing.model.get_output_embeddings()
@@ -150,14 +151,23 @@ def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> f
     ends: list[list[Triplet]] = [[(len(sequence) // 2, 0, 1.0), (len(sequence) - 1, 0, 1.0)] for sequence in chosen]
     (part,) = packing.parts(chosen, ends)
     rows = part.at[part.order.argsort()].to(packing.model.device)
-    together = output_head.log_softmax(packing.hidden(part)[rows], head.weight, head.bias)
+    weight, bias = head.weight[:CHECKED_LOGITS], None if head.bias is None else head.bias[:CHECKED_LOGITS]
+    together = output_head.log_softmax(packing.hidden(part)[rows], weight, bias)
     packing.model.set_attn_implementation(plain)
     alone = Packing(packing.model, None)
     each = [alone.hidden(alone.parts([s], [e])[0])[[0, -1]] for s, e in zip(chosen, ends, strict=True)]
-    apart = output_head.log_softmax(torch.cat(each), head.weight, head.bias)
+    apart = output_head.log_softmax(torch.cat(each), weight, bias)
     packing.model.set_attn_implementation(tree_attention.NAME)
     packing.model.train(mode)
     return float((together - apart).abs().mean() / apart.std())
+
+
+def _shortened(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The sequences with the first tokens of what they share, and of what each goes on with."""
+    same = [len(set(tokens)) == 1 for tokens in zip(*sequences, strict=False)]
+    common = [*same, False].index(False)
+    kept = min(common, CHECKED_TOKENS)
+    return [[*sequence[:kept], *sequence[common : common + CHECKED_TOKENS]] for sequence in sequences]
 
 
 def _unfit(model: PreTrainedModel, chosen: Chosen) -> str | None:
