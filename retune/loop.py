@@ -61,6 +61,8 @@ class Loop(Trainer):
         self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
         self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
         self.limit = setup.passes.limit()
+        self.limit.fixed = self.in_step = sharding.in_step(self.model)
+        self.idle = False  # whether a pass counts nothing, and is made for the other processes
         self.open: list[list[Any]] = []  # the batches of the step that is being computed,
         self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
         self.tokens = 0  # and the tokens of all
@@ -69,7 +71,11 @@ class Loop(Trainer):
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """What one pass adds to the loss of its batch, in mixed precision."""
         with self.setup.precision():
-            return self.setup.loss_fn(model, inputs)
+            loss = self.setup.loss_fn(model, inputs)
+        return 0 * loss if self.idle else loss
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        """`run` has placed it; parts that wait in memory have to stay there."""
 
     def training_step(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """Forward and backward of one batch, pass by pass, on the clock.
@@ -108,9 +114,15 @@ class Loop(Trainer):
         """Add the gradients of some batches; loss and tokens of the last."""
         for items in batches:
             loss, tokens = torch.zeros((), device=self.args.device), 0
-            for one in self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size):
+            passes = self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size)
+            idle = max(data_parallel.gathered(len(passes))) - len(passes) if self.in_step else 0
+            for one in passes:
                 tokens += self.setup.tokens_of(one)
                 loss = loss + super().training_step(model, one)
+            self.idle = True
+            for _ in range(idle):  # others make more passes, and none without this process
+                super().training_step(model, self.setup.passes.cut(items[:1], items, self.limit.size)[0])
+            self.idle = False
         return loss, tokens
 
     def _passes(self, size: int) -> int:

@@ -117,7 +117,10 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
         problem("hardware", "processes", text)
     if device == "mps" and hardware["processes"] > 1:
         problem("hardware", "processes", f"is {hardware['processes']}, but an Apple GPU serves one process; take 1")
-    if spec["learner"] == "llm" and hardware["sharding"] == "full":
+    if spec["learner"] == "llm" and hardware["sharding"] != "none":
+        if hardware["sharding"] == "offload" and device == "mps":
+            text = "is offload, but an Apple GPU shares the machine's memory; take none"
+            problem("hardware", "sharding", text)
         if spec["quantization"]["bits"] != 16:
             problem(
                 "quantization",

@@ -273,8 +273,9 @@ class Hardware(Strict):
         description="training processes that share each batch: one per GPU; 0: all visible GPUs, one on the cpu (where "
         "several divide the threads)",
     )
-    sharding: Literal["none", "full"] = Field(
+    sharding: Literal["none", "full", "offload"] = Field(
         "none",
-        description="llm in several processes: full divides the frozen weights of the layers among them (FSDP; what "
-        "DeepSpeed calls ZeRO stage 3), for a base that does not fit into one GPU; slower",
+        description="llm: full divides the frozen weights of the layers among several processes (FSDP; what DeepSpeed "
+        "calls ZeRO stage 3), for a base that does not fit into one GPU; offload keeps them in the machine's memory "
+        "and brings them to the GPU layer by layer (ZeRO-3 with offload_param: cpu), also for one process; both slower",
     )

@@ -24,7 +24,7 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from retune import batch_order, data_parallel, hardware, memory, optimisation, selection, stable_hash
+from retune import batch_order, data_parallel, hardware, memory, optimisation, selection, sharding, stable_hash
 from retune.batch_order import Batches
 from retune.errors import RetuneError
 from retune.history import Training
@@ -87,7 +87,8 @@ def run(
     selection.check(options, steps)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
-    model.to(chosen.device)
+    if not sharding.divided(model):
+        model.to(chosen.device)
     data_parallel.same_weights(list(trained.values()))
     if options.gradient_checkpointing:
         _checkpoint_activations(model)
