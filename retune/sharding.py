@@ -30,9 +30,10 @@ log = logging.getLogger("retune")
 
 def wanted(hardware: Params, chosen: Chosen) -> bool:
     """Whether this process keeps parts of the layers; alone it keeps them whole, unless they wait in memory."""
-    if hardware.sharding == "offload" and chosen.device.type == "mps":
+    how = hardware.get("sharding")
+    if how == "offload" and chosen.device.type == "mps":
         raise RetuneError("hardware.sharding is offload, but an Apple GPU shares the machine's memory: use none")
-    return hardware.sharding == "offload" or (hardware.sharding == "full" and data_parallel.active())
+    return how == "offload" or (how == "full" and data_parallel.active())
 
 
 def divide(model: PreTrainedModel, hardware: Params, chosen: Chosen) -> None:

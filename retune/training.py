@@ -24,7 +24,17 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from retune import batch_order, data_parallel, hardware, memory, optimisation, selection, sharding, stable_hash
+from retune import (
+    batch_order,
+    data_parallel,
+    hardware,
+    memory,
+    optimisation,
+    optimizer_shares,
+    selection,
+    sharding,
+    stable_hash,
+)
 from retune.batch_order import Batches
 from retune.errors import RetuneError
 from retune.history import Training
@@ -100,12 +110,15 @@ def run(
 
     with _quiet():
         arguments = optimisation.arguments(spec, scratch, steps, chosen)
+    optimizer = optimisation.optimizer(trained, options, rate_factors or {}, chosen)
+    if shares := spec.hardware.get("sharding") == "optimizer":
+        optimizer_shares.divide(optimizer)
     trainer = Loop(
         model=model,
         args=arguments,
         train_dataset=Batches(items, batches),
         data_collator=lambda one: {ITEMS: one[0]},
-        optimizers=(optimisation.optimizer(trained, options, rate_factors or {}, chosen), None),
+        optimizers=(optimizer, None),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
         setup=Setup(
             trained,
@@ -117,6 +130,7 @@ def run(
             loss_fn or _own_loss,
             tokens_of or _attended,
             precision or functools.partial(hardware.autocast, chosen),
+            shares,
         ),
     )
     trainer.remove_callback(PrinterCallback)

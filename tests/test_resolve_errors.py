@@ -188,7 +188,7 @@ MISTAKES = {
     ),
     "divided weights that are trained": (
         (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {sharding: offload}\n    lora: {method: full}"),
-        "models.chatty.lora.method: is full, but hardware.sharding divides frozen weights: take an adapter",
+        "models.chatty.lora.method: is full, but hardware.sharding offload divides frozen weights: take an adapter",
     ),
     "attack beyond its radius": (
         (P, "name: focal", "adversarial: pgd, epsilon: 0.1"),
