@@ -11,6 +11,7 @@ it. Embeddings and head stay whole too: the loss reads the head piece by piece, 
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from retune import adapter, data_parallel
+from retune import data_parallel
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def wanted(hardware: Params, chosen: Chosen) -> bool:
     return how == "offload" or (how == "full" and data_parallel.active())
 
 
-def divide(model: PreTrainedModel, hardware: Params, chosen: Chosen) -> None:
-    """Shard the frozen weights of every layer of `model`, an LLM in the machine's memory, and put it on its device."""
+def divide(model: PreTrainedModel, hardware: Params, chosen: Chosen, precision: AbstractContextManager[Any]) -> None:
+    """Shard the frozen weights of every layer of `model`, an LLM in the machine's memory, and put it on its device.
+
+    `precision` is the context of a forward pass.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
@@ -47,16 +51,15 @@ def divide(model: PreTrainedModel, hardware: Params, chosen: Chosen) -> None:
     policy = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
     for layer in _layers(model):
         trained = {weight for weight in layer.parameters() if weight.requires_grad}
-        # FSDP would leave its outermost module gathered after the forward pass, unless told otherwise
-        fully_shard(layer, mesh=mesh, reshard_after_forward=True, offload_policy=policy, ignored_params=trained)
+        fully_shard(layer, mesh=mesh, offload_policy=policy, ignored_params=trained)
     decoder: Any = model.get_decoder()
-    # the decoder divides nothing: as the outermost module it lets the next layer come while one computes
+    # FSDP's outermost module stays gathered, and lets the next one come while one computes: a decoder without parts
     fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
     for tensor in chain(model.parameters(), model.buffers()):
         if not _is_part(tensor):
             tensor.data = tensor.data.to(device)
     # FSDP keeps the room that layers are gathered in, and could not train in one that inference mode has made
-    with torch.no_grad(), adapter.mixed_precision(model, chosen):
+    with torch.no_grad(), precision:
         decoder(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=False)
     # a pass that failed for lack of memory leaves FSDP in its midst
     decoder.register_forward_pre_hook(lambda module, _: module.reset_iter_state(), prepend=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def divided_model(base: Path, **changes: Any) -> Any:
         if "lora_B" in name:
             nn.init.normal_(weight)
     wanted = model.get_decoder()(IDS).last_hidden_state.detach()
-    sharding.divide(model, spec.hardware, chosen)
+    sharding.divide(model, spec.hardware, chosen, contextlib.nullcontext())
     return model, wanted
 
 
@@ -103,19 +104,32 @@ def test_a_layer_is_whole_only_while_it_computes(base: Path) -> None:
     assert all(weight.grad is not None for weight in trained)
 
 
-def test_a_pass_that_memory_lacks_for_leaves_nothing_behind(base: Path) -> None:
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_pass_that_memory_lacks_for_leaves_nothing_behind(base: Path, backwards: bool) -> None:
     model, wanted = divided_model(base)
     once = [torch.OutOfMemoryError("CUDA out of memory")]
 
-    def lack(*_: Any) -> None:
+    def lack(_: Any, __: Any, states: torch.Tensor) -> None:
+        if not backwards and once:
+            raise once.pop()
+        if backwards and states.requires_grad:
+            states.register_hook(lack_backwards)
+
+    def lack_backwards(_: torch.Tensor) -> None:
         if once:
             raise once.pop()
 
+    def work() -> None:
+        states = model.get_decoder()(IDS).last_hidden_state
+        assert torch.equal(states, wanted)
+        states.sum().backward()
+
     model.get_decoder().layers[1].mlp.register_forward_hook(lack)
-    assert memory.attempt(lambda: model.get_decoder()(IDS)) is memory.LACK
-    states = model.get_decoder()(IDS).last_hidden_state
-    assert torch.equal(states, wanted)
-    states.sum().backward()
+    assert memory.attempt(work) is memory.LACK
+    with torch.inference_mode():
+        assert torch.equal(model.get_decoder()(IDS).last_hidden_state, wanted)
+    assert gathered(model) == 0
+    work()
     assert gathered(model) == 0
 
 

@@ -75,7 +75,7 @@ def fit(
     tuned = spec.training.epochs > 0
     trained: Any = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen) if tuned and not full else model
     if divided:
-        sharding.divide(model, spec.hardware, chosen)
+        sharding.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
     packed = packed_by(model, chosen, (inputs[0] if tuned else dev_inputs).prompts.ids)
     packed.limit.fixed = sharding.in_step(model)
     objective = AnswerLoss(packed)
@@ -180,7 +180,8 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     if tuned and not full:
         model = adapter.attach(model, model_dir, chosen)
     if divided:
-        sharding.divide(adapter.base_of(model), hardware_options, chosen)
+        whole = adapter.base_of(model)
+        sharding.divide(whole, hardware_options, chosen, adapter.mixed_precision(whole, chosen))
     return Predictor(model.eval(), prepare(spec, base), chosen, spec, options)
 
 
