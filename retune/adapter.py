@@ -31,10 +31,11 @@ log = logging.getLogger("retune")
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
+def load_base(folder: Path, spec: Params, chosen: Chosen, divided: bool = False) -> PreTrainedModel:
     """The causal LM of a Hugging Face folder; its weights in the chosen dtype, or quantised as `quantization` says.
 
-    A full fine-tune keeps them in float32 (mixed precision is the caller's): small steps vanish in 16 bits.
+    A full fine-tune keeps them in float32 (mixed precision is the caller's): small steps vanish in 16 bits. One that
+    will be `divided` stays in the machine's memory until it is (retune.sharding), as it may be larger than the GPU.
     """
     dtype = torch.float32 if spec.lora.method == "full" else chosen.dtype
     level = transformers.logging.get_verbosity()
@@ -57,6 +58,8 @@ def load_base(folder: Path, spec: Params, chosen: Chosen) -> PreTrainedModel:
     if spec.lora.method != "full":
         model.requires_grad_(False)
         rms_norm.fuse(model)
+    if divided:
+        return model
     if spec.quantization.bits == 16:
         model.to(chosen.device)
         if spec.lora.method != "full":

@@ -7,6 +7,9 @@ function here does nothing, at no cost. `retune.ranks` starts the processes.
 
 from __future__ import annotations
 
+import datetime
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -18,10 +21,26 @@ T = TypeVar("T")
 BUCKET = 2**24
 """Most gradient elements that are copied into one message."""
 
+PATIENCE = datetime.timedelta(hours=3)
+"""How long a process waits for another, which may be evaluating; one that has died is seen at once."""
+
+
+def join(device_type: str, store: distributed.Store, rank: int, size: int) -> None:
+    """Take a place among processes that know each other by `store`."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    backend = "cuda:nccl,cpu:gloo" if device_type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def join_alone(device_type: str) -> None:
+    """Let torch believe in a group where there is no other process; nothing here minds it."""
+    if not distributed.is_initialized():
+        join(device_type, distributed.HashStore(), 0, 1)
+
 
 def active() -> bool:
     """Whether this process is one of several."""
-    return distributed.is_available() and distributed.is_initialized()
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def rank() -> int:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from retune import data_parallel, memory, progress, selection, sharding
+from retune import data_parallel, memory, optimizer_shares, progress, selection, sharding
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Setup:
     loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
     tokens_of: Callable[[Batch], int]
     precision: Callable[[], AbstractContextManager[Any]]
+    shares: bool  # whether each process keeps its share of the optimiser's state (retune.optimizer_shares)
 
 
 class Loop(Trainer):
@@ -61,6 +62,8 @@ class Loop(Trainer):
         self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
         self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
         self.limit = setup.passes.limit()
+        self.limit.fixed = self.in_step = sharding.in_step(self.model)
+        self.idle = False  # whether a pass counts nothing, and is made for the other processes
         self.open: list[list[Any]] = []  # the batches of the step that is being computed,
         self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
         self.tokens = 0  # and the tokens of all
@@ -69,7 +72,11 @@ class Loop(Trainer):
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """What one pass adds to the loss of its batch, in mixed precision."""
         with self.setup.precision():
-            return self.setup.loss_fn(model, inputs)
+            loss = self.setup.loss_fn(model, inputs)
+        return 0 * loss if self.idle else loss
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        """`run` has placed it; parts that wait in memory have to stay there."""
 
     def training_step(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """Forward and backward of one batch, pass by pass, on the clock.
@@ -108,9 +115,15 @@ class Loop(Trainer):
         """Add the gradients of some batches; loss and tokens of the last."""
         for items in batches:
             loss, tokens = torch.zeros((), device=self.args.device), 0
-            for one in self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size):
+            passes = self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size)
+            idle = max(data_parallel.gathered(len(passes))) - len(passes) if self.in_step else 0
+            for one in passes:
                 tokens += self.setup.tokens_of(one)
                 loss = loss + super().training_step(model, one)
+            self.idle = True
+            for _ in range(idle):  # others make more passes, and none without this process
+                super().training_step(model, self.setup.passes.cut(items[:1], items, self.limit.size)[0])
+            self.idle = False
         return loss, tokens
 
     def _passes(self, size: int) -> int:
@@ -149,21 +162,23 @@ class Loop(Trainer):
         return 0
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Write what the run needs to go on; the other processes add their random state alone."""
+        """Write what the run needs to go on; the other processes add their own states alone."""
         folder = self.setup.scratch / f"checkpoint-{self.state.global_step}"
         part, first = folder.with_name(folder.name + ".part"), data_parallel.rank() == 0
         if first:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         size = min(data_parallel.gathered(self.limit.size))
-        self._save_rng_state(str(_random_state(part)))
+        self._save_rng_state(str(_own(part)))
+        if self.setup.shares and not first:
+            self._save_optimizer_and_scheduler(str(_own(part)))
         data_parallel.wait()
         if first:
             self._write(part, folder, size)
         data_parallel.wait()
 
     def _write(self, part: Path, folder: Path, size: int) -> None:
-        """Everything but the random states into `part`, which becomes `folder`; of others only weights stay."""
+        """All but the other processes' states into `part`, which becomes `folder`; of others only weights stay."""
         save_file({name: w.detach().cpu().contiguous() for name, w in self.setup.trained.items()}, part / WEIGHTS)
         self._save_optimizer_and_scheduler(str(part))
         self._save_scaler(str(part))
@@ -183,7 +198,12 @@ class Loop(Trainer):
                 strip(other)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(str(_random_state(Path(checkpoint))) if checkpoint else None)
+        super()._load_rng_state(str(_own(Path(checkpoint))) if checkpoint else None)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint and self.setup.shares:
+            optimizer_shares.load(self.optimizer, Path(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -248,8 +268,8 @@ def load_weights(trained: dict[str, nn.Parameter], folder: Path) -> None:
             weight.copy_(saved[name])
 
 
-def _random_state(checkpoint: Path) -> Path:
-    """Where this process keeps the state of its random generators."""
+def _own(checkpoint: Path) -> Path:
+    """Where this process keeps the states of its random generators and of its share of the optimiser."""
     return checkpoint / f"rank-{data_parallel.rank()}" if data_parallel.rank() else checkpoint
 
 

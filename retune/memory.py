@@ -43,11 +43,14 @@ REMEDY = (
 
 
 class Limit:
-    """What one pass may hold: `size` of `unit` (rows, tokens); it halves where memory lacks, and stays there."""
+    """What one pass may hold: `size` of `unit` (rows, tokens); it halves where memory lacks, and stays there.
+
+    A `fixed` one does not: where several processes share each pass (retune.sharding), none may cut its own anew.
+    """
 
     def __init__(self, size: int, unit: str, task: str, remedy: str = REMEDY) -> None:
         self.size, self.unit, self.task, self.remedy = size, unit, task, remedy
-        self.first = size
+        self.first, self.fixed = size, False
 
     @property
     def messages(self) -> list[str]:
@@ -64,6 +67,11 @@ class Limit:
 
         Raises `RetuneError` where they cannot, as each holds a `single` row.
         """
+        if self.fixed:
+            raise RetuneError(
+                f"memory ran out in {self.task}, in a pass of {self.size} {self.unit} that all processes share "
+                "(hardware.sharding), which is not tried again: lower training.packed_tokens or training.max_length"
+            )
         size, before = self.size, count(self.size)
         while not single and size > 1:
             size //= 2

@@ -117,7 +117,10 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
         problem("hardware", "processes", text)
     if device == "mps" and hardware["processes"] > 1:
         problem("hardware", "processes", f"is {hardware['processes']}, but an Apple GPU serves one process; take 1")
-    if spec["learner"] == "llm" and hardware["sharding"] == "full":
+    if spec["learner"] == "llm" and hardware["sharding"] in ("full", "offload"):
+        if hardware["sharding"] == "offload" and device == "mps":
+            text = "is offload, but an Apple GPU shares the machine's memory; take none"
+            problem("hardware", "sharding", text)
         if spec["quantization"]["bits"] != 16:
             problem(
                 "quantization",
@@ -125,7 +128,12 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
                 f"is {spec['quantization']['bits']}, but hardware.sharding divides weights of 16; take one of both",
             )
         if spec["lora"]["method"] == "full":
-            problem("lora", "method", "is full, but hardware.sharding divides frozen weights: take an adapter")
+            problem(
+                "lora",
+                "method",
+                f"is full, but hardware.sharding {hardware['sharding']} divides frozen weights: take an adapter, or "
+                "sharding: optimizer",
+            )
     loss = spec.get("loss", {})
     if loss.get("adversarial") == "pgd" and loss["pgd_step_size"] > loss["epsilon"]:
         text = f"is {loss['pgd_step_size']}, above loss.epsilon ({loss['epsilon']}): one step would leave the radius"

@@ -273,8 +273,11 @@ class Hardware(Strict):
         description="training processes that share each batch: one per GPU; 0: all visible GPUs, one on the cpu (where "
         "several divide the threads)",
     )
-    sharding: Literal["none", "full"] = Field(
+    sharding: Literal["none", "optimizer", "full", "offload"] = Field(
         "none",
-        description="llm in several processes: full divides the frozen weights of the layers among them (FSDP; what "
-        "DeepSpeed calls ZeRO stage 3), for a base that does not fit into one GPU; slower",
+        description="optimizer divides the optimiser's state among several processes (what DeepSpeed calls ZeRO stage "
+        "1), for full fine-tunes; full (llm with an adapter) divides the frozen weights of the layers (FSDP; ZeRO "
+        "stage 3), for a base that does not fit into one GPU; offload keeps these in the machine's memory and brings "
+        "them to the GPU layer by layer (ZeRO-3 with offload_param: cpu), also for one process; the last two are "
+        "slower",
     )

@@ -8,7 +8,6 @@ file each. An error of one is the error of the stage, and none outlives it.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import functools
 import logging
 import multiprocessing
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from torch import distributed
 from tqdm import tqdm
 
-from retune import hardware
+from retune import data_parallel, hardware
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -42,9 +41,6 @@ log = logging.getLogger("retune")
 DONE, SAID, FAILED, DIED = range(4)
 """How a process ended: with its result, with a `RetuneError`, with another error, or without a word."""
 
-PATIENCE = datetime.timedelta(hours=3)
-"""How long a process waits for another, which may be evaluating; one that has died is seen at once."""
-
 GRACE = 2.0
 """Seconds in which the others may tell why, when one has failed."""
 
@@ -56,7 +52,7 @@ def in_parallel(fit: Fit) -> Fit:
     def run(
         spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path, **more: Any
     ) -> Training:
-        count = 1 if distributed.is_initialized() or not spec.training.epochs else hardware.processes(spec.hardware)
+        count = 1 if data_parallel.active() or not spec.training.epochs else hardware.processes(spec.hardware)
         if count == 1:
             return fit(spec, train, dev, base, out, scratch, **more)
         return _together(functools.partial(run, **more), count, spec, train, dev, base, out, scratch)
@@ -150,10 +146,8 @@ def _rank(child: tuple[int, int, str | None, int, Any, list[str]], arguments: tu
     try:
         if gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before the first word with CUDA
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
         store = distributed.TCPStore("127.0.0.1", port, is_master=False)
-        backend = "gloo" if gpu is None else "cuda:nccl,cpu:gloo"
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+        data_parallel.join("cpu" if gpu is None else "cuda", store, rank, count)
         result = fit(spec, *rest)
         send.send((DONE, result if rank == 0 else None))
     except RetuneError as error:

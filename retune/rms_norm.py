@@ -26,7 +26,8 @@ def fuse(model: nn.Module) -> int:
     for module in model.modules():
         scale = _scale(module) if type(module).__name__.endswith("RMSNorm") else None
         if scale is not None:
-            module.scale, module.forward = scale, MethodType(_forward, module)
+            module.register_buffer("scale", scale, persistent=False)  # goes where the module goes
+            module.forward = MethodType(_forward, module)
             fused += 1
     return fused
 

@@ -24,7 +24,17 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from retune import batch_order, data_parallel, hardware, memory, optimisation, selection, stable_hash
+from retune import (
+    batch_order,
+    data_parallel,
+    hardware,
+    memory,
+    optimisation,
+    optimizer_shares,
+    selection,
+    sharding,
+    stable_hash,
+)
 from retune.batch_order import Batches
 from retune.errors import RetuneError
 from retune.history import Training
@@ -87,7 +97,8 @@ def run(
     selection.check(options, steps)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
-    model.to(chosen.device)
+    if not sharding.divided(model):
+        model.to(chosen.device)
     data_parallel.same_weights(list(trained.values()))
     if options.gradient_checkpointing:
         _checkpoint_activations(model)
@@ -99,12 +110,15 @@ def run(
 
     with _quiet():
         arguments = optimisation.arguments(spec, scratch, steps, chosen)
+    optimizer = optimisation.optimizer(trained, options, rate_factors or {}, chosen)
+    if shares := spec.hardware.get("sharding") == "optimizer":
+        optimizer_shares.divide(optimizer)
     trainer = Loop(
         model=model,
         args=arguments,
         train_dataset=Batches(items, batches),
         data_collator=lambda one: {ITEMS: one[0]},
-        optimizers=(optimisation.optimizer(trained, options, rate_factors or {}, chosen), None),
+        optimizers=(optimizer, None),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
         setup=Setup(
             trained,
@@ -116,6 +130,7 @@ def run(
             loss_fn or _own_loss,
             tokens_of or _attended,
             precision or functools.partial(hardware.autocast, chosen),
+            shares,
         ),
     )
     trainer.remove_callback(PrinterCallback)

@@ -52,14 +52,16 @@ def test_an_llm_trains_along_the_curve_of_one_process(tmp_path: Path) -> None:
     assert one.messages == two.messages
 
 
-@pytest.mark.parametrize("lora", ["lora", "dora"])
+@pytest.mark.parametrize(("lora", "how"), [("lora", "offload"), ("dora", "full")])
 def test_divided_weights_train_along_the_curve_of_whole_ones(
-    tmp_path: Path, lora: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, lora: str, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    spec = llm_spec(lora__method=lora, training__epochs=2, training__batch_size=7, training__learning_rate=0.005)
+    changes = {"training__epochs": 2, "training__batch_size": 7, "training__learning_rate": 0.005}
+    # of 100 tokens a pass, one process makes more passes than the other, for which that one has to wait
+    spec = llm_spec(lora__method=lora, **changes, training__packed_tokens=100)
     one, want = fitted(spec, base, tmp_path / "one")
-    divided = loads(json.dumps(spec | {"hardware": spec.hardware | {"processes": 2, "sharding": "full"}}))
+    divided = loads(json.dumps(spec | {"hardware": spec.hardware | {"processes": 2, "sharding": how}}))
     two, got = fitted(divided, base, tmp_path / "two")
     said = re.search(r"each of 2 processes keeps (\d+) % of the weights", capfd.readouterr().err)
     assert said is not None
@@ -95,9 +97,27 @@ def test_an_encoder_trains_along_the_curve_of_one_process(tmp_path: Path, learne
     assert np.allclose(*predicted, atol=1e-4)
 
 
-def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_divided_optimiser_trains_all_weights_along_the_curve_of_one_process(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = tiny_llm.tiny_llm(tmp_path / "base")
+    spec = llm_spec(lora__method="full", training__epochs=2, training__batch_size=7, training__learning_rate=0.002)
+    one, want = fitted(spec, base, tmp_path / "one")
+    divided = loads(json.dumps(spec | {"hardware": spec.hardware | {"processes": 2, "sharding": "optimizer"}}))
+    two, got = fitted(divided, base, tmp_path / "two")
+    said = re.search(r"this process keeps (\d+) % of the optimiser's state", capfd.readouterr().err)
+    assert said is not None
+    assert int(said[1]) < 60
+    assert len(curve(one)) == len(curve(two)) > 5
+    assert np.allclose(curve(one), curve(two), atol=1e-4)
+    assert np.allclose(want["prob_1"], got["prob_1"], atol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["none", "optimizer"])
+def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path, how: str) -> None:
     base = tiny_encoder(tmp_path / "base")  # with dropout, whose random state each process restores
     spec = with_processes(encoder_spec(epochs=3, patience=0), 2)
+    spec = loads(json.dumps(spec | {"hardware": spec.hardware | {"sharding": how}}))
     scratch, copied = tmp_path / "whole/scratch", tmp_path / "stopped/scratch"
 
     def copy_the_first() -> None:
@@ -109,6 +129,10 @@ def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path
         whole, want = fit_encoder("encoder", base, tmp_path / "whole", spec)
         first.result()
     assert (copied / "checkpoint-4/rank-1/rng_state.pth").exists()
+    files = [copied / "checkpoint-4/optimizer.pt", copied / "checkpoint-4/rank-1/optimizer.pt"]
+    states = [set(torch.load(file)["state"]) for file in files if file.exists()]
+    assert len(states) == (1 if how == "none" else 2)
+    assert not set.intersection(*states) or how == "none", "a weight's state is in one process alone"
     resumed, got = fit_encoder("encoder", base, tmp_path / "stopped", spec)
     assert got.history == want.history
     assert got.resources["tokens"] == want.resources["tokens"]

@@ -182,6 +182,14 @@ MISTAKES = {
         (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {device: mps, processes: 2}"),
         "models.chatty.hardware.processes: is 2, but an Apple GPU serves one process",
     ),
+    "weights that wait in an Apple GPU's own memory": (
+        (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {device: mps, sharding: offload}"),
+        "models.chatty.hardware.sharding: is offload, but an Apple GPU shares the machine's memory; take none",
+    ),
+    "divided weights that are trained": (
+        (P, "{epochs: 2}", "{epochs: 2}\n    hardware: {sharding: offload}\n    lora: {method: full}"),
+        "models.chatty.lora.method: is full, but hardware.sharding offload divides frozen weights: take an adapter",
+    ),
     "attack beyond its radius": (
         (P, "name: focal", "adversarial: pgd, epsilon: 0.1"),
         "models.cross.loss.pgd_step_size: is 0.3, above loss.epsilon (0.1)",

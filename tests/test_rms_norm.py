@@ -43,6 +43,14 @@ def test_values_and_gradients_are_those_of_the_model(cls, dtype, limit):
         assert torch.allclose(found, want, rtol=limit, atol=limit)
 
 
+def test_a_fused_module_moves_as_a_whole():
+    module = make(LlamaRMSNorm)
+    rms_norm.fuse(nn.Sequential(module))
+    names = list(module.state_dict())
+    assert module.to("meta").scale.device.type == "meta"
+    assert names == ["weight"]
+
+
 def test_the_gradient_is_the_derivative():
     x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
     scale = torch.randn(6, dtype=torch.float64)

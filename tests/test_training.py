@@ -31,7 +31,7 @@ CPU = Params(device="cpu", dtype="float32", attention="eager", threads=1, proces
 
 
 def spec_of(**change) -> Params:
-    return loads(json.dumps({"seed": 7, "training": OPTIONS | change}))
+    return loads(json.dumps({"seed": 7, "hardware": {"sharding": "none"}, "training": OPTIONS | change}))
 
 
 class Toy(torch.nn.Module):

@@ -69,13 +69,15 @@ def fit(
     dev = training.choose_rows(curriculum.trained_on(spec, dev), spec.training.dev_rows, spec.seed)
     inputs = [encode(chat, stage.rows, spec) for stage in stages]
     dev_inputs = encode(chat, dev, spec)
-    model = adapter.load_base(base, spec, chosen)
+    divided = sharding.wanted(spec.hardware, chosen)
+    model = adapter.load_base(base, spec, chosen, divided)
     full = spec.lora.method == "full"
     tuned = spec.training.epochs > 0
     trained: Any = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen) if tuned and not full else model
-    if spec.hardware.sharding == "full":
-        sharding.divide(model)
+    if divided:
+        sharding.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
     packed = packed_by(model, chosen, (inputs[0] if tuned else dev_inputs).prompts.ids)
+    packed.limit.fixed = sharding.in_step(model)
     objective = AnswerLoss(packed)
 
     def evaluate(_model: Any) -> dict[str, float]:
@@ -173,9 +175,13 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     hardware.make_deterministic(spec.seed)
     tuned = spec.training.epochs > 0
     full = tuned and spec.lora.method == "full"
-    model: Any = adapter.load_base(model_dir if full else base, spec, chosen)
+    divided = sharding.wanted(hardware_options, chosen)
+    model: Any = adapter.load_base(model_dir if full else base, spec, chosen, divided)
     if tuned and not full:
         model = adapter.attach(model, model_dir, chosen)
+    if divided:
+        whole = adapter.base_of(model)
+        sharding.divide(whole, hardware_options, chosen, adapter.mixed_precision(whole, chosen))
     return Predictor(model.eval(), prepare(spec, base), chosen, spec, options)
 
 
