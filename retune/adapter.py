@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +90,19 @@ def _quantized(quantization: Params, chosen: Chosen) -> dict[str, Any]:
 
 
 def add(
-    model: PreTrainedModel, lora: Params, base_name: str, seed: int, chosen: Chosen, task: str | None = "CAUSAL_LM"
+    model: PreTrainedModel,
+    lora: Params,
+    base_name: str,
+    seed: int,
+    chosen: Chosen,
+    task: str | None = "CAUSAL_LM",
+    freeze_layers: int = 0,
 ) -> PeftModel:
     """Put a new, seeded adapter on `model`, in float32; the base's weights are frozen.
 
-    `task` is peft's name of what the model does; None for an encoder. Raises `RetuneError` where `lora.targets` names
-    no module of the model.
+    `task` is peft's name of what the model does; None for an encoder. The lowest `freeze_layers` layers get none, and
+    no gradient is computed below the first that does. Raises `RetuneError` where `lora.targets` names no module of the
+    model, and where no layer would be left.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -106,6 +114,7 @@ def add(
         use_dora=lora.method == "dora",
         use_rslora=lora.method == "rslora",
         task_type=task,
+        exclude_modules=_lowest(model, freeze_layers) if freeze_layers else None,
     )
     model.name_or_path = base_name  # peft writes it into the adapter's config
     hardware.make_deterministic(seed)
@@ -117,6 +126,18 @@ def add(
         raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
     _quicken(adapted, chosen)
     return adapted
+
+
+def _lowest(model: PreTrainedModel, count: int) -> str:
+    """A regular expression for the names of all modules in the lowest `count` layers."""
+    depth = model.config.get_text_config().num_hidden_layers
+    if count >= depth:
+        said = f"training.freeze_layers is {count}, but the model has {depth} layers: at most {depth - 1}"
+        raise RetuneError(said)
+    lists = [n for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList) and len(m) == depth]
+    if not lists:
+        raise RetuneError(f"training.freeze_layers: {model.config.model_type} keeps its layers in no list; take 0")
+    return rf"{re.escape(lists[0])}\.({'|'.join(map(str, range(count)))})\..*"
 
 
 def base_of(model: Any) -> PreTrainedModel:

@@ -9,10 +9,7 @@ from retune.project import Project, mapping
 from retune.schema import RANKING, SECTIONS, Model, sections
 from retune.validation import unknown
 
-READERS = {
-    "head": {("encoder", False)},
-    "freeze_layers": {("encoder", False), ("encoder", True), ("embedder", False), ("embedder", True)},
-}
+READERS = {"head": {("encoder", False)}}
 """Keys of `training` that few learners read: (learner, whether the kind is ranking)."""
 
 
@@ -88,10 +85,9 @@ def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> No
     def problem(section: str, key: str, text: str) -> None:
         project.params.problem(("models", name, section, key), text)
 
-    adapted = spec["learner"] in ("encoder", "embedder") and spec.get("lora", {}).get("method", "full") != "full"
-    if adapted and spec["training"]["freeze_layers"]:
-        text = "is above 0, but an adapter is put on every layer; take 0, or lora.method: full"
-        problem("training", "freeze_layers", text)
+    whole = spec["learner"] == "llm" and spec.get("lora", {}).get("method") == "full"
+    if whole and spec["training"]["freeze_layers"]:
+        problem("training", "freeze_layers", "is above 0, but all weights are trained; take 0, or an adapter")
     measured = kinds.constants(project, spec["kind"]).get("DEV_METRICS", ()) if spec["kind"] else ()
     if measured and (select := spec.get("training", {}).get("select", measured[0])) not in measured:
         problem(

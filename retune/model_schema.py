@@ -83,8 +83,8 @@ class Training(Strict):
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     freeze_layers: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="encoder and embedder: so many of the lowest layers, and all below them, stay as pretrained; with "
-        "half of them a step takes about a third less time",
+        description="so many of the lowest layers, and all below them, stay as pretrained (an LLM's get no adapter); "
+        "with half of them an encoder's step takes about a third less time, an LLM's a fifth",
     )
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from retune import adapter, hardware, loop, packing, prompt
 from retune.errors import RetuneError
@@ -236,6 +237,26 @@ def test_gradient_checkpointing_and_accumulation_change_no_gradient(base: Path, 
     assert [entry.get("eval_loss") for entry in less.history] == pytest.approx(
         [entry.get("eval_loss") for entry in plain.history], abs=1e-5
     )
+
+
+def test_frozen_layers_get_no_adapter_and_no_gradient(base: Path, tmp_path: Path) -> None:
+    spec = spec_of(training__epochs=2, training__freeze_layers=1, training__learning_rate=0.01)
+    _, predictions = fitted(spec, base, tmp_path / "upper")
+    names = set(load_file(tmp_path / "upper/out/adapter_model.safetensors"))
+    layers = {name.split(".layers.")[1].partition(".")[0] for name in names}
+    assert layers == {"1"}
+    untuned, _ = fitted(spec_of(training__epochs=0), base, tmp_path / "untuned")
+    assert dev_loss(predictions) < untuned.history[-1]["eval_loss"] - 0.1, "what was trained is what is loaded"
+    states: list[bool] = []
+    chosen = hardware.choose(spec.hardware)
+    model = adapter.load_base(base, spec, chosen)
+    adapted = adapter.add(model, spec.lora, "tiny", 0, chosen, freeze_layers=1)
+    for layer in model.get_decoder().layers:
+        layer.register_forward_hook(lambda _module, _inputs, out: states.append(out.requires_grad))
+    adapted(torch.tensor([[1, 2, 3]]))
+    assert states == [False, True], "no gradient goes below the first layer with an adapter"
+    with pytest.raises(RetuneError, match="freeze_layers is 2, but the model has 2 layers: at most 1"):
+        adapter.add(model, spec.lora, "tiny", 0, chosen, freeze_layers=2)
 
 
 def test_the_adapter_stays_in_float32_over_a_bfloat16_base(base: Path) -> None:

@@ -57,7 +57,6 @@ def test_each_learner_gets_the_sections_that_it_reads(tmp_path):
     [
         ("training: {epochs: 0}}\n  cross_near", "training: {head: probe}}\n  cross_near", "near.training.head"),
         ("base: encoder, lora: {r: 2}", "base: encoder, training: {head: probe}", "cross_near.training.head"),
-        ("training: {epochs: 2}", "training: {epochs: 2, freeze_layers: 1}", "chatty.training.freeze_layers"),
     ],
 )
 def test_a_key_that_the_learner_ignores_is_refused(tmp_path, old, new, said):
@@ -65,10 +64,10 @@ def test_a_key_that_the_learner_ignores_is_refused(tmp_path, old, new, said):
         resolve(project(tmp_path, (P, old, new)))
 
 
-def test_an_adapter_lies_on_every_layer_so_none_can_be_frozen_as_a_whole(tmp_path):
-    folder = project(tmp_path, (P, "lora: {r: 2}", "lora: {r: 2}, training: {freeze_layers: 2}"))
-    with pytest.raises(RetuneError, match=r"cross_near\.training\.freeze_layers: is above 0, but an adapter"):
-        resolve(folder)
+def test_a_full_fine_tune_of_an_llm_freezes_no_layer(tmp_path):
+    full = "training: {epochs: 2, freeze_layers: 1}\n    lora: {method: full}"
+    with pytest.raises(RetuneError, match=r"chatty\.training\.freeze_layers: is above 0, but all weights are trained"):
+        resolve(project(tmp_path, (P, "training: {epochs: 2}", full)))
 
 
 def test_augmentation_of_other_kinds_is_off_and_an_own_one_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from retune.errors import RetuneError
 from retune.samples.risk import chinese, generate, write
@@ -20,6 +21,7 @@ RUBRIC = {  # indicator -> bounds of 1 | 2 | 3 | 4 | 5 points; falling bounds: l
     "financial_health": {"资产负债率": (75, 62, 50, 35), "流动比率": (0.9, 1.2, 1.6, 2.2)},
 }
 TEXT = dict(zip(RUBRIC, ["竞争力", "创新性", "多元化", "销售表现", "市场地位", "财务健康"], strict=True))
+PROMPT = yaml.safe_load(Path("prompts/risk.yaml").read_text(encoding="utf-8"))
 CHARACTERS = "零一二三四五六七八九"
 
 
@@ -83,16 +85,19 @@ def test_it_has_180_companies_in_six_dimensions_each_in_one_folder(rows):
 def test_profiles_have_250_to_350_characters_and_think_and_reason_are_short(rows):
     assert all(250 <= len(row["company_info"]) <= 350 for *_, row in rows)
     assert len({row["company_info"] for *_, row in rows}) == 180
-    assert max(len(row["think"]) for *_, row in rows) <= 60
+    assert max(len(row["think"]) for *_, row in rows) <= 90
     assert max(len(row["reason"]) for *_, row in rows) <= 50
 
 
 def test_think_and_reason_cite_the_figures_of_the_profile(rows):
     for _, dimension, row in rows:
-        cited = re.findall(r"(\D+?)((?:百分之|第)?[-0-9.零一二三四五六七八九十百]+[^得]{0,2})得([1-5])分", row["think"])
+        figure = r"(\D+?)((?:百分之|第)?[-0-9.零一二三四五六七八九十百]+[^属即]{0,2})"
+        cited = re.findall(figure + r"(?:即([^属]+))?属([^得]+)得([1-5])分", row["think"])
         assert len(cited) == 2
         assert sum(int(one) for *_, one in cited) == points(row["company_info"], dimension)
-        for name, figure, _ in cited:
+        for name, figure, digits, band, worth in cited:
+            assert f"{band}得{worth}分" in PROMPT["dimensions"][dimension]
+            assert not digits or number(digits) == number(figure)
             assert name.strip("，") in RUBRIC[dimension]
             assert figure in row["company_info"]
             assert figure in row["reason"]

@@ -73,7 +73,10 @@ def fit(
     model = adapter.load_base(base, spec, chosen, divided)
     full = spec.lora.method == "full"
     tuned = spec.training.epochs > 0
-    trained: Any = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen) if tuned and not full else model
+    trained: Any = model
+    if tuned and not full:
+        frozen = spec.training.freeze_layers
+        trained = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen, freeze_layers=frozen)
     if divided:
         sharding.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
     packed = packed_by(model, chosen, (inputs[0] if tuned else dev_inputs).prompts.ids)

@@ -3,7 +3,8 @@
 `risk.yaml` holds the rubric: a dimension has two indicators, each worth 1 to 5 points by the band that its figure falls
 into, and its score is the sum of both, one more or less at times, as judges differ (`NOISE`). A company has a strength
 of its own, so its dimensions correlate. Its profile says all twelve figures, in sentences of varied wording and order,
-with figures in varied forms; `think` cites the figures and adds the points up, `reason` says it in words.
+with figures in varied forms; `think` cites the figures, finds their bands and adds the points up, `reason` says it in
+words.
 
 The files are those of the reference system: train|eval|test/DIMENSION.json, each row with prompt, company_info, think,
 score and reason; a company is in one of the three folders with all its dimensions.
@@ -36,11 +37,13 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Figure:
-    """An indicator of a company: its points by the rubric, and its figure as the profile writes it."""
+    """An indicator of a company: its points by the rubric, its figure as the profile writes it, and what that is."""
 
     name: str
     points: int
     text: str
+    digits: str | None  # the figure in digits, where the profile has it in Chinese characters
+    band: str
 
 
 def write(out: Path, seed: int, rows: int | None) -> None:
@@ -104,18 +107,20 @@ def _figures(entry: dict[str, Any], strength: float, rng: Rng) -> list[Figure]:
     found = []
     for indicator in entry["indicators"]:
         points = int(np.clip(round(3 + level + rng.normal(0, INDICATOR)), 1, 5))
-        found.append(Figure(indicator["name"], points, _figure(indicator, points, rng)))
+        found.append(_figure(indicator, points, rng))
     return found
 
 
-def _figure(indicator: dict[str, Any], points: int, rng: Rng) -> str:
+def _figure(indicator: dict[str, Any], points: int, rng: Rng) -> Figure:
     """A figure of the band that is worth `points`, in one of its forms; Chinese characters for whole numbers."""
     low, high = indicator["bands"][points - 1]
     form = str(rng.choice(indicator["forms"]))
     step = 1 if "{c}" in form else indicator["step"]
     number = low + step * int(rng.integers(round((high - low) / step)))
     decimals = {1: 0, 0.1: 1, 0.01: 2}[step]
-    return form.format(x=f"{number:.{decimals}f}", c=chinese(round(number)))
+    text = form.format(x=f"{number:.{decimals}f}", c=chinese(round(number)))
+    digits = indicator["forms"][0].format(x=round(number)) if "{c}" in form else None
+    return Figure(indicator["name"], points, text, digits, indicator["said"][points - 1])
 
 
 def chinese(number: int) -> str:
@@ -144,7 +149,9 @@ def _document(name: str, business: str, figures: dict[str, list[Figure]], frames
 
 
 def _think(figures: Sequence[Figure], change: int) -> str:
-    points = "，".join(f"{figure.name}{figure.text}得{figure.points}分" for figure in figures)
+    read = [figure.text + (f"即{figure.digits}" if figure.digits else "") for figure in figures]
+    found = zip(figures, read, strict=True)
+    points = "，".join(f"{figure.name}{text}属{figure.band}得{figure.points}分" for figure, text in found)
     judged = {-1: "，酌情下调1分", 0: "", 1: "，酌情上调1分"}[change]
     return f"{points}，合计{sum(figure.points for figure in figures)}分{judged}。"
 

@@ -115,7 +115,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     transformer.freeze(model.encoder, options)
     tuned = options.epochs > 0
     if tuned and spec.lora.method != "full":
-        model.encoder = adapter.add(model.encoder, spec.lora, spec.base_name, spec.seed, chosen, task=None)
+        model.encoder = adapter.add(
+            model.encoder, spec.lora, spec.base_name, spec.seed, chosen, None, options.freeze_layers
+        )
     model.to(chosen.device)
     target, weights = torch.tensor(queries.relevance(dev)), torch.tensor(queries.weights(dev))
 

@@ -136,7 +136,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     model = Reranker(transformer.load(base, chosen), source["pooling"])
     transformer.freeze(model.encoder, options)
     if spec.lora.method != "full":
-        model.encoder = adapter.add(model.encoder, spec.lora, spec.base_name, spec.seed, chosen, task=None)
+        model.encoder = adapter.add(
+            model.encoder, spec.lora, spec.base_name, spec.seed, chosen, None, options.freeze_layers
+        )
 
     def judged(lists: list[np.ndarray]) -> dict[str, torch.Tensor]:
         numbers = np.concatenate(lists)
