@@ -39,6 +39,16 @@ def test_loss_and_gradients_equal_those_of_all_logits_at_once(rows: int, bias: b
     assert torch.allclose(logs, -each)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_logits_of_targets_are_those_of_the_whole_head_in_full_precision(bias: bool) -> None:
+    hidden, weight, offset = (*tensors(bias, torch.float32), None)[:3]
+    wanted = F.linear(hidden, weight, offset)[POSITIONS, TARGETS]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = output_head.logits(hidden, weight, offset, POSITIONS, TARGETS)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
 def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     linear = F.linear

@@ -65,6 +65,17 @@ def test_the_readings_stand_with_their_figures_lengths_and_speed(folder, html):
         assert f"{quality[whose]['metrics']['sufficiency']['value']:.3f}" in part
 
 
+def test_mean_median_and_mode_stand_side_by_side_and_the_decision_is_marked(folder, html):
+    found = json.loads((folder / "reports/evaluations/risk/thinker/details/estimates.json").read_text())
+    fitted = json.loads((folder / "data/calibrations/risk/thinker.json").read_text())
+    part = html[html.index("Mean, median or mode") : html.index("<h4>Distribution</h4>")]
+    for rule, metrics in found.items():
+        assert f"{metrics['mae']['value']:.3f}" in part
+        assert f"{fitted['maes'][rule]:.3f}" in part
+    assert f"{fitted['estimate']} (the decision)" in part
+    assert part.count("(the decision)") == sum(model != "linear" for model in MODELS)
+
+
 def test_a_task_without_reasons_has_no_such_section(folder, tmp_path):
     resolved = json.loads((folder / "params-resolved.json").read_text())
     resolved["tasks"]["risk"]["models"] = ["linear", "silent"]
