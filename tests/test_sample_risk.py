@@ -21,7 +21,7 @@ RUBRIC = {  # indicator -> bounds of 1 | 2 | 3 | 4 | 5 points; falling bounds: l
     "financial_health": {"资产负债率": (75, 62, 50, 35), "流动比率": (0.9, 1.2, 1.6, 2.2)},
 }
 TEXT = dict(zip(RUBRIC, ["竞争力", "创新性", "多元化", "销售表现", "市场地位", "财务健康"], strict=True))
-PROMPT = yaml.safe_load(Path("prompts/risk.yaml").read_text(encoding="utf-8"))
+PROMPT = yaml.safe_load(Path("prompts/risk-rubric.yaml").read_text(encoding="utf-8"))
 CHARACTERS = "零一二三四五六七八九"
 
 
