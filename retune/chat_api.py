@@ -56,8 +56,20 @@ class Reply:
     refused: str = ""
 
 
-def ask(api: Params, requests: list[dict[str, Any]]) -> list[Reply]:
-    """The reply to each request (the fields of a chat completion), in order; equal ones are asked once.
+def request(api: Params, system: str, user: str, **more: Any) -> dict[str, Any]:
+    """The fields of a chat completion; `api.options` beat them, and a null among these takes a field out."""
+    turns = [{"role": "system", "content": system}] if system else []
+    fields = {
+        "model": api.model,
+        "messages": [*turns, {"role": "user", "content": user}],
+        "max_tokens": api.max_tokens,
+        "temperature": api.temperature,
+    }
+    return {name: value for name, value in (fields | more | api.options).items() if value is not None}
+
+
+def ask(api: Params, requests: list[dict[str, Any]], section: str = "api") -> list[Reply]:
+    """The reply to each request, in order; equal ones are asked once. `section` is where errors say that `api` stands.
 
     Raises `RetuneError` where the endpoint can't be reached, refuses the key, knows no such address or model, keeps
     failing, or refuses every request.
@@ -67,7 +79,7 @@ def ask(api: Params, requests: list[dict[str, Any]]) -> list[Reply]:
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
     if missing:
         log.info("%d of %d requests go to %s, the others are in %s", len(missing), len(set(keys)), api.url, folder())
-        asyncio.run(_Session(api, found).run(missing))
+        asyncio.run(_Session(api, found, section).run(missing))
     return [found[key] for key in keys]
 
 
@@ -79,8 +91,8 @@ def folder() -> Path:
 class _Session:
     """One run of requests; `found` takes their replies."""
 
-    def __init__(self, api: Params, found: dict[str, Reply]) -> None:
-        self.api, self.found = api, found
+    def __init__(self, api: Params, found: dict[str, Reply], section: str) -> None:
+        self.api, self.found, self.section = api, found, section
         self.key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
         self.next_start = 0.0
         self.answered = any(not reply.refused for reply in found.values())
@@ -123,7 +135,7 @@ class _Session:
             try:
                 completion = await client.chat.completions.create(**_fields(request))
                 self.reached = True
-                return _reply(completion, self.api.url)
+                return self._reply(completion)
             except openai.APIStatusError as error:
                 self.reached = True
                 status, said = error.status_code, self._said(error)
@@ -148,7 +160,7 @@ class _Session:
             await asyncio.sleep(pause)
         raise RetuneError(
             f"{self.api.url} failed {self.api.retries + 1} times in a row ({reason}): run again later, it goes on "
-            "where it stopped; or lower api.concurrency and api.requests_per_minute, or raise api.retries"
+            f"where it stopped; or lower concurrency and requests_per_minute of {self.section}, or raise its retries"
         )
 
     async def _turn(self) -> None:
@@ -159,6 +171,21 @@ class _Session:
         start = max(clock(), self.next_start)
         self.next_start = start + 60.0 / self.api.requests_per_minute
         await asyncio.sleep(start - clock())
+
+    def _reply(self, completion: Any) -> Reply:
+        """What counts of a chat completion."""
+        choices = getattr(completion, "choices", None)
+        if not choices:
+            raise RetuneError(
+                f"{self.api.url} answers, but not with a chat completion: check {self.section}.url (most end with /v1)"
+            )
+        usage, logprobs = completion.usage, choices[0].logprobs
+        return Reply(
+            choices[0].message.content,
+            _first_token(logprobs.content if logprobs else None),
+            (usage.prompt_tokens or 0) if usage else 0,
+            (usage.completion_tokens or 0) if usage else 0,
+        )
 
     def _said(self, error: openai.APIStatusError) -> str:
         """The endpoint's message in one short line, never with the key."""
@@ -175,13 +202,14 @@ class _Session:
             remedy = f"check {named}" if named else f"set {KEYS[0]}"
             return RetuneError(f"{self.api.url} refuses the key (status {status}): {remedy} in the environment")
         return RetuneError(
-            f"{self.api.url} answers with status {status} ({said}): check api.url (most end with /v1) and api.model "
-            f"`{self.api.model}`"
+            f"{self.api.url} answers with status {status} ({said}): check {self.section}.url (most end with /v1) "
+            f"and {self.section}.model `{self.api.model}`"
         )
 
     def _unreachable(self, error: openai.APIConnectionError) -> RetuneError:
         return RetuneError(
-            f"{self.api.url} can't be reached ({error.__cause__ or error}): is the server running, and api.url right?"
+            f"{self.api.url} can't be reached ({error.__cause__ or error}): is the server running, and "
+            f"{self.section}.url right?"
         )
 
 
@@ -196,20 +224,6 @@ def _fields(request: dict[str, Any]) -> dict[str, Any]:
     return {name: request[name] for name in known} | {
         "extra_body": {name: value for name, value in request.items() if name not in known}
     }
-
-
-def _reply(completion: Any, url: str) -> Reply:
-    """What counts of a chat completion."""
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        raise RetuneError(f"{url} answers, but not with a chat completion: check api.url (most end with /v1)")
-    usage, logprobs = completion.usage, choices[0].logprobs
-    return Reply(
-        choices[0].message.content,
-        _first_token(logprobs.content if logprobs else None),
-        (usage.prompt_tokens or 0) if usage else 0,
-        (usage.completion_tokens or 0) if usage else 0,
-    )
 
 
 def _first_token(tokens: list[Any] | None) -> list[tuple[str, float]]:

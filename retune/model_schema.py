@@ -1,8 +1,8 @@
-"""The sections of params.yaml that a model reads: training, losses, adapter, precision, hardware, endpoint."""
+"""The sections of params.yaml that a model reads: training, losses, adapter, precision, hardware."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -229,32 +229,6 @@ class Linear(Strict):
     @classmethod
     def _short_to_long(cls, value: list[int]) -> list[int]:
         return _ascending(value)
-
-
-class Api(Strict):
-    """An OpenAI-compatible endpoint; its key is in the environment (RETUNE_API_KEY, or OPENAI_API_KEY), never here."""
-
-    url: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] | None = Field(
-        None, description="address of the endpoint without `/chat/completions`; most end with /v1"
-    )
-    model: str | None = Field(None, description="name of the model there")
-    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="requests under way at a time")
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = Field(None, description="pace; null: no limit")
-    retries: Annotated[int, Field(ge=0)] = Field(
-        5, description="further attempts after 429, 5xx or a timeout, with growing pauses (or as Retry-After says)"
-    )
-    timeout: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds for one attempt")
-    max_tokens: Annotated[int, Field(ge=1)] = Field(32, description="length of an answer, thoughts included")
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="of the answers; 0: the likeliest one")
-    logprobs: Literal["auto", "always", "never"] = Field(
-        "auto",
-        description="read labels by the probability of the first token; auto: where that tells answers apart",
-    )
-    price_input: Annotated[float, Field(ge=0)] = Field(0.0, description="of a million tokens of prompts")
-    price_output: Annotated[float, Field(ge=0)] = Field(0.0, description="of a million tokens of answers")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="further fields of each request, e.g. {seed: 1}; null takes a field out"
-    )
 
 
 class Hardware(Strict):

@@ -19,7 +19,7 @@ from retune.catalog_schema import Checkpoint, Source
 from retune.errors import RetuneError
 from retune.project import Project
 from retune.reads import reads
-from retune.schema import Model, Task, sections, writes
+from retune.schema import Model, Task, reasons, sections, writes
 from retune.validation import messages
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
@@ -112,6 +112,8 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
         sections[section] = {key: value for key, value in sections[section].items() if key not in unread}
     for method in ("swap", "transitive") if task.reasoning else ():  # it speaks of the first and the second text
         sections["augmentation"].pop(method, None)
+    if not reasons(task):
+        del sections["evaluation"]["judge"]
     sections["split"]["data_ratio"] = task.data_ratio
     sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
     return {

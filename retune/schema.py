@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from retune.catalog_schema import Strict, Unit
+from retune.endpoint_schema import Api
 from retune.model_schema import (
-    Api,
     Bm25,
     CurriculumStage,
     Generation,
@@ -55,7 +55,12 @@ def sections(learner: str, kind: str | None) -> tuple[str, ...]:
 
 def writes(learner: str, task: Task | None) -> bool:
     """Whether models of this learner write reasoning for the task's rows, and so read the section `generation`."""
-    return bool(learner == "llm" and task and (task.reasoning or task.kind == "scoring"))
+    return bool(learner == "llm" and task and reasons(task))
+
+
+def reasons(task: Task) -> bool:
+    """Whether rows of the task may come with reasoning or a reason."""
+    return task.reasoning or task.kind == "scoring"
 
 
 class Chain(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from retune.project import DATA, Project
-from retune.schema import Task
+from retune.schema import Task, reasons
 from retune.validation import unknown
 
 MOST = 200
@@ -26,6 +26,7 @@ def check(project: Project, name: str) -> None:
     """Note in the documents what does not fit the kind of task `name`."""
     task = project.tasks[name]
     _check_reasoning(project, name, task)
+    _check_judge(project, name, task)
     _check_scores(project, name, task)
     _check_prompt(project, name, task)
 
@@ -65,6 +66,16 @@ def _check_reasoning(project: Project, name: str, task: Task) -> None:
         if "reasoning" not in table.columns and table.split not in ("calibration", "test"):
             text = f"has no `reasoning`, which task {name} needs with `reasoning: true`"
             project.documents[DATA].problem((task.source, "tables", str(number), "columns"), text)
+
+
+def _check_judge(project: Project, name: str, task: Task) -> None:
+    """A default judge grades the tasks that have reasons; what a task says itself must have something to grade."""
+    if "judge" in task.evaluation and not reasons(task):
+        text = (
+            f"grades reasons, and the rows of {name} (kind {task.kind}) have none; kind scoring has them, and kind "
+            "pair with `reasoning: true`; take it out"
+        )
+        project.params.problem(("tasks", name, "evaluation", "judge"), text)
 
 
 def _check_scores(project: Project, name: str, task: Task) -> None:

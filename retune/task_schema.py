@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from retune.catalog_schema import Strict, Unit
+from retune.endpoint_schema import Judge
 
 Shares = dict[str, Unit] | Unit
 
@@ -85,4 +86,8 @@ class Evaluation(Strict):
         None,
         description="terms of the field that a good reason uses; null: the list of company analysis that comes with "
         "Retune; []: none, and that measure is left out",
+    )
+    judge: Judge | None = Field(
+        None,
+        description="tasks with reasons: an endpoint that grades them, beside the rules; null: nothing is sent",
     )

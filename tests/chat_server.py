@@ -18,11 +18,12 @@ KEY = "sk-secret-of-the-test"
 class ChatServer:
     """Answers POST /v1/chat/completions; `faults` are taken before answers, one each."""
 
-    def __init__(self, folder: Path, offers_logprobs: bool | None = True) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def __init__(self, folder: Path | None, offers_logprobs: bool | None = True) -> None:
+        if folder:
+            from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
+            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
         self.offers_logprobs = offers_logprobs  # False: the field is ignored; None: it is refused
         self.faults: list[Callable[[Handler, dict[str, Any]], None]] = []
         self.requests: list[dict[str, Any]] = []
@@ -75,6 +76,22 @@ class ChatServer:
         piece = self.tokenizer.convert_ids_to_tokens(token)
         spelled = [byte_of[c] for c in piece] if all(c in byte_of for c in piece) else list(piece.encode())
         return {"token": self.tokenizer.decode([token]), "bytes": spelled, "logprob": logprob}
+
+
+class ScriptedServer(ChatServer):
+    """Answers what a function makes of the user's message; no model is behind it."""
+
+    def __init__(self, answer: Callable[[str], str]) -> None:
+        super().__init__(None)
+        self.answer = answer
+
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        message = {"role": "assistant", "content": self.answer(request["messages"][-1]["content"])}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        return {"id": "1", "object": "chat.completion", "created": 0, "model": "scripted", "choices": [choice]} | {
+            "usage": usage
+        }
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -88,7 +89,7 @@ def predictions(model: str, split: str, rows: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(**columns)
 
 
-def write(root: Path) -> None:
+def write(root: Path, judge: dict[str, Any] | None = None) -> None:
     """The inputs of the stages that measure."""
     splits = {name: rows_of(name, SIZES[name]) for name in SPLITS}
     kind = tasks.of("scoring")
@@ -111,6 +112,7 @@ def write(root: Path) -> None:
         "limit": None,
         "bins": None,
         "terms": None,
+        "judge": judge,
     }
     task = {
         **said,
@@ -136,9 +138,9 @@ def write(root: Path) -> None:
     dump(root / "reports/predicting/thinker/resources.json", speed)
 
 
-def build(root: Path) -> Path:
+def build(root: Path, judge: dict[str, Any] | None = None) -> Path:
     """The inputs, and what the stages make of them."""
-    write(root)
+    write(root, judge)
     with contextlib.chdir(root):
         run(explore, "risk")
         for name in MODELS:

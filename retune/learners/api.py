@@ -83,19 +83,10 @@ class Predictor:
         return chat_api.ask(api, [self.request(row, wanted) for row in rows])
 
     def request(self, row: dict[str, str], logprobs: bool) -> dict[str, Any]:
-        """The fields of a chat completion; `api.options` beat them, and a null among these takes a field out."""
-        prompt, api = self.spec.prompt, self.spec.api
+        """The row as the task's prompt shows it."""
+        prompt, more = self.spec.prompt, {"logprobs": True, "top_logprobs": CANDIDATES} if logprobs else {}
         system = template.system(prompt, self.spec.labels)
-        turns = [{"role": "system", "content": system}] if system else []
-        fields: dict[str, Any] = {
-            "model": api.model,
-            "messages": [*turns, {"role": "user", "content": template.user(prompt.user, row)}],
-            "max_tokens": api.max_tokens,
-            "temperature": api.temperature,
-        }
-        if logprobs:
-            fields |= {"logprobs": True, "top_logprobs": CANDIDATES}
-        return {name: value for name, value in (fields | api.options).items() if value is not None}
+        return chat_api.request(self.spec.api, system, template.user(prompt.user, row), **more)
 
     def tell(self, spent: pl.DataFrame, unparsed: int) -> None:
         """Log what the rows took."""

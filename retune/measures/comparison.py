@@ -74,6 +74,23 @@ def compare(measures: Any, models: dict[str, Any], groups: Integers, spec: Param
     }
 
 
+def paired(measures: Any, answers: dict[str, Any], groups: Integers, spec: Params) -> dict[str, Any]:
+    """{name: metrics with intervals} of each; of two on the same rows also `difference`, the first minus the second."""
+    given = list(answers.values())
+    replicated = replicates(measures, given, groups, spec.bootstrap, spec.seed)
+    found: dict[str, Any] = {
+        name: summarise(measures, one, drawn, spec.confidence)
+        for (name, one), drawn in zip(answers.items(), replicated, strict=True)
+    }
+    if len(given) == 2:
+        a, b = (point(measures, one) for one in given)
+        found["difference"] = {
+            name: difference(a[name], b[name], replicated[0][name] - replicated[1][name], spec.confidence, centre=False)
+            for name in measures.METRICS
+        }
+    return found
+
+
 def resamples_for(models: int, wanted: int, confidence: float) -> int:
     """`wanted`, or more if there are so many models that no corrected p could fall below 1 - confidence.
 

@@ -12,8 +12,7 @@ import polars as pl
 
 from retune import measures, rationale
 from retune.measures import bootstrap
-from retune.measures.comparison import difference
-from retune.measures.summary import point, summarise
+from retune.measures.comparison import paired
 from retune.measures.weighted import Floats, Integers, ratio, total
 
 if TYPE_CHECKING:
@@ -84,6 +83,12 @@ def write(details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str
         table = table.with_columns(columns)
     own = [pl.when(kept).then(pl.col(name)).alias(name) for name in table.columns if name.startswith("gold_")]
     table.with_columns(own).write_ndjson(details / "rationale.jsonl")
+    if spec.get("judge"):
+        from retune.measures import judgements  # the client of an endpoint takes a second to load
+
+        judgements.write(
+            details, joined, spec, texts, {"generated": told(joined, "predicted_"), "gold": told(joined, "")}
+        )
 
 
 def told(joined: pl.DataFrame, of: str) -> list[str]:
@@ -102,22 +107,7 @@ def _answers(rows: list[rationale.Rationale]) -> Answers:
 
 def _compared(texts: dict[str, Answers], groups: pl.Series, spec: Params) -> dict[str, Any]:
     """The metrics of each with intervals; of two also the paired difference, the first minus the second."""
-    here = measures.of("reasons")
-    answers = list(texts.values())
-    replicated = bootstrap.replicates(here, answers, bootstrap.group_codes(groups), spec.bootstrap, spec.seed)
-    result: dict[str, Any] = {
-        name: {
-            "metrics": summarise(here, given, drawn, spec.confidence),
-            "figures": float(given.figures.mean()),
-        }
-        for (name, given), drawn in zip(texts.items(), replicated, strict=True)
-    }
-    if len(answers) == 2:
-        first, second = (point(here, given) for given in answers)
-        result["difference"] = {
-            name: difference(
-                first[name], second[name], replicated[0][name] - replicated[1][name], spec.confidence, centre=False
-            )
-            for name in METRICS
-        }
-    return result
+    found = paired(measures.of("reasons"), texts, bootstrap.group_codes(groups), spec)
+    for name, given in texts.items():
+        found[name] = {"metrics": found[name], "figures": float(given.figures.mean())}
+    return found

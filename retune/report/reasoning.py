@@ -14,14 +14,15 @@ READINGS = {
     "generated": "generated answer",
     "direct": "probability without thinking",
 }
-RATIONALE = ("coherence", "terms", "sufficiency", "specificity", "unsupported")
+GRADED = ("coherence", "terms", "sufficiency", "specificity")
+RATIONALE = (*GRADED, "unsupported")
+SIDES = ("generated", "gold")
+FILES = ("readings", "rationale", "judge", "repeats")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Readings, rationale quality and repeated samples of one model, as far as the stage evaluate wrote them."""
-    return {
-        name: read_json(folder / f"details/{name}.json", default={}) for name in ("readings", "rationale", "repeats")
-    }
+    """Readings, quality of the reasons and repeated samples of one model, as far as the stage evaluate wrote them."""
+    return {name: read_json(folder / f"details/{name}.json", default={}) for name in FILES}
 
 
 def view(task: Task) -> dict[str, Any] | None:
@@ -37,6 +38,8 @@ def view(task: Task) -> dict[str, Any] | None:
         "readings": [(model, differences(model, task.kind.COMPARED)) for model in thinking],
         "rationale": [(model, columns(model), model.details["rationale"]) for model in writing],
         "rationale_metrics": RATIONALE,
+        "judged": [(model, judged(model), model.details["judge"]) for model in writing if model.details.get("judge")],
+        "grades": GRADED,
         "repeats": sampled,
     }
 
@@ -50,4 +53,10 @@ def differences(model: Model, metrics: tuple[str, ...]) -> list[Difference]:
 def columns(model: Model) -> list[tuple[str, dict[str, Any]]]:
     """Whose reasons are measured: the generated ones, and the gold ones where the rows have them."""
     found = model.details["rationale"]
-    return [(name, found[name]) for name in ("generated", "gold") if name in found]
+    return [(name, found[name]) for name in SIDES if name in found]
+
+
+def judged(model: Model) -> list[tuple[str, dict[str, Any]]]:
+    """Whose reasons a judge was asked to grade."""
+    found = model.details["judge"]
+    return [(name, found[name]) for name in SIDES if name in found]
