@@ -231,15 +231,15 @@ def test_an_encoder_predicts_the_same_in_smaller_batches(tmp_path, learner, monk
 def test_labels_are_scored_the_same_in_smaller_rows(monkeypatch, caplog):
     random = np.random.default_rng(0)
     prompts = [[1, 2, 3, *random.integers(5, 99, size).tolist()] for size in random.integers(4, 20, 30)]
-    packing, log_probs = Packing(tiny_llm.model()), Packing.log_probs
+    packing, logits = Packing(tiny_llm.model()), Packing.logits
     want = label_log_probs(packing, prompts, [[7, 8], [9]], 4)
 
     def scarce(self, part):
         if part.ids.numel() > 100:
             raise ERRORS[0]
-        return log_probs(self, part)
+        return logits(self, part)
 
-    monkeypatch.setattr(Packing, "log_probs", scarce)
+    monkeypatch.setattr(Packing, "logits", scarce)
     assert np.allclose(label_log_probs(packing, prompts, [[7, 8], [9]], 4), want, atol=1e-5)
     said = len(caplog.messages)
     assert said > 0
