@@ -84,7 +84,7 @@ class Training(Strict):
     freeze_layers: Annotated[int, Field(ge=0)] = Field(
         0,
         description="so many of the lowest layers, and all below them, stay as pretrained (an LLM's get no adapter); "
-        "with half of them an encoder's step takes about a third less time, an LLM's a fifth",
+        "with half of them an encoder's step takes about a third less time",
     )
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
 
