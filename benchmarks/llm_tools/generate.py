@@ -101,18 +101,21 @@ def by_each_label(job: dict[str, Any], prompts: list[list[int]]) -> Callable[[],
 
 @torch.inference_mode()
 def score_each(model: Any, prompts: list[list[int]], job: dict[str, Any]) -> list[int]:
-    """Label number by the sum of log-probabilities over each label's tokens."""
+    """Label number by the log-probabilities of each label's tokens, among those with which some answer goes on."""
+    whole = [[*answer, job["end"]] for answer in job["answers"]]
     found: list[int] = []
     for rows in _batches(prompts, job["batch_size"]):
-        scores = np.zeros((len(rows), len(job["answers"])))
-        for label, answer in enumerate([*answer, job["end"]] for answer in job["answers"]):
+        scores = np.zeros((len(rows), len(whole)))
+        for label, answer in enumerate(whole):
             ids, attended = _left_padded([[*row, *answer] for row in rows])
             positions = (attended.cumsum(1) - 1).clamp(min=0)
             logits = model(
                 input_ids=ids, attention_mask=attended, position_ids=positions, logits_to_keep=len(answer) + 1
             ).logits[:, :-1]
-            steps = torch.arange(len(answer))
-            scores[:, label] = logits.float().log_softmax(-1)[:, steps, answer].sum(1).numpy()
+            for step, token in enumerate(answer):
+                allowed = sorted({other[step] for other in whole if other[:step] == answer[:step]})
+                logs = logits[:, step, allowed].float().log_softmax(-1)
+                scores[:, label] += logs[:, allowed.index(token)].numpy()
         found += [int(best) for best in scores.argmax(1)]
     return found
 
