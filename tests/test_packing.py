@@ -153,3 +153,10 @@ def test_parts_do_not_depend_on_the_order_of_the_rows() -> None:
     packed = Packing(tiny_llm.model().double())
     one, other = (packed.parts(rows, [[] for _ in rows]) for rows in (ROWS, ROWS[::-1]))
     assert np.array_equal(one[0].ids, other[0].ids)
+
+
+def test_the_proof_runs_the_first_tokens_of_what_sequences_share_and_of_each_rest() -> None:
+    head, most = list(range(500)), packing.CHECKED_TOKENS
+    short = packing._shortened([[*head, 7, 8], [*head, *range(1000, 1300)]])
+    assert short == [[*head[:most], 7, 8], [*head[:most], *range(1000, 1000 + most)]]
+    assert packing._shortened([[1, 2], [3]]) == [[1, 2], [3]]
