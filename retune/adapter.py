@@ -18,7 +18,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from retune import hardware, lora_linear, rms_norm
+from retune import gated_mlp, hardware, lora_linear, rms_norm
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def load_base(folder: Path, spec: Params, chosen: Chosen, divided: bool = False)
     if spec.lora.method != "full":
         model.requires_grad_(False)
         rms_norm.fuse(model)
+        gated_mlp.fuse(model)
     if divided:
         return model
     if spec.quantization.bits == 16:

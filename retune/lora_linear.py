@@ -62,10 +62,14 @@ def _plain(layer: Any) -> bool:
 
 
 def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    base, (name,) = layer.get_base_layer(), layer.active_adapters
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    result: torch.Tensor = LoraLinear.apply(x, base.weight, base.bias, down, up, layer.scaling[name])
+    result: torch.Tensor = LoraLinear.apply(x, *parts(layer))
     return result
+
+
+def parts(layer: Any) -> tuple[Any, ...]:
+    """Weight, bias, down, up and scaling of a fused layer."""
+    base, (name,) = layer.get_base_layer(), layer.active_adapters
+    return base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
 
 
 class LoraLinear(torch.autograd.Function):
@@ -83,23 +87,50 @@ class LoraLinear(torch.autograd.Function):
     ) -> torch.Tensor:
         """y, and what its gradient needs."""
         flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
-        small_down, small_up = down.to(weight.dtype), (up * scaling).to(weight.dtype)
-        inner = flat @ small_down.t()
-        y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
-        y.addmm_(inner, small_up.t())
-        ctx.save_for_backward(flat, inner, weight, small_down, small_up)
+        y, small = product(flat, weight, bias, down, up, scaling)
+        ctx.save_for_backward(flat, weight, *small)
         ctx.scaling, ctx.dtypes, ctx.shape = scaling, (x.dtype, down.dtype, up.dtype), x.shape
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Gradients of x, down and up."""
-        flat, inner, weight, small_down, small_up = ctx.saved_tensors
-        gradient = gradient.reshape(-1, gradient.shape[-1]).to(weight.dtype)
-        through = gradient @ small_up  # (tokens, r), scaled
-        d_x = None
-        if ctx.needs_input_grad[0]:
-            d_x = (gradient @ weight).addmm_(through, small_down).view(ctx.shape).to(ctx.dtypes[0])
-        d_down = (through.t() @ flat).to(ctx.dtypes[1])
-        d_up = (inner.t() @ gradient).t().to(ctx.dtypes[2]) * ctx.scaling
-        return d_x, None, None, d_down, d_up, None
+        flat, weight, *small = ctx.saved_tensors
+        gradient, (x, down, up) = gradient.reshape(-1, gradient.shape[-1]), ctx.dtypes
+        d_x, d_down, d_up = gradients(gradient, flat, weight, *small, wants=ctx.needs_input_grad[0])
+        d_x = None if d_x is None else d_x.view(ctx.shape).to(x)
+        return d_x, None, None, d_down.to(down), d_up.to(up) * ctx.scaling, None
+
+
+Small = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def product(
+    flat: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    down: torch.Tensor,
+    up: torch.Tensor,
+    scaling: float,
+) -> tuple[torch.Tensor, Small]:
+    """Give y (rows, out) for flat (rows, in); and x A' (rows, r), the rounded A and the scaled B, for `gradients`."""
+    small_down, small_up = down.to(weight.dtype), (up * scaling).to(weight.dtype)
+    inner = flat @ small_down.t()
+    y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
+    return y.addmm_(inner, small_up.t()), (inner, small_down, small_up)
+
+
+def gradients(
+    gradient: torch.Tensor,
+    flat: torch.Tensor,
+    weight: torch.Tensor,
+    inner: torch.Tensor,
+    down: torch.Tensor,
+    up: torch.Tensor,
+    wants: bool = True,
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    """Gradients of flat (None unless it `wants` one), A, and B before its scaling, in the weight's dtype."""
+    gradient = gradient.to(weight.dtype)
+    through = gradient @ up  # (rows, r), scaled
+    d_flat = (gradient @ weight).addmm_(through, down) if wants else None
+    return d_flat, through.t() @ flat, (inner.t() @ gradient).t()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from retune import memory, output_head, prefix_tree, tree_attention
+from retune import last_layer, memory, output_head, prefix_tree, tree_attention
 from retune.prefix_tree import PackedRow
 from retune.tree_attention import Tree
 
@@ -64,6 +64,7 @@ class Packing:
         if kernel is not None:
             tree_attention.register()
             model.set_attn_implementation(tree_attention.NAME)
+            last_layer.shorten(model)
 
     def parts(
         self, sequences: Sequence[Sequence[int]], triplets: Sequence[Sequence[Triplet]], budget: int | None = None
@@ -94,18 +95,19 @@ class Packing:
 
     def hidden(self, part: Part) -> torch.Tensor:
         """Last hidden states at `part.where`: (positions, width)."""
-        tree = None if part.row is None else self._tree(part.row)
-        return self._states(part.ids, tree).flatten(0, 1).index_select(0, part.where.to(self.model.device))
+        where = part.where.to(self.model.device)
+        tree = None if part.row is None else self._tree(part.row, where)
+        return self._states(part.ids, tree).flatten(0, 1).index_select(0, where)
 
     def keys_and_values(self, row: PackedRow) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Keys and values, each (key-value heads, tokens of the row, d), of every layer; needs a kernel."""
-        tree = self._tree(row)
+        tree = self._tree(row, torch.zeros(0, dtype=torch.long, device=self.model.device))
         tree.kept = {}
         self._states(torch.from_numpy(row.ids)[None], tree)
         return [tree.kept[layer] for layer in sorted(tree.kept)]
 
-    def _tree(self, row: PackedRow) -> Tree:
-        return Tree(row, self.model.device, self.kernel or "auto")
+    def _tree(self, row: PackedRow, where: torch.Tensor) -> Tree:
+        return Tree(row, self.model.device, self.kernel or "auto", where)
 
     def _states(self, ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
         """Last hidden states (rows, tokens, width)."""

@@ -46,10 +46,12 @@ class Group:
 
 
 class Tree:
-    """A packed row on a device, and the kernel that attends along it."""
+    """A packed row on a device, and the kernel that attends along it; `where` its last states are read, if not all."""
 
-    def __init__(self, row: PackedRow, device: torch.device, kernel: str = "auto") -> None:
-        self.row, self.device = row, device
+    def __init__(
+        self, row: PackedRow, device: torch.device, kernel: str = "auto", where: torch.Tensor | None = None
+    ) -> None:
+        self.row, self.device, self.where = row, device, where
         self.kernel = choose(len(row.ids), device) if kernel == "auto" else kernel
         self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None  # keys, values by layer, if wanted
         self._masks: dict[Any, Any] = {}
