@@ -67,16 +67,17 @@ class _Attend(torch.autograd.Function):
     ) -> torch.Tensor:
         shared, common, width = far_k.shape
         chunks, longest, _ = bias.shape
-        scores = torch.bmm(q, k.transpose(1, 2))
+        exact = torch.float64 if q.dtype == torch.float64 else torch.float32
+        # 16 bits would round a score of 200 (Qwen's keys have large biases) by up to a half
+        scores = torch.bmm(q.to(exact), k.to(exact).transpose(1, 2))
         near_bias = bias[..., common:] if common else bias
         scores.view(shared, chunks, longest, -1, scores.shape[-1]).add_(near_bias[None, :, :, None])
         if common:
-            seen = torch.bmm(q.view(shared, -1, width), far_k.transpose(1, 2))
+            seen = torch.bmm(q.to(exact).view(shared, -1, width), far_k.to(exact).transpose(1, 2))
             if far:
                 seen.view(shared, chunks, longest, -1, common).add_(bias[None, :, :, None, :common])
             scores = torch.cat([seen.view(*q.shape[:2], common), scores], dim=-1)
-        # rounded to the dtype of the scores only after the sum, which torch takes in at least float32
-        weights = torch.softmax(scores, -1)
+        weights = torch.softmax(scores, -1).to(q.dtype)
         far_weights = weights[..., :common].reshape(shared, q.shape[0] // shared * q.shape[1], common)
         weights = weights[..., common:].contiguous()
         out = torch.bmm(weights, v)

@@ -115,7 +115,7 @@ class GatedLora(torch.autograd.Function):
         y, small = lora_linear.product(flat, weight, bias, lora_down, lora_up, scaling)
         ctx.save_for_backward(gate, up, weight, *small)
         ctx.activation, ctx.scaling, ctx.dtypes = activation, scaling, (lora_down.dtype, lora_up.dtype)
-        return y.view(*gate.shape[:-1], -1)
+        return y.view(*gate.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:

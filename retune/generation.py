@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,8 @@ import torch
 from transformers import DynamicCache
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
-from retune import memory, prefix_tree, stable_hash, tree_attention
-from retune.packing import Packing
+from retune import memory, output_head, stable_hash, tree_attention
+from retune.packing import Packing, Triplet
 from retune.prefix_attention import Prefix
 from retune.progress import bar
 
@@ -41,6 +41,20 @@ class Sampling:
     seed: int
 
 
+@dataclass
+class Watch:
+    """Logits of some `tokens` (at least one) that are found on the way, float32 or wider (tokens,), by row.
+
+    `aside`: behind another sequence, that begins much as the row's prompt does. `written`: behind the prompt, and
+    behind each token that was written. Rows whose prompts were not read as packed rows are missing.
+    """
+
+    tokens: list[int]
+    asides: Sequence[Sequence[int]]
+    aside: dict[int, np.ndarray] = field(default_factory=dict)
+    written: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+
 @torch.inference_mode()
 def generate(
     model: PreTrainedModel,
@@ -51,11 +65,12 @@ def generate(
     progress: bool = False,
     sampling: Sampling | None = None,
     keys: Sequence[object] = (),
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """Token ids that follow each prompt, in the order of the prompts, without the closing `end`.
 
     With `sampling` each token is drawn; `keys` (ids of the rows, say) tell the rows apart, and a row's draws follow
-    from its key and the seed alone. The model's mode (eval) is the caller's.
+    from its key and the seed alone. `watch` takes what it asks for. The model's mode (eval) is the caller's.
     """
     if model.device.type == "cuda" and sampling is None:
         return _continuous(model, prompts, end, max_new_tokens, progress)
@@ -70,7 +85,8 @@ def generate(
 
     def write(batch: Sequence[int]) -> list[list[int]]:
         choose = _Sampler(sampling, [keys[row] for row in batch]) if sampling else _greedy
-        return _batch(model, [prompts[row] for row in batch], head, before, end, max_new_tokens, choose)
+        watching = _Watching(watch, batch) if watch and isinstance(before, Packing) else None
+        return _batch(model, [prompts[row] for row in batch], head, before, end, max_new_tokens, choose, watching)
 
     with bar(total=len(prompts), desc="generating", unit="row", disable=not progress) as done:
         for batch, found in memory.in_batches(order, memory.Limit(rows, "rows", "generation"), write):
@@ -88,6 +104,7 @@ def _batch(
     end: int,
     max_new_tokens: int,
     choose: Callable[[torch.Tensor, list[int]], torch.Tensor],
+    watching: _Watching | None,
 ) -> list[list[int]]:
     """One batch: the common head, padding, the rest of each prompt; the padding is masked and counts no position.
 
@@ -101,7 +118,8 @@ def _batch(
     more: dict[str, Any] = {}
     # All but the last tokens by themselves: behind a slice of states, torch copies the head's weights for each row.
     if isinstance(before, Packing):
-        more["prefix"], cache = _read(before, [p[:-1] for p in prompts], head)
+        more = {"output_hidden_states": watching is not None}
+        more["prefix"], cache = _read(before, [p[:-1] for p in prompts], head, watching)
         seen = seen[:, head:]
     else:
         cache = copy.deepcopy(before)
@@ -121,6 +139,8 @@ def _batch(
             input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True, **more
         )
         cache = out.past_key_values
+        if watching is not None:
+            watching.note(model, out.hidden_states[-1][:, -1], rows, open_)
         chosen = choose(out.logits[:, -1], rows)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             if row in open_:
@@ -137,23 +157,59 @@ def _batch(
     return written
 
 
-def _read(packing: Packing, sequences: list[Sequence[int]], head: int) -> tuple[Prefix, Any]:
+class _Watching:
+    """The `Watch` of one batch: `rows[i]` is the i-th prompt's among all."""
+
+    def __init__(self, watch: Watch, rows: Sequence[int]) -> None:
+        self.watch, self.rows = watch, list(rows)
+        self.asides = [watch.asides[row] for row in rows]
+        watch.written |= {row: [] for row in rows}  # a batch that failed for lack of memory begins anew
+
+    def note(self, model: PreTrainedModel, states: torch.Tensor, rows: list[int], open_: set[int]) -> None:
+        """Take the logits behind the last states (rows, width) of those that are still written."""
+        head, tokens = model.get_output_embeddings(), torch.tensor(self.watch.tokens, device=states.device)
+        at = torch.arange(len(rows), device=states.device).repeat_interleave(len(tokens))
+        found = output_head.logits(states, head.weight, head.bias, at, tokens.repeat(len(rows)))
+        for row, logits in zip(rows, found.view(len(rows), -1).cpu().numpy(), strict=True):
+            if row in open_:
+                self.watch.written[self.rows[row]].append(logits)
+
+
+def _read(
+    packing: Packing, sequences: list[Sequence[int]], head: int, watching: _Watching | None
+) -> tuple[Prefix, Any]:
     """Keys and values of what all sequences begin with, and a cache of the rest of each, padded at the left."""
-    width = max(map(len, sequences)) - head
-    cache, firsts = DynamicCache(config=packing.model.config.get_text_config()), []
-    parts = [(row, packing.keys_and_values(row)) for row in prefix_tree.pack(sequences, packing.limit.size)]
-    where = []  # of each sequence of a part, the packed position of every token behind the head
-    for row, _ in parts:
-        paths = [path[head:] for path in row.paths]
-        where.append(torch.from_numpy(np.stack([np.pad(path, (width - len(path), 0)) for path in paths])))
-    order = np.argsort(np.concatenate([row.sequences for row, _ in parts]))
-    for layer, first in enumerate(parts[0][1]):
-        firsts.append((first[0][:, :head], first[1][:, :head]))  # sorted sequences: the row begins with the head
+    width, count = max(map(len, sequences)) - head, len(sequences)
+    cache, first, firsts = DynamicCache(config=packing.model.config.get_text_config()), None, []
+    asides, tokens = (watching.asides, watching.watch.tokens) if watching else ([], [])
+    triplets: list[list[Triplet]] = [[] for _ in sequences]
+    triplets += [[(len(aside) - 1, token, 1.0) for token in tokens] for aside in asides]
+    logits = torch.zeros(len(asides) * len(tokens), dtype=torch.float64)
+    found, order = [], []  # of each part its keys and values, and the packed position of every token behind the head
+    for part in packing.parts([*sequences, *asides], triplets, packing.limit.size):
+        kept, there = packing.read(part)
+        logits[part.order] = there.double()
+        assert part.row is not None
+        paths = [
+            (number, path) for number, path in zip(part.row.sequences, part.row.paths, strict=True) if number < count
+        ]
+        if not paths:
+            continue
+        order += [number for number, _ in paths]
+        first = first or (kept, torch.from_numpy(paths[0][1][:head]))
+        rest = [np.pad(path[head:], (width - (len(path) - head), 0)) for _, path in paths]
+        found.append((kept, torch.from_numpy(np.stack(rest))))
+    assert first is not None
+    back = np.argsort(order)
+    for layer, (key, value) in enumerate(first[0]):
+        firsts.append((key[:, first[1]], value[:, first[1]]))
         both = []
         for which in (0, 1):
-            each = [kept[layer][which][:, at].transpose(0, 1) for (_, kept), at in zip(parts, where, strict=True)]
-            both.append(torch.cat(each)[order])
+            both.append(torch.cat([kept[layer][which][:, at].transpose(0, 1) for kept, at in found])[back])
         cache.update(*both, layer)
+    if watching:
+        by_row = logits.view(len(asides), -1).numpy()
+        watching.watch.aside |= dict(zip(watching.rows, by_row, strict=True))
     return Prefix(firsts), cache
 
 

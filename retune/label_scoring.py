@@ -85,6 +85,13 @@ def tree_of(answers: Sequence[Sequence[int]], end: int) -> Tree:
     return Tree(nodes, edges, np.array(chosen, dtype=np.float64), starts)
 
 
+def of_edges(logits: np.ndarray, tree: Tree) -> np.ndarray:
+    """Give log P(answer | prompt), float64 (prompts, answers), for the logits (prompts, edges) of every edge."""
+    totals = np.logaddexp.reduceat(logits, tree.starts, axis=1)
+    logs = logits - totals[:, [node for node, _ in tree.edges]]
+    return np.asarray(logs @ tree.chosen.T, dtype=np.float64)
+
+
 def _count(prompts: Iterable[Sequence[int]], tree: Tree, size: int) -> int:
     """How many prompts, each by what it adds to the one before, and their nodes make a packed row of `size` tokens.
 
@@ -118,7 +125,4 @@ def _read(packing: Packing, prompts: list[Sequence[int]], tree: Tree, budget: in
     logits = np.zeros(len(prompts) * len(tree.edges))
     for part in packing.parts(sequences, triplets, budget):
         logits[part.order.numpy()] = packing.logits(part).numpy()
-    by_edge = logits.reshape(len(prompts), len(tree.edges))
-    totals = np.logaddexp.reduceat(by_edge, tree.starts, axis=1)
-    logs = by_edge - totals[:, [node for node, _ in tree.edges]]
-    return np.asarray(logs @ tree.chosen.T)
+    return of_edges(logits.reshape(len(prompts), len(tree.edges)), tree)

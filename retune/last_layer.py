@@ -38,4 +38,6 @@ def _forward(mlp: Any, x: torch.Tensor) -> torch.Tensor:
         return whole
     flat = x.flatten(0, -2)
     found = mlp.whole(flat.index_select(0, mlp.where)[None])[0]
-    return found.new_zeros(len(flat), found.shape[-1]).index_copy(0, mlp.where, found).view(*x.shape[:-1], -1)
+    return (
+        found.new_zeros(len(flat), found.shape[-1]).index_copy(0, mlp.where, found).view(*x.shape[:-1], found.shape[-1])
+    )

@@ -1,7 +1,8 @@
 """Predictions of an LLM behind its task's prompt: label probabilities by scoring, texts by generation.
 
 A model that thinks is read twice: behind the reasoning that it has written, which is the decision, and `directly`,
-behind an empty block of thoughts. The answer that it wrote itself stands beside them.
+behind an empty block of thoughts. The answer that it wrote itself stands beside them. Where the answers part at one
+token only (yes, no), writing the text gives both readings on its way, and no prompt is read a second time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import polars as pl
 
 from retune import adapter, generation, labels, packing, prompt, targets
 from retune.answers import read as parse
-from retune.label_scoring import label_log_probs
+from retune.label_scoring import Tree, label_log_probs, of_edges, tree_of
 from retune.packing import Packing
 from retune.params import Params
 
@@ -56,12 +57,17 @@ class Predictor:
         if not self.thinks:
             log_probs = score(packed, self.chat, nothing, self.chosen, progress=True)
             return self._table(frame, log_probs, truncated)
-        texts = self._write(prompts.ids, list(frame["id"]), self._sampling(self.options.temperature))
+        tree = tree_of(self.chat.answers, self.chat.after_answer)
+        watch = watched(tree, nothing)
+        written = self._write(prompts.ids, list(frame["id"]), self._sampling(self.options.temperature), watch)
+        texts = [self._text(ids) for ids in written]
         said = [self._read(text) for text in texts]
         thoughts = [one.ids for one in self.chat.plain.encode_batch([one.reasoning for one in said])]
-        behind = [[*ids, *targets.block(self.chat, t)] for ids, t in zip(prompts.ids, thoughts, strict=True)]
+        blocks = [targets.block(self.chat, some) for some in thoughts]
+        known = {} if watch is None else self._seen(watch, tree, blocks, written)
+        behind = [[*ids, *block] for ids, block in zip(prompts.ids, blocks, strict=True)]
         # one call, so that both readings of a row share its prompt
-        log_probs = score(packed, self.chat, [*nothing, *behind], self.chosen, progress=True)
+        log_probs = self._score(packed, [*nothing, *behind], known)
         direct, after = log_probs[: len(frame)], log_probs[len(frame) :]
         more = {
             "generated": pl.Series(texts, dtype=pl.String),
@@ -84,10 +90,8 @@ class Predictor:
         prompts = [ids for ids in prompt.encode(self.chat, frame).ids for _ in range(count)]
         keys = [(row, number) for row in frame["id"] for number in range(count)]
         self._packed(prompts)
-        said = [
-            self._label(self._read(text))
-            for text in self._write(prompts, keys, self._sampling(self.options.temperature or 1.0))
-        ]
+        written = self._write(prompts, keys, self._sampling(self.options.temperature or 1.0))
+        said = [self._label(self._read(self._text(ids))) for ids in written]
         number = self.spec.kind == "scoring"
         values = [float(label) if number and label is not None else label for label in said]
         drawn = [values[start : start + count] for start in range(0, len(values), count)]
@@ -134,19 +138,59 @@ class Predictor:
         options = self.options
         return generation.Sampling(temperature, options.top_p, self.spec.seed) if temperature else None
 
-    def _write(self, prompts: list[list[int]], keys: list[Any], sampling: generation.Sampling | None) -> list[str]:
-        """The texts that follow the prompts, the opening tag included."""
+    def _write(
+        self,
+        prompts: list[list[int]],
+        keys: list[Any],
+        sampling: generation.Sampling | None,
+        watch: generation.Watch | None = None,
+    ) -> list[list[int]]:
+        """What follows the prompts and the opening tag."""
         assert self.chat.think is not None
         start, options, opening = time.monotonic(), self.options, self.chat.think.open
         model = adapter.base_of(self.model)
         with adapter.mixed_precision(model, self.chosen):
             written = generation.generate(
                 model, [[*ids, *opening] for ids in prompts], self.chat.end, options.max_new_tokens, options.batch_size,
-                progress=True, sampling=sampling, keys=keys,
+                progress=True, sampling=sampling, keys=keys, watch=watch,
             )  # fmt: skip
         self.written += sum(map(len, written))
         self.seconds += time.monotonic() - start
-        return [self.chat.whole.decode([*opening, *ids], skip_special_tokens=False).rstrip("\ufffd") for ids in written]
+        return written
+
+    def _text(self, written: list[int]) -> str:
+        """As a text, the opening tag included."""
+        assert self.chat.think is not None
+        ids = [*self.chat.think.open, *written]
+        return self.chat.whole.decode(ids, skip_special_tokens=False).rstrip("\ufffd")
+
+    def _seen(
+        self, watch: generation.Watch, tree: Tree, blocks: list[list[int]], written: list[list[int]]
+    ) -> dict[int, np.ndarray]:
+        """Logits of the tree's edges that were found while the texts were written.
+
+        By row: without a thought; by row + rows: behind its block, if that stands in the text token by token.
+        """
+        assert self.chat.think is not None
+        (node,), opening = tree.nodes, self.chat.think.open
+        found = dict(watch.aside)
+        for row, (block, ids) in enumerate(zip(blocks, written, strict=True)):
+            ahead = [*block, *node]
+            place, steps = len(ahead) - len(opening), watch.written.get(row, [])
+            if place < len(steps) and ahead == [*opening, *ids][: len(ahead)]:
+                found[len(blocks) + row] = steps[place]
+        return found
+
+    def _score(self, packed: Packing, sequences: list[list[int]], known: dict[int, np.ndarray]) -> np.ndarray:
+        """Log-probabilities of the labels behind each sequence; those of `known` logits are not read again."""
+        chat, rest = self.chat, [row for row in range(len(sequences)) if row not in known]
+        log_probs = np.zeros((len(sequences), len(chat.answers)))
+        if rest:
+            log_probs[rest] = score(packed, chat, [sequences[row] for row in rest], self.chosen, progress=True)
+        if known:
+            logits = np.stack(list(known.values())).astype(np.float64)
+            log_probs[list(known)] = of_edges(logits, tree_of(chat.answers, chat.after_answer))
+        return log_probs
 
     def _read(self, text: str) -> targets.Said:
         return targets.parse(
@@ -155,6 +199,16 @@ class Predictor:
 
     def _label(self, said: targets.Said) -> str | None:
         return None if said.code is None else self.chat.labels[said.code]
+
+
+def watched(tree: Tree, asides: list[list[int]]) -> generation.Watch | None:
+    """What to watch of a generation, whose answers follow thoughts, to know the labels' probabilities behind both.
+
+    None where the answers part more than once: a text goes one way at the first choice, and tells of no other.
+    """
+    if len(tree.nodes) != 1:
+        return None
+    return generation.Watch([token for _, token in tree.edges], [[*aside, *tree.nodes[0]] for aside in asides])
 
 
 def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:

@@ -90,16 +90,16 @@ class LoraLinear(torch.autograd.Function):
         y, small = product(flat, weight, bias, down, up, scaling)
         ctx.save_for_backward(flat, weight, *small)
         ctx.scaling, ctx.dtypes, ctx.shape = scaling, (x.dtype, down.dtype, up.dtype), x.shape
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Gradients of x, down and up."""
-        flat, weight, *small = ctx.saved_tensors
+        flat, weight, inner, small_down, small_up = ctx.saved_tensors
         gradient, (x, down, up) = gradient.reshape(-1, gradient.shape[-1]), ctx.dtypes
-        d_x, d_down, d_up = gradients(gradient, flat, weight, *small, wants=ctx.needs_input_grad[0])
-        d_x = None if d_x is None else d_x.view(ctx.shape).to(x)
-        return d_x, None, None, d_down.to(down), d_up.to(up) * ctx.scaling, None
+        found = gradients(gradient, flat, weight, inner, small_down, small_up, ctx.needs_input_grad[0])
+        d_x = None if found[0] is None else found[0].view(ctx.shape).to(x)
+        return d_x, None, None, found[1].to(down), found[2].to(up) * ctx.scaling, None
 
 
 Small = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

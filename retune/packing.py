@@ -19,7 +19,7 @@ import torch
 
 from retune import last_layer, memory, output_head, prefix_tree, tree_attention
 from retune.prefix_tree import PackedRow
-from retune.tree_attention import Tree
+from retune.tree_attention import Kept, Tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,25 +89,27 @@ class Packing:
 
     def logits(self, part: Part) -> torch.Tensor:
         """Logit of each target of the part: float32 or wider (targets,), on the CPU."""
-        head = self.model.get_output_embeddings()
-        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
-        return output_head.logits(self.hidden(part), head.weight, head.bias, at, targets).cpu()
+        return self._logits(part, self.hidden(part))
 
-    def hidden(self, part: Part) -> torch.Tensor:
-        """Last hidden states at `part.where`: (positions, width)."""
+    def read(self, part: Part) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
+        """Keys and values, each (key-value heads, tokens of the part, d), of every layer; and what `logits` gives.
+
+        Needs a kernel.
+        """
+        kept: Kept = {}
+        states = self.hidden(part, kept)
+        return [kept[layer] for layer in sorted(kept)], self._logits(part, states)
+
+    def hidden(self, part: Part, kept: Kept | None = None) -> torch.Tensor:
+        """Last hidden states at `part.where`: (positions, width); keys and values go to `kept`."""
         where = part.where.to(self.model.device)
-        tree = None if part.row is None else self._tree(part.row, where)
+        tree = None if part.row is None else Tree(part.row, self.model.device, self.kernel or "auto", where, kept)
         return self._states(part.ids, tree).flatten(0, 1).index_select(0, where)
 
-    def keys_and_values(self, row: PackedRow) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values, each (key-value heads, tokens of the row, d), of every layer; needs a kernel."""
-        tree = self._tree(row, torch.zeros(0, dtype=torch.long, device=self.model.device))
-        tree.kept = {}
-        self._states(torch.from_numpy(row.ids)[None], tree)
-        return [tree.kept[layer] for layer in sorted(tree.kept)]
-
-    def _tree(self, row: PackedRow, where: torch.Tensor) -> Tree:
-        return Tree(row, self.model.device, self.kernel or "auto", where)
+    def _logits(self, part: Part, states: torch.Tensor) -> torch.Tensor:
+        head = self.model.get_output_embeddings()
+        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
+        return output_head.logits(states, head.weight, head.bias, at, targets).cpu()
 
     def _states(self, ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
         """Last hidden states (rows, tokens, width)."""

@@ -33,16 +33,18 @@ def behind(
     shared = key.shape[1]
     fold = heads // shared
     q = (query * scale).reshape(rows, shared, fold * tokens, width)
-    far = torch.matmul(q.transpose(0, 1).reshape(shared, -1, width), first_key.transpose(1, 2))
+    exact = torch.float64 if q.dtype == torch.float64 else torch.float32  # of scores, as in retune.chunk_attention
+    q = q.to(exact)
+    far = torch.matmul(q.transpose(0, 1).reshape(shared, -1, width), first_key.to(exact).transpose(1, 2))
     far = far.view(shared, rows, fold, tokens, -1).permute(1, 0, 2, 3, 4)
-    near = torch.matmul(q, key.transpose(2, 3)).view(rows, shared, fold, tokens, -1)
+    near = torch.matmul(q, key.to(exact).transpose(2, 3)).view(rows, shared, fold, tokens, -1)
     if mask is None and tokens > 1:
         mask = torch.ones(1, 1, tokens, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - tokens)
     if mask is not None:
         mask = mask[:, :, None, :, : key.shape[2]]
         near = near.masked_fill(~mask, torch.finfo(near.dtype).min) if mask.dtype == torch.bool else near + mask
     scores = torch.cat([far, near], dim=-1)
-    weights = scores.softmax(-1)  # torch sums 16 bits in 32
+    weights = scores.softmax(-1).to(value.dtype)
     length = first_key.shape[1]
     common = weights[..., :length].permute(1, 0, 2, 3, 4).reshape(shared, -1, length)
     out = torch.matmul(common, first_value).view(shared, rows, fold, tokens, -1).permute(1, 0, 2, 3, 4)

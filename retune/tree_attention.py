@@ -28,6 +28,9 @@ from retune.prefix_attention import Prefix, behind
 if TYPE_CHECKING:
     from retune.prefix_tree import Chunk, PackedRow
 
+Kept = dict[int, tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values (key-value heads, tokens, d) by layer."""
+
 NAME = "retune_tree"
 DENSE_TOKENS = 2048
 """Packed tokens up to which a GPU takes the dense mask: at most 4 MiB, and nothing to compile."""
@@ -46,14 +49,22 @@ class Group:
 
 
 class Tree:
-    """A packed row on a device, and the kernel that attends along it; `where` its last states are read, if not all."""
+    """A packed row on a device, and the kernel that attends along it.
+
+    `where` its last states are read, if not all of them; `kept` takes keys and values of every layer, if they are
+    wanted.
+    """
 
     def __init__(
-        self, row: PackedRow, device: torch.device, kernel: str = "auto", where: torch.Tensor | None = None
+        self,
+        row: PackedRow,
+        device: torch.device,
+        kernel: str = "auto",
+        where: torch.Tensor | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.row, self.device, self.where = row, device, where
+        self.row, self.device, self.where, self.kept = row, device, where, kept
         self.kernel = choose(len(row.ids), device) if kernel == "auto" else kernel
-        self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None  # keys, values by layer, if wanted
         self._masks: dict[Any, Any] = {}
 
     @cached_property

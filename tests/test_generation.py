@@ -67,12 +67,40 @@ def test_what_some_prompts_share_behind_the_common_beginning_is_read_once(monkey
     expected = alone(model, rows, 4)
     packing.prepare(model, CPU, rows)
     read: list[int] = []
-    once = packing.Packing.keys_and_values
+    once = packing.Packing.read
     monkeypatch.setattr(
-        packing.Packing, "keys_and_values", lambda self, row: (read.append(len(row.ids)), once(self, row))[1]
+        packing.Packing, "read", lambda self, part: (read.append(part.ids.numel()), once(self, part))[1]
     )
     assert generation.generate(model, rows, END, 4) == expected
     assert sum(read) == 20 + 3 * 20 + 3 * 2  # the last token of each prompt is read with its answer
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
+@pytest.mark.parametrize("size", [3, 9])
+def test_logits_that_are_watched_are_those_of_each_sequence_alone(
+    family: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "SCORED", 60)  # prompts and asides are read in parts
+    model = tiny_llm.model(family, window=64).double()
+    rows, tokens, new = prompts(6), [11, 7, 400], 6
+    end = alone(model, rows, new)[2][2]  # some rows are done early
+    asides = [[*row[:-2], *range(20, 22 + place)] for place, row in enumerate(rows)]
+    packing.prepare(model, CPU, rows)
+    watch = generation.Watch(tokens, asides)
+    written = generation.generate(model, rows, end, new, rows=size, watch=watch)
+    assert written == generation.generate(model, rows, end, new, rows=size)
+    model.set_attn_implementation("eager")
+
+    def logits(ids: list[int]) -> np.ndarray:
+        return model(torch.tensor([ids])).logits[0, -1, tokens].detach().numpy()
+
+    assert sorted(watch.aside) == sorted(watch.written) == list(range(len(rows)))
+    assert len({len(answer) for answer in written}) > 1
+    for place, (row, answer) in enumerate(zip(rows, written, strict=True)):
+        assert np.allclose(watch.aside[place], logits(asides[place]), atol=1e-5)  # norms in float32
+        assert len(watch.written[place]) == min(len(answer) + 1, new)
+        for step, found in enumerate(watch.written[place]):
+            assert np.allclose(found, logits([*row, *answer[:step]]), atol=1e-5), (place, step)
 
 
 def test_an_answer_ends_before_the_end_token_and_no_prompts_give_none() -> None:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from retune import gated_mlp
 from retune.packing import Packing
 from tests import tiny_llm
-from tests.test_packing import ROWS, TRIPLETS
+from tests.test_packing import ROWS, TRIPLETS, lora
+
+
+def first(mlp: Any) -> Any:
+    """The module that widens the states; GLM's widens them for gate and activation at once."""
+    return mlp.gate_up_proj if hasattr(mlp, "gate_up_proj") else mlp.up_proj
 
 
 @pytest.mark.parametrize("family", tiny_llm.FAMILIES)
-def test_it_computes_what_the_head_reads_and_nothing_for_keys_and_values(family: str) -> None:
-    model = tiny_llm.model(family).double()
+@pytest.mark.parametrize("adapted", [False, True])
+def test_it_computes_what_the_head_reads_and_nothing_for_keys_and_values(family: str, adapted: bool) -> None:
+    model = lora(family)[0] if adapted else tiny_llm.model(family).double()
+    if adapted:
+        gated_mlp.fuse(model)
     plain = model(torch.tensor([ROWS[0]])).logits
     packing = Packing(model, "dense")
     seen: list[list[int]] = [[], []]
     for layer, rows in zip(model.get_decoder().layers, seen, strict=True):
-        layer.mlp.down_proj.register_forward_pre_hook(lambda _, given, rows=rows: rows.append(given[0].shape[-2]))
+        first(layer.mlp).register_forward_hook(lambda _, __, out, rows=rows: rows.append(out.shape[-2]))
     (part,) = packing.parts(ROWS, TRIPLETS)
-    assert part.row is not None
+    (nothing,) = packing.parts(ROWS, [[] for _ in ROWS])
     packing.log_probs(part)
-    packing.keys_and_values(part.row)
+    packing.read(nothing)
     tokens = part.ids.numel()
     assert seen == [[tokens, tokens], [len(part.where), 0]]
     assert len(part.where) < tokens

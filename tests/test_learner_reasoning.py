@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retune import prompt, targets
+from retune import llm_predictor, prompt, targets
 from retune.learners import llm
 from retune.params import Params
 from tests import constrained, tiny_llm
@@ -118,6 +118,31 @@ def test_a_pair_model_thinks_and_is_read_behind_its_thoughts(base: Path, thinker
         assert found["reasoning_tokens"][place] == len(thoughts)
     assert predictor.written > 9
     assert predictor.seconds > 0
+
+
+def test_both_readings_come_with_the_text_and_only_what_it_does_not_tell_is_read_again(
+    base: Path, thinker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[int] = []
+    once = llm_predictor.label_log_probs
+
+    def counted(packed: Any, prompts: list[list[int]], *more: Any, **options: Any) -> np.ndarray:
+        again.append(len(prompts))
+        return once(packed, prompts, *more, **options)
+
+    monkeypatch.setattr(llm_predictor, "label_log_probs", counted)
+    rows, names = pairs(9), ["prob_1", "direct_prob_1"]
+    for tokens, repeated in ((GENERATION["max_new_tokens"], 0), (2, 9)):  # two tokens: no row closes its thoughts
+        options = Params(GENERATION | {"max_new_tokens": tokens})
+        found = llm.load(thinker, base, pair().hardware, options).predict(rows)
+        assert sum(again) == repeated
+        with monkeypatch.context() as patch:
+            patch.setattr(llm_predictor, "watched", lambda *_: None)
+            twice = llm.load(thinker, base, pair().hardware, options).predict(rows)
+        assert sum(again) == repeated + 18
+        assert found.drop(names, "prob_0", "direct_prob_0").equals(twice.drop(names, "prob_0", "direct_prob_0"))
+        assert np.allclose(found.select(names), twice.select(names), atol=1e-5)
+        again.clear()
 
 
 def test_without_thinking_nothing_is_generated_and_the_block_is_empty(base: Path, thinker: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune import chunk_attention, prefix_tree, tree_attention
+from retune.prefix_attention import Prefix
 from retune.tree_attention import Tree, attend
 
 CPU = torch.device("cpu")
@@ -51,6 +52,30 @@ def test_kernels_equal_masked_attention(
     weights = torch.arange(found.numel(), dtype=torch.float64).view_as(found).cos()
     gradients = [torch.autograd.grad((out * weights).sum(), (query, key, value)) for out in (found, expected)]
     assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_large_scores_are_not_rounded_to_16_bits() -> None:
+    """Keys and queries with a bias, as Qwen2.5 has them: near 200 bfloat16 has whole numbers only."""
+    random = torch.Generator().manual_seed(0)
+    (row,) = prefix_tree.pack([[1, 2, 3, 4, number] for number in range(5)])
+    query, key = (torch.randn(1, 2, len(row.ids), 64, generator=random).add(5).bfloat16() for _ in range(2))
+    value = torch.randn(1, 2, len(row.ids), 64, generator=random).bfloat16()
+    sees = torch.from_numpy(row.sees())
+    expected = slow(query.double(), key.double(), value.double(), sees, 0.125)
+    for learns in (True, False):
+        found, _ = attend(
+            torch.nn.Identity(), query.requires_grad_(learns), key, value, None, 0.125, tree=Tree(row, CPU)
+        )
+        assert found.dtype == torch.bfloat16
+        assert (found - expected).abs().max() < 0.02
+    ends = [int(path[-1]) for path in row.paths]  # behind what all share
+    prefix = Prefix([(key[0, :, :4], value[0, :, :4])])
+    own = [tensor[0][:, ends].transpose(0, 1)[:, :, None] for tensor in (query.detach(), key, value)]
+    layer = torch.nn.Identity()
+    layer.layer_idx = 0
+    found, _ = attend(layer, *own, None, 0.125, prefix=prefix)
+    assert found.dtype == torch.bfloat16
+    assert (found[:, 0] - expected[0, ends]).abs().max() < 0.02
 
 
 def test_gradients_of_a_shared_token_are_summed_in_float32() -> None:
