@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,8 +55,27 @@ def test_freed_memory_is_not_given_back_to_the_system():
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "print(min(faults() for _ in range(8)))\n"  # glibc before 2.38 fills its heap for some rounds first
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    small = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}  # with pages of 2 MiB there are few faults anyway
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=small)
     assert int(done.stdout) < 64 * 2**20 * 4 // resource.getpagesize() // 10  # a tenth of one tensor's pages
+
+
+HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not HUGE.exists() or "[madvise]" not in HUGE.read_text(), reason="Linux gives such pages otherwise")
+def test_tensors_get_large_pages_where_linux_gives_them_to_those_that_ask():
+    script = (
+        "import torch\n"
+        "from retune import hardware\n"
+        "from retune.params import Params\n"
+        f"hardware.choose(Params({CPU}))\n"
+        "kept = [torch.ones(2**22) for _ in range(8)]\n"
+        "print(*(line for line in open('/proc/self/smaps_rollup') if line.startswith('AnonHugePages')))\n"
+    )
+    without = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=without)
+    assert int(done.stdout.split()[1]) > 0
 
 
 def test_each_choice_is_said_once_with_its_reason(caplog):
