@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from retune.output_head import exact
+
 if TYPE_CHECKING:
     from retune.tree_attention import Tree
 
@@ -67,13 +69,13 @@ class _Attend(torch.autograd.Function):
     ) -> torch.Tensor:
         shared, common, width = far_k.shape
         chunks, longest, _ = bias.shape
-        exact = torch.float64 if q.dtype == torch.float64 else torch.float32
+        wide = exact(q)
         # 16 bits would round a score of 200 (Qwen's keys have large biases) by up to a half
-        scores = torch.bmm(q.to(exact), k.to(exact).transpose(1, 2))
+        scores = torch.bmm(q.to(wide), k.to(wide).transpose(1, 2))
         near_bias = bias[..., common:] if common else bias
         scores.view(shared, chunks, longest, -1, scores.shape[-1]).add_(near_bias[None, :, :, None])
         if common:
-            seen = torch.bmm(q.to(exact).view(shared, -1, width), far_k.to(exact).transpose(1, 2))
+            seen = torch.bmm(q.to(wide).view(shared, -1, width), far_k.to(wide).transpose(1, 2))
             if far:
                 seen.view(shared, chunks, longest, -1, common).add_(bias[None, :, :, None, :common])
             scores = torch.cat([seen.view(*q.shape[:2], common), scores], dim=-1)
@@ -90,8 +92,8 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         q, k, v, far_k, far_v, weights, far_weights, out = ctx.saved_tensors
         gradient = gradient.contiguous()
-        exact = torch.float64 if q.dtype == torch.float64 else torch.float32
-        mean = (gradient.to(exact) * out.to(exact)).sum(-1, keepdim=True).to(q.dtype)  # of d out / d weight, by weight
+        wide = exact(q)
+        mean = (gradient.to(wide) * out.to(wide)).sum(-1, keepdim=True).to(q.dtype)  # of d out / d weight, by weight
         d_v = torch.bmm(gradient.transpose(1, 2), weights).transpose(1, 2)
         scores = torch.bmm(gradient, v.transpose(1, 2)).sub_(mean).mul_(weights)
         d_q = torch.bmm(scores, k)
@@ -126,8 +128,7 @@ class _Take(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (index,) = ctx.saved_tensors
-        exact = torch.float64 if ctx.dtype == torch.float64 else torch.float32
-        flat = gradient.flatten(0, index.dim() - 1).flatten(1).to(exact)
-        total = torch.zeros((ctx.shape[0], flat.shape[1]), dtype=exact, device=flat.device)
+        flat = gradient.flatten(0, index.dim() - 1).flatten(1).to(exact(gradient))
+        total = torch.zeros((ctx.shape[0], flat.shape[1]), dtype=flat.dtype, device=flat.device)
         total.scatter_add_(0, index.reshape(-1, 1).expand_as(flat), flat)
         return total.to(ctx.dtype).view(ctx.shape), None

@@ -67,7 +67,7 @@ class Predictor:
         known = {} if watch is None else self._seen(watch, tree, blocks, written)
         behind = [[*ids, *block] for ids, block in zip(prompts.ids, blocks, strict=True)]
         # one call, so that both readings of a row share its prompt
-        log_probs = self._score(packed, [*nothing, *behind], known)
+        log_probs = self._score(packed, tree, [*nothing, *behind], known)
         direct, after = log_probs[: len(frame)], log_probs[len(frame) :]
         more = {
             "generated": pl.Series(texts, dtype=pl.String),
@@ -181,7 +181,9 @@ class Predictor:
                 found[len(blocks) + row] = steps[place]
         return found
 
-    def _score(self, packed: Packing, sequences: list[list[int]], known: dict[int, np.ndarray]) -> np.ndarray:
+    def _score(
+        self, packed: Packing, tree: Tree, sequences: list[list[int]], known: dict[int, np.ndarray]
+    ) -> np.ndarray:
         """Log-probabilities of the labels behind each sequence; those of `known` logits are not read again."""
         chat, rest = self.chat, [row for row in range(len(sequences)) if row not in known]
         log_probs = np.zeros((len(sequences), len(chat.answers)))
@@ -189,7 +191,7 @@ class Predictor:
             log_probs[rest] = score(packed, chat, [sequences[row] for row in rest], self.chosen, progress=True)
         if known:
             logits = np.stack(list(known.values())).astype(np.float64)
-            log_probs[list(known)] = of_edges(logits, tree_of(chat.answers, chat.after_answer))
+            log_probs[list(known)] = of_edges(logits, tree)
         return log_probs
 
     def _read(self, text: str) -> targets.Said:

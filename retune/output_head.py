@@ -37,14 +37,14 @@ def log_probs(
         _read(hidden[rows], weight, bias, at, target)
         for rows, at, target in _pieces(len(hidden), _slice(weight), positions, targets, limit)
     ]
-    return torch.cat(found) if found else hidden.new_zeros(0, dtype=_exact(hidden))
+    return torch.cat(found) if found else hidden.new_zeros(0, dtype=exact(hidden))
 
 
 def _read(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, at: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     """Log-probability of target t behind row `at[t]`; the softmax's denominator is gathered slice by slice."""
-    chosen = torch.zeros(len(targets), dtype=_exact(hidden), device=hidden.device)
+    chosen = torch.zeros(len(targets), dtype=exact(hidden), device=hidden.device)
     totals, start = [], 0
     for logits in _slices(hidden, weight, bias):
         here = (targets >= start) & (targets < start + logits.shape[1])
@@ -64,9 +64,9 @@ def logits(
 ) -> torch.Tensor:
     """Logit of target t behind row `positions[t]`: float32 (or wider) (targets,), from the head's rows of `targets`."""
     tokens, column = targets.unique(return_inverse=True)
-    exact = _exact(hidden)
+    wide = exact(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
-        found = F.linear(hidden.to(exact), weight[tokens].to(exact), None if bias is None else bias[tokens].to(exact))
+        found = F.linear(hidden.to(wide), weight[tokens].to(wide), None if bias is None else bias[tokens].to(wide))
     return found[positions, column]
 
 
@@ -105,7 +105,7 @@ class _Loss(torch.autograd.Function):
             torch.zeros_like(t) if t is not None and on else None
             for t, on in zip((hidden, weight, bias), trains, strict=True)
         ]
-        total = torch.zeros((), dtype=_exact(hidden), device=hidden.device)
+        total = torch.zeros((), dtype=exact(hidden), device=hidden.device)
         for rows, at, target, w in _pieces(len(hidden), len(weight), positions, targets, limit, weights):
             logs = log_softmax(hidden[rows], weight, bias)
             w = w.to(logs.dtype)
@@ -135,7 +135,7 @@ class _Loss(torch.autograd.Function):
 
 def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
-    logits = [some.to(_exact(hidden)) for some in _slices(hidden, weight, bias)]
+    logits = [some.to(exact(hidden)) for some in _slices(hidden, weight, bias)]
     return torch.cat(logits, dim=-1).log_softmax(-1)
 
 
@@ -158,8 +158,9 @@ def _slice(weight: torch.Tensor) -> int:
     return min(PACKED_ROWS, len(weight)) if weight.device.type == "cpu" else len(weight)
 
 
-def _exact(hidden: torch.Tensor) -> torch.dtype:
-    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
+def exact(tensor: torch.Tensor) -> torch.dtype:
+    """The dtype in which sums and scores of a tensor are kept: float32, or float64 of one that is."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _pieces(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from retune.output_head import exact
+
 
 @dataclass(frozen=True)
 class Prefix:
@@ -33,11 +35,11 @@ def behind(
     shared = key.shape[1]
     fold = heads // shared
     q = (query * scale).reshape(rows, shared, fold * tokens, width)
-    exact = torch.float64 if q.dtype == torch.float64 else torch.float32  # of scores, as in retune.chunk_attention
-    q = q.to(exact)
-    far = torch.matmul(q.transpose(0, 1).reshape(shared, -1, width), first_key.to(exact).transpose(1, 2))
+    wide = exact(q)  # as in retune.chunk_attention
+    q = q.to(wide)
+    far = torch.matmul(q.transpose(0, 1).reshape(shared, -1, width), first_key.to(wide).transpose(1, 2))
     far = far.view(shared, rows, fold, tokens, -1).permute(1, 0, 2, 3, 4)
-    near = torch.matmul(q, key.to(exact).transpose(2, 3)).view(rows, shared, fold, tokens, -1)
+    near = torch.matmul(q, key.to(wide).transpose(2, 3)).view(rows, shared, fold, tokens, -1)
     if mask is None and tokens > 1:
         mask = torch.ones(1, 1, tokens, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - tokens)
     if mask is not None:

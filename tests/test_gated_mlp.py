@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -14,8 +12,7 @@ from transformers.models.glm4.modeling_glm4 import Glm4MLP
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP
 
-from retune import adapter, gated_mlp, hardware, lora_linear
-from tests import test_learner_llm, tiny_llm
+from retune import gated_mlp, lora_linear
 
 CLASSES = {"llama": LlamaMLP, "qwen3": Qwen3MLP, "gemma3_text": Gemma3MLP}
 WIDE = 40
@@ -103,13 +100,3 @@ def test_another_function_and_another_form_stay_as_they_are() -> None:
     assert "forward" not in vars(other)
     assert "forward" not in vars(other.gate_proj)
     assert gated_mlp.fuse(make("glm4", lora=False)) == 0
-
-
-def test_a_loaded_base_runs_fused_but_for_a_full_fine_tune(tmp_path: Path) -> None:
-    tiny_llm.tiny_llm(tmp_path)
-    fused = {}
-    for method in ("lora", "full"):
-        spec = test_learner_llm.spec_of(lora__method=method)
-        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
-        fused[method] = "forward" in vars(model.get_decoder().layers[0].mlp)
-    assert fused == {"lora": True, "full": False}

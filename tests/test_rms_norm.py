@@ -91,5 +91,6 @@ def test_a_loaded_base_runs_fused_but_for_a_full_fine_tune(tmp_path):
     for method in ("lora", "full"):
         spec = test_learner_llm.spec_of(lora__method=method)
         model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
-        fused[method] = "forward" in vars(model.get_decoder().norm)
-    assert fused == {"lora": True, "full": False}
+        decoder = model.get_decoder()
+        fused[method] = ["forward" in vars(module) for module in (decoder.norm, decoder.layers[0].mlp)]
+    assert fused == {"lora": [True, True], "full": [False, False]}
