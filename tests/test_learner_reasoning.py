@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retune import llm_predictor, prompt, targets
+from retune import generation, label_scoring, llm_predictor, prompt, targets
 from retune.learners import llm
 from retune.params import Params
 from tests import constrained, tiny_llm
@@ -143,6 +143,22 @@ def test_both_readings_come_with_the_text_and_only_what_it_does_not_tell_is_read
         assert found.drop(names, "prob_0", "direct_prob_0").equals(twice.drop(names, "prob_0", "direct_prob_0"))
         assert np.allclose(found.select(names), twice.select(names), atol=1e-5)
         again.clear()
+
+
+def test_a_text_tells_of_the_answer_only_where_the_thoughts_stand_in_it_token_by_token(
+    base: Path, thinker: Path
+) -> None:
+    predictor = llm.load(thinker, base, pair().hardware, Params(GENERATION))
+    chat = predictor.chat
+    assert chat.think is not None
+    block = targets.block(chat, chat.plain.encode("花呗").ids)
+    same = block[len(chat.think.open) :]
+    other = [same[0] + 1, *same[1:]]  # reads otherwise: it was written with other tokens
+    steps = [np.array([float(step), 0.0]) for step in range(len(same) + 1)]
+    watch = generation.Watch([1, 2], [], written={0: steps, 1: steps, 2: steps[:-1]})
+    tree = label_scoring.tree_of(chat.answers, chat.after_answer)
+    found = predictor._seen(watch, tree, [block] * 3, [same, other, same[:-1]])
+    assert {row: logits[0] for row, logits in found.items()} == {3: len(same)}
 
 
 def test_without_thinking_nothing_is_generated_and_the_block_is_empty(base: Path, thinker: Path) -> None:
