@@ -6,7 +6,8 @@
 
 Each tool trains one epoch in a process and a virtual environment of its own (made on first use in .retune/benchmarks
 from the requirements files beside this one): the same checkpoint, starting adapter, token ids, order, loss (mean over
-the answer tokens of a batch), schedule and threads. Needs Retune's environment. Dev loss is taken by one plain loop.
+the answer tokens of a batch), schedule and threads. Needs Retune's environment. One plain loop takes the dev loss of
+each tool's first adapter.
 """
 
 from __future__ import annotations
@@ -129,6 +130,8 @@ def train(options: argparse.Namespace, job: dict[str, Any], work: Path) -> list[
             runs.setdefault(tool, []).append(train_once(options, {**job, "tool": tool}, folder))
     results = []
     for tool, done in runs.items():
+        first = work / f"{tool}-0"
+        done[0] |= run("retune", "dev_loss.py", {**job, "adapter": str(first / "adapter")}, first)
         median = {name: statistics.median(one[name] for one in done) for name in ("step_seconds", "whole_seconds")}
         peak = max(one["peak_gib"] for one in done)
         results.append({**done[0], **median, "peak_gib": peak, "tokens_per_second": tokens / median["step_seconds"]})
@@ -137,7 +140,7 @@ def train(options: argparse.Namespace, job: dict[str, Any], work: Path) -> list[
 
 
 def train_once(options: argparse.Namespace, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Train with one tool and score its adapter on dev."""
+    """Train with one tool."""
     environment, driver = DRIVERS[job["tool"]]
     shutil.rmtree(folder, ignore_errors=True)
     job |= {
@@ -153,7 +156,7 @@ def train_once(options: argparse.Namespace, job: dict[str, Any], folder: Path) -
     result = run_with(python, driver, job, folder)
     whole = time.monotonic() - begin
     print(f"{job['tool']}: {result['step_seconds']:.1f} s of steps, {whole:.1f} s in all", file=sys.stderr, flush=True)
-    return {"tool": job["tool"], "whole_seconds": whole, **result, **run("retune", "dev_loss.py", job, folder)}
+    return {"tool": job["tool"], "whole_seconds": whole, **result}
 
 
 def evaluate(options: argparse.Namespace, job: dict[str, Any], work: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 METHODS = {
@@ -12,18 +13,22 @@ METHODS = {
 
 
 def training_table(results: list[dict[str, Any]]) -> str:
-    """Results of `train` as a Markdown table; the ratio is of the step seconds."""
-    own = next((one["step_seconds"] for one in results if one["tool"] == "retune"), None)
+    """Results of `train` as a Markdown table; the ratio is of the step seconds, the range of a loss of 95 %."""
+    own = next((one for one in results if one["tool"] == "retune"), None)
     lines = [
-        "| tool | s per epoch (steps) | whole, s | tokens/s | peak GiB | step-1 loss | final dev loss | Retune is |",
-        "|---|---|---|---|---|---|---|---|",
+        "| tool | s per epoch (steps) | whole, s | tokens/s | peak GiB | step-1 loss | final dev loss "
+        "| over Retune's | Retune is |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in results:
-        ratio = f"{one['step_seconds'] / own:.1f}x faster" if own and one["tool"] != "retune" else ""
+        ratio = over = ""
+        if own and one is not own:
+            ratio = f"{one['step_seconds'] / own['step_seconds']:.1f}x faster"
+            over = difference(one, own)
         lines.append(
             f"| {one['tool']} | {one['step_seconds']:.1f} | {one['whole_seconds']:.1f} "
             f"| {one['tokens_per_second']:.0f} | {one['peak_gib']:.2f} | {one['first_loss']:.4f} "
-            f"| {one['dev_loss']:.4f} | {ratio} |"
+            f"| {one['dev_loss']:.4f} | {over} | {ratio} |"
         )
     lines += [""] + [
         f"Retune: {one['computed_tokens']:,} tokens computed; their matrix products alone would take "
@@ -34,6 +39,15 @@ def training_table(results: list[dict[str, Any]]) -> str:
     ]
     versions = "; ".join(dict.fromkeys(one["version"] for one in results))
     return "\n".join([*lines, "", versions, ""])
+
+
+def difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Difference of two dev losses with its 95 % interval, from the differences of the same rows."""
+    mean = one["dev_loss"] - other["dev_loss"]
+    pairs = [a - b for a, b in zip(one["dev_sums"], other["dev_sums"], strict=True)]
+    tokens = sum(one["dev_sums"]) / one["dev_loss"] / len(pairs)
+    half = 1.96 * statistics.stdev(pairs) / len(pairs) ** 0.5 / tokens
+    return f"{mean:+.4f} ± {half:.4f}"
 
 
 def evaluation_table(results: list[dict[str, Any]]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-LOGITS_BYTES = 256 * 2**20
-"""Most memory that logits take at once, in float32."""
+LOGITS_BYTES = 512 * 2**20
+"""Most memory that logits would take at once in float32; on a processor they are kept in the model's dtype."""
 PACKED_ROWS = 32_768
 """Rows of the head in one product on a processor, whose library copies what it multiplies by."""
 CACHED_ROWS = 8
@@ -49,7 +49,7 @@ def _read(
     for logits in _slices(hidden, weight, bias):
         here = (targets >= start) & (targets < start + logits.shape[1])
         chosen[here] = logits[at[here], targets[here] - start].to(chosen.dtype)
-        rows = logits.split(CACHED_ROWS if logits.device.type == "cpu" else max(1, len(logits)))
+        rows = logits.split(_at_once(logits))
         totals.append(torch.cat([some.to(chosen.dtype).logsumexp(-1) for some in rows]))
         start += logits.shape[1]
     return chosen - torch.stack(totals).logsumexp(0)[at]
@@ -107,23 +107,24 @@ class _Loss(torch.autograd.Function):
         ]
         total = torch.zeros((), dtype=exact(hidden), device=hidden.device)
         for rows, at, target, w in _pieces(len(hidden), len(weight), positions, targets, limit, weights):
-            logs = log_softmax(hidden[rows], weight, bias)
-            w = w.to(logs.dtype)
-            total -= (logs[at, target] * w).sum()
-            if not any(trains):
-                continue
-            # d loss / d logits = (sum of the row's weights) * softmax - weight at each target
-            step = logs.exp_().mul_(
-                torch.zeros(len(logs), dtype=logs.dtype, device=logs.device).index_add_(0, at, w)[:, None]
-            )
-            step.index_put_((at, target), -w, accumulate=True)
-            small = step.to(hidden.dtype)
+            slices = list(_slices(hidden[rows], weight, bias))
+            blocks = _pieces(len(slices[0]), 1, at, target, 4 * _at_once(slices[0]), w.to(total.dtype))
+            for block, at_here, target_here, w_here in blocks:
+                logs = torch.cat([some[block].to(total.dtype) for some in slices], dim=-1).log_softmax(-1)
+                total -= (logs[at_here, target_here] * w_here).sum()
+                if not any(trains):
+                    continue
+                # d loss / d logits = (sum of the row's weights) * softmax - weight at each target
+                step = logs.exp_().mul_(logs.new_zeros(len(logs)).index_add_(0, at_here, w_here)[:, None])
+                step.index_put_((at_here, target_here), -w_here, accumulate=True)
+                if gradients[2] is not None:
+                    gradients[2] += step.sum(0).to(gradients[2].dtype)
+                for some, part in zip(slices, step.split(_slice(weight), dim=1), strict=True):
+                    some[block] = part  # the gradient takes the logits' place
             if gradients[0] is not None:
-                gradients[0][rows] = _times(small, weight).to(hidden.dtype)
+                gradients[0][rows] = _times(slices, weight).to(hidden.dtype)
             if gradients[1] is not None:
-                gradients[1] += (small.t() @ hidden[rows]).to(weight.dtype)
-            if gradients[2] is not None:
-                gradients[2] += step.sum(0).to(gradients[2].dtype)
+                gradients[1] += torch.cat([some.t() @ hidden[rows] for some in slices]).to(weight.dtype)
         ctx.save_for_backward(*gradients)
         return total
 
@@ -147,15 +148,19 @@ def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
         yield F.linear(hidden, weight[start : start + size], offset)
 
 
-def _times(step: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`step` (rows, vocabulary) by `weight` (vocabulary, width)."""
-    size = _slice(weight)
-    return torch.stack([s @ w for s, w in zip(step.split(size, dim=1), weight.split(size), strict=True)]).sum(0)
+def _times(slices: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """`slices` of the vocabulary, together (rows, vocabulary), by `weight` (vocabulary, width)."""
+    return torch.stack([s @ w for s, w in zip(slices, weight.split(_slice(weight)), strict=True)]).sum(0)
 
 
 def _slice(weight: torch.Tensor) -> int:
     """Rows of the head in one product."""
     return min(PACKED_ROWS, len(weight)) if weight.device.type == "cpu" else len(weight)
+
+
+def _at_once(logits: torch.Tensor) -> int:
+    """Rows of logits whose softmax is taken in one go."""
+    return CACHED_ROWS if logits.device.type == "cpu" else max(1, len(logits))
 
 
 def exact(tensor: torch.Tensor) -> torch.dtype:

@@ -25,28 +25,28 @@ def predict(run: Stage, model: str) -> None:
     kind, evaluation = tasks.of(spec.kind), run.task(spec.task).evaluation
     more = {"options": options} if options else {}
     predictor = learners.of(spec).load(Path("models") / model, run.base_dir(spec.base), spec.get("hardware"), **more)
-    start, count = time.monotonic(), 0
+    rows = {split: pl.read_parquet(run.split_file(spec.task, split)) for split in ("calibration", "test")}
+    rows["test"] = test = limited(rows["test"], evaluation.limit, kind)
+    start = time.monotonic()
     with (
         run.output(f"data/predictions/{spec.task}/{model}") as folder,
         run.output(f"reports/predicting/{model}") as record,
     ):
-        for split in ("calibration", "test"):
-            rows = pl.read_parquet(run.split_file(spec.task, split))
-            if split == "test":
-                rows = limited(rows, evaluation.limit, kind)
-            predictions = predictor.predict(rows)
-            if split == "test" and options.get("thinking") and options.samples:
-                drawn = predictor.sample(limited(rows, options.sample_rows, kind))
-                predictions = predictions.join(drawn, on="id", how="left", maintain_order="left")
-            plain = kind.TARGET == "label" and "generated" not in predictions.columns
-            if split == "test" and spec.learner == "llm" and plain and evaluation.generate_rows:
-                some = limited(rows, evaluation.generate_rows, kind)
-                predictions = predictions.join(predictor.generate(some), on="id", how="left", maintain_order="left")
-            count += len(rows)
-            predictions.write_parquet(folder / f"{split}.parquet")
-            if cut := int(predictions["truncated"].sum()):
-                run.log.warning("%s: %d of %d inputs were longer than max_length and cut", split, cut, len(rows))
-        found = resources(predictor, count, time.monotonic() - start)
+        both = predictor.predict(pl.concat(rows.values()))  # in one call, whose rows share prompts and batches
+        tables = {"calibration": both.head(len(both) - len(test)), "test": both.tail(len(test))}
+        answers = None
+        if options.get("thinking") and options.samples:
+            answers = predictor.sample(limited(test, options.sample_rows, kind))
+        plain = kind.TARGET == "label" and "generated" not in both.columns
+        if spec.learner == "llm" and plain and evaluation.generate_rows:
+            answers = predictor.generate(limited(test, evaluation.generate_rows, kind))
+        if answers is not None:
+            tables["test"] = tables["test"].join(answers, on="id", how="left", maintain_order="left")
+        for split, table in tables.items():
+            table.write_parquet(folder / f"{split}.parquet")
+            if cut := int(table["truncated"].sum()):
+                run.log.warning("%s: %d of %d inputs were longer than max_length and cut", split, cut, len(table))
+        found = resources(predictor, len(both), time.monotonic() - start)
         (record / "resources.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

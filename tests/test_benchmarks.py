@@ -65,3 +65,14 @@ def test_encoding_is_compared_and_gives_the_same_vectors(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "| Retune |" in done.stdout
     assert float(done.stdout.split()[-1]) < 1e-5
+
+
+def test_a_difference_of_dev_losses_comes_from_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import tables
+
+    own = {"dev_loss": 1.0, "dev_sums": [1.0, 3.0, 2.0, 2.0]}  # two tokens a row
+    other = {"dev_loss": 1.25, "dev_sums": [1.4, 3.6, 2.4, 2.6]}  # 0.5 more a row, by turns 0.1 less and more
+    half = 1.96 * 0.1 * (4 / 3) ** 0.5 / 4**0.5 / 2
+    assert tables.difference(other, own) == f"+0.2500 ± {half:.4f}"
+    assert tables.difference(own, own) == "+0.0000 ± 0.0000"

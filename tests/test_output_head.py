@@ -25,7 +25,11 @@ def tensors(bias: bool, dtype: torch.dtype = torch.float64) -> list[torch.Tensor
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 5])
-def test_loss_and_gradients_equal_those_of_all_logits_at_once(rows: int, bias: bool) -> None:
+def test_loss_and_gradients_equal_those_of_all_logits_at_once(
+    rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_head, "PACKED_ROWS", 4)  # three slices of the vocabulary
+    monkeypatch.setattr(output_head, "CACHED_ROWS", 2)
     hidden, weight, offset = (*tensors(bias), None)[:3]
     limit = rows * 4 * VOCABULARY
     found = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS, limit)
