@@ -231,18 +231,25 @@ def _render(
 
 
 def _without_added_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the fast tokenizer that reads any text as text: no control token matches, white space runs still do.
+    """The fast tokenizer as it reads any text as text: no control token matches, white space runs still do.
 
-    Raises `RetuneError` where the vocabulary itself spells out a control token, so that text could still become one.
+    Raises `RetuneError` where the vocabulary itself spells out a control token, so that text could still become one,
+    and where white space runs would get other ids, since they stand behind other tokens that were added.
     """
-    import json
-
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    added = state["added_tokens"]
-    state["added_tokens"] = [token for token in added if token["content"].isspace() and not token["special"]]
-    state.update(truncation=None, padding=None, post_processor=None)
-    plain = Tokenizer.from_str(json.dumps(state))
-    control = {token["id"]: token["content"] for token in added if token["special"]}
+    whole = tokenizer.backend_tokenizer
+    plain = Tokenizer(whole.model)  # shares its vocabulary
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        if (own := getattr(whole, part)) is not None:
+            setattr(plain, part, own)
+    added = dict(sorted(whole.get_added_tokens_decoder().items()))
+    spaces = {number: token for number, token in added.items() if token.content.isspace() and not token.special}
+    plain.add_tokens(list(spaces.values()))
+    if moved := [token.content for number, token in spaces.items() if plain.token_to_id(token.content) != number]:
+        raise RetuneError(
+            f"the tokenizer of `{tokenizer.name_or_path}` adds the white space {moved[0]!r} behind other tokens, so it "
+            "cannot be kept without them; use another base"
+        )
+    control = {number: token.content for number, token in added.items() if token.special}
     for content in control.values():
         if forged := control.keys() & set(plain.encode(content, add_special_tokens=False).ids):
             raise RetuneError(

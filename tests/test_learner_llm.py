@@ -175,7 +175,8 @@ def test_a_killed_training_resumes_to_the_same_bytes(
 def test_no_epochs_score_the_untuned_base(base: Path, tmp_path: Path) -> None:
     record, predictions = fitted(spec_of(training__epochs=0), base, tmp_path)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["spec.json"]
-    assert dev_loss(predictions) == pytest.approx(record.history[0]["eval_loss"], abs=1e-6)
+    assert predictions["prob_0"].n_unique() > 1
+    assert record.history == [], "nothing is chosen on dev"
     assert record.resources["parameters_trained"] == 0
 
 
@@ -245,8 +246,8 @@ def test_frozen_layers_get_no_adapter_and_no_gradient(base: Path, tmp_path: Path
     names = set(load_file(tmp_path / "upper/out/adapter_model.safetensors"))
     layers = {name.split(".layers.")[1].partition(".")[0] for name in names}
     assert layers == {"1"}
-    untuned, _ = fitted(spec_of(training__epochs=0), base, tmp_path / "untuned")
-    assert dev_loss(predictions) < untuned.history[-1]["eval_loss"] - 0.1, "what was trained is what is loaded"
+    _, untuned = fitted(spec_of(training__epochs=0), base, tmp_path / "untuned")
+    assert dev_loss(predictions) < dev_loss(untuned) - 0.1, "what was trained is what is loaded"
     states: list[bool] = []
     chosen = hardware.choose(spec.hardware)
     model = adapter.load_base(base, spec, chosen)

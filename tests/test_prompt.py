@@ -6,9 +6,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from retune.errors import RetuneError
-from retune.prompt import encode, prepare
+from retune.prompt import _without_added_tokens, encode, prepare
 from tests import tiny_llm
 
 TEMPLATE = {
@@ -106,3 +108,21 @@ def test_a_prompt_that_cannot_work_is_refused(change: dict, limit: int, said: st
 def test_a_base_without_a_chat_template_is_refused() -> None:
     with pytest.raises(RetuneError, match="has no chat template"):
         prepare(tiny_llm.tokenizer(None), TEMPLATE, FIELDS, LABELS, max_length=300)
+
+
+def with_white_space(vocabulary: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of characters, to which a control token and a run of white space were added."""
+    words = Tokenizer(models.BPE({piece: number for number, piece in enumerate(vocabulary)}, []))
+    words.add_special_tokens([AddedToken("<c>")])
+    words.add_tokens([AddedToken("\n\n")])
+    return PreTrainedTokenizerFast(tokenizer_object=words)
+
+
+def test_a_run_of_white_space_stays_a_token_and_a_control_token_does_not() -> None:
+    plain = _without_added_tokens(with_white_space(["a", "<", "c", ">", "\n\n"]))
+    assert plain.encode("a\n\na<c>").ids == [0, 4, 0, 1, 2, 3]
+
+
+def test_white_space_that_would_get_another_id_is_refused() -> None:
+    with pytest.raises(RetuneError, match="white space '\\\\n\\\\n' behind other tokens"):
+        _without_added_tokens(with_white_space(["a", "<", "c", ">"]))

@@ -2,7 +2,8 @@
 
 Training is supervised fine-tuning of an adapter (or of all weights) on the target's tokens alone (retune.targets):
 reasoning where the model thinks, answer, reason, end of turn. What the rows of a batch share is computed once
-(retune.packing). A curriculum trains in stages (retune.curriculum). With `epochs: 0` the base is scored as it is.
+(retune.packing). A curriculum trains in stages (retune.curriculum). With `epochs: 0` nothing is fitted, and the base is
+scored as it is.
 
 On dev, a model that answers at once is measured by its label probabilities. One that thinks is measured by `loss`, the
 mean negative log-likelihood of the targets' tokens, weighted as in training.
@@ -66,20 +67,23 @@ def fit(
     hardware.make_deterministic(spec.seed)
     chat = prepare(spec, base)
     stages = curriculum.stages(spec, train)
-    dev = training.choose_rows(curriculum.trained_on(spec, dev), spec.training.dev_rows, spec.seed)
     inputs = [encode(chat, stage.rows, spec) for stage in stages]
+    if spec.training.epochs == 0:
+        message = "The base is untuned (training.epochs is 0): its answers are scored zero-shot, nothing is fitted."
+        resources = {"seconds": round(time.monotonic() - start, 1), "parameters_trained": 0}
+        return with_cut(Training([], resources, [message]), inputs, spec)
+    dev = training.choose_rows(curriculum.trained_on(spec, dev), spec.training.dev_rows, spec.seed)
     dev_inputs = encode(chat, dev, spec)
     divided = sharding.wanted(spec.hardware, chosen)
     model = adapter.load_base(base, spec, chosen, divided)
     full = spec.lora.method == "full"
-    tuned = spec.training.epochs > 0
     trained: Any = model
-    if tuned and not full:
+    if not full:
         frozen = spec.training.freeze_layers
         trained = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen, freeze_layers=frozen)
     if divided:
         sharding.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
-    packed = packed_by(model, chosen, (inputs[0] if tuned else dev_inputs).prompts.ids)
+    packed = packed_by(model, chosen, inputs[0].prompts.ids)
     packed.limit.fixed = sharding.in_step(model)
     objective = AnswerLoss(packed)
 
@@ -90,17 +94,6 @@ def fit(
                 return {"loss": objective.mean(dev_inputs.items)}
         log_probs = score(packed, chat, dev_inputs.prompts.ids, chosen)
         return measure(dev, log_probs) if measure else dev_metrics.of(spec.kind, dev_inputs.codes, log_probs)
-
-    if not tuned:
-        record = training.untuned(
-            model,
-            chosen,
-            evaluate(model),
-            seconds=time.monotonic() - start,
-            fitted=0,
-            message="The base is untuned (training.epochs is 0): its answers are scored zero-shot.",
-        )
-        return with_cut(record, inputs, spec)
 
     records = []
     for stage, rows in zip(stages, inputs, strict=True):
