@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from retune import adapter, hardware, loop, packing, prompt
 from retune.errors import RetuneError
+from retune.label_scoring import label_log_probs
 from retune.learners import llm
 from retune.params import Params, loads
 from tests import tiny_llm
@@ -175,7 +177,12 @@ def test_a_killed_training_resumes_to_the_same_bytes(
 def test_no_epochs_score_the_untuned_base(base: Path, tmp_path: Path) -> None:
     record, predictions = fitted(spec_of(training__epochs=0), base, tmp_path)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["spec.json"]
-    assert predictions["prob_0"].n_unique() > 1
+    chat, plain = llm.prepare(spec_of(), base), AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    with torch.no_grad():
+        expected = label_log_probs(
+            packing.Packing(plain, None), prompt.encode(chat, DEV).ids, chat.answers, chat.after_answer
+        )
+    assert predictions["prob_1"].to_numpy() == pytest.approx(np.exp(expected[:, 1]), abs=1e-6)
     assert record.history == [], "nothing is chosen on dev"
     assert record.resources["parameters_trained"] == 0
 
