@@ -34,6 +34,11 @@ def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     assert trained["steps"] == 2
     assert trained["first_loss"] > trained["dev_loss"] > 0
     assert labels["predictions"] == apart["predictions"], "the tree of labels and one pass per label agree"
+    told = json.loads((tmp_path / "work/retune-0/dev_loss.json").read_text(encoding="utf-8"))
+    (tmp_path / "again.json").write_text(json.dumps(told | {"dtype": "bfloat16"}), encoding="utf-8")
+    command = [sys.executable, "benchmarks/llm_tools/dev_loss.py", str(tmp_path / "again.json")]
+    again = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert again["dev_sums"] == trained["dev_sums"], "adapters are compared, and not the rounding of a dtype"
 
 
 def test_workloads_share_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
