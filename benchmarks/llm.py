@@ -7,7 +7,7 @@
 Each tool trains one epoch in a process and a virtual environment of its own (made on first use in .retune/benchmarks
 from the requirements files beside this one): the same checkpoint, starting adapter, token ids, order, loss (mean over
 the answer tokens of a batch), schedule and threads. Needs Retune's environment. One plain loop takes the dev loss of
-each tool's first adapter.
+each adapter. With several seeds each has rows and a starting adapter of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import json
 import math
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -44,16 +43,15 @@ def main() -> None:
     options = parse()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    job = make_job(options, work)
     said = f"{options.workload}, {options.rows} rows, {options.dtype}, {options.threads} threads"
     if options.only != "evaluate":
-        start = run("retune", "start.py", {**job, "adapter": ""}, work / "start")
-        parameters = f"{start['parameters']:,} parameters, checkpointing {options.checkpointing}"
-        print(f"Training: {said}, batch {options.batch_size}, {parameters}\n")
-        print(training_table(train(options, job, work)), flush=True)
+        results = train(options, work)
+        told = f"batch {options.batch_size}, seeds {options.seeds}, checkpointing {options.checkpointing}"
+        print(f"Training: {said}, {told}\n")
+        print(training_table(results), flush=True)
     if options.only != "train" and options.workload == "intent":
         print(f"Classification: {said}\n")
-        print(evaluation_table(evaluate(options, job, work)), flush=True)
+        print(evaluation_table(evaluate(options, work)), flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -66,7 +64,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dev-rows", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each tool, in turn; seconds are their median")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--checkpointing",
@@ -79,18 +76,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", default=",".join(METHODS), help="of the evaluation, some of: %(default)s")
     parser.add_argument("--apart-rows", type=int, default=8, help="rows scored label by label; their time is scaled up")
     parser.add_argument("--work", type=Path, default=CACHE / "work", help="rows, adapters, logs, results.jsonl")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seeds", default="42", help="42,43,44: each tool trains once for each, seconds are medians")
     options = parser.parse_args()
+    seeds = options.seeds.split(",")
+    if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
+        parser.error(f"--seeds {options.seeds} are not different whole numbers with commas between them, as 42,43,44")
     for name, known in (("tools", DRIVERS), ("methods", METHODS)):
         if unknown := set(getattr(options, name).split(",")) - set(known):
             parser.error(f"--{name} {sorted(unknown)[0]} is none of {', '.join(known)}")
     return options
 
 
-def make_job(options: argparse.Namespace, work: Path) -> dict[str, Any]:
+def make_job(options: argparse.Namespace, work: Path, seed: int) -> dict[str, Any]:
     """What every driver is told; writes the rows."""
     base = options.base.resolve()
-    rows = workloads.build(options.workload, base, options.rows + options.dev_rows, options.seed)
+    work.mkdir(parents=True, exist_ok=True)
+    rows = workloads.build(options.workload, base, options.rows + options.dev_rows, seed)
     for name, part in (("rows", rows[: options.rows]), ("dev", rows[options.rows :])):
         lines = [json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in part]
         (work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -114,28 +115,25 @@ def make_job(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "batch_size": options.batch_size,
         "epochs": 1,
         "dtype": options.dtype,
-        "seed": options.seed,
+        "seed": seed,
         "max_length": max(len(row.prompt_ids) + len(row.answer_ids) for row in rows),
         "threads": options.threads,
     }
 
 
-def train(options: argparse.Namespace, job: dict[str, Any], work: Path) -> list[dict[str, Any]]:
-    """One record per tool; the tools take turns, so that a busy minute of the machine does not hit one alone."""
-    tokens = count_tokens(work / "rows.jsonl")
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for turn in range(options.repeat):
-        for tool in options.tools.split(","):
-            folder = work / f"{tool}-{turn}"
-            runs.setdefault(tool, []).append(train_once(options, {**job, "tool": tool}, folder))
+def train(options: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
+    """One record per tool and seed; the tools take turns, so a busy minute of the machine does not hit one alone."""
     results = []
-    for tool, done in runs.items():
-        first = work / f"{tool}-0"
-        done[0] |= run("retune", "dev_loss.py", {**job, "adapter": str(first / "adapter")}, first)
-        median = {name: statistics.median(one[name] for one in done) for name in ("step_seconds", "whole_seconds")}
-        peak = max(one["peak_gib"] for one in done)
-        results.append({**done[0], **median, "peak_gib": peak, "tokens_per_second": tokens / median["step_seconds"]})
-        record(work, {"tool": tool, "options": vars(options), **results[-1]})
+    for seed in map(int, options.seeds.split(",")):
+        folder = work / f"seed-{seed}"
+        job = make_job(options, folder, seed)
+        run("retune", "start.py", {**job, "adapter": ""}, folder / "start")
+        tokens = count_tokens(folder / "rows.jsonl")
+        for tool in options.tools.split(","):
+            done = train_once(options, {**job, "tool": tool}, folder / tool)
+            loss = run("retune", "dev_loss.py", {**job, "adapter": str(folder / tool / "adapter")}, folder / tool)
+            results.append({"seed": seed, **done, **loss, "tokens_per_second": tokens / done["step_seconds"]})
+            record(work, {"options": vars(options), **results[-1]})
     return results
 
 
@@ -159,21 +157,25 @@ def train_once(options: argparse.Namespace, job: dict[str, Any], folder: Path) -
     return {"tool": job["tool"], "whole_seconds": whole, **result}
 
 
-def evaluate(options: argparse.Namespace, job: dict[str, Any], work: Path) -> list[dict[str, Any]]:
-    """One record per way to classify the rows."""
+def evaluate(options: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
+    """One record per way to classify the rows, those of the first seed."""
+    seed = int(options.seeds.split(",")[0])
+    folder = work / f"seed-{seed}"
+    job = make_job(options, folder, seed)
     adapter = options.adapter.resolve() if options.adapter else None
-    if adapter is None and options.only != "evaluate" and (work / "retune-0" / "adapter").is_dir():
-        adapter = work / "retune-0" / "adapter"  # trained a moment ago
+    if adapter is None and options.only != "evaluate" and (folder / "retune" / "adapter").is_dir():
+        adapter = folder / "retune" / "adapter"  # trained a moment ago
     chat = workloads.intent_chat(options.base)
     job |= {"answers": chat.answers, "end": chat.end, "adapter": str(adapter or ""), "batch_size": 8}
-    rows = [json.loads(line) for line in (work / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     gold = [chat.answers.index(row["answer_ids"][:-1]) for row in rows]
     results: list[dict[str, Any]] = []
     for method in options.methods.split(","):
         used = min(options.apart_rows, len(rows)) if method == "apart" else len(rows)
-        part = work / f"{method}.jsonl"
+        part = folder / f"{method}.jsonl"
         part.write_text("".join(json.dumps(row) + "\n" for row in rows[:used]), encoding="utf-8")
-        result = run("retune", "generate.py", {**job, "method": method, "rows": str(part)}, work / f"evaluate-{method}")
+        told = {**job, "method": method, "rows": str(part)}
+        result = run("retune", "generate.py", told, folder / f"evaluate-{method}")
         found = result["predictions"]
         first = results[0]["predictions"] if results else found
         result |= {
@@ -214,7 +216,6 @@ def run_with(python: Path, driver: str, job: dict[str, Any], folder: Path) -> di
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(job["threads"]),
-        "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",

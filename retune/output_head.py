@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 LOGITS_BYTES = 512 * 2**20
-"""Most memory that logits would take at once in float32; on a processor they are kept in the model's dtype."""
+"""Most memory that logits may take at once, counted in float32. They are kept in the model's dtype; in float32 there is
+what `CACHED_ROWS` says on a processor, and all of them on a GPU."""
 PACKED_ROWS = 32_768
 """Rows of the head in one product on a processor, whose library copies what it multiplies by."""
 CACHED_ROWS = 8
@@ -35,7 +36,7 @@ def log_probs(
     """
     found = [
         _read(hidden[rows], weight, bias, at, target)
-        for rows, at, target in _pieces(len(hidden), _slice(weight), positions, targets, limit)
+        for rows, at, target in _pieces(len(hidden), _rows_within(limit, _slice(weight)), positions, targets)
     ]
     return torch.cat(found) if found else hidden.new_zeros(0, dtype=exact(hidden))
 
@@ -106,9 +107,10 @@ class _Loss(torch.autograd.Function):
             for t, on in zip((hidden, weight, bias), trains, strict=True)
         ]
         total = torch.zeros((), dtype=exact(hidden), device=hidden.device)
-        for rows, at, target, w in _pieces(len(hidden), len(weight), positions, targets, limit, weights):
+        size = _rows_within(limit, len(weight))
+        for rows, at, target, w in _pieces(len(hidden), size, positions, targets, weights):
             slices = list(_slices(hidden[rows], weight, bias))
-            blocks = _pieces(len(slices[0]), 1, at, target, 4 * _at_once(slices[0]), w.to(total.dtype))
+            blocks = _pieces(len(slices[0]), _at_once(slices[0]), at, target, w.to(total.dtype))
             for block, at_here, target_here, w_here in blocks:
                 logs = torch.cat([some[block].to(total.dtype) for some in slices], dim=-1).log_softmax(-1)
                 total -= (logs[at_here, target_here] * w_here).sum()
@@ -168,11 +170,13 @@ def exact(tensor: torch.Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def _pieces(
-    rows: int, logits: int, positions: torch.Tensor, targets: torch.Tensor, limit: int, *more: torch.Tensor
-) -> Iterator[Any]:
-    """Row slices of at most `limit` bytes, with `logits` a row, and for each the targets read there, from its start."""
-    size = max(1, limit // (4 * logits))
+def _rows_within(limit: int, logits: int) -> int:
+    """Rows of so many logits whose float32 would take at most `limit` bytes; one at least."""
+    return max(1, limit // (4 * logits))
+
+
+def _pieces(rows: int, size: int, positions: torch.Tensor, targets: torch.Tensor, *more: torch.Tensor) -> Iterator[Any]:
+    """Slices of `size` rows, and for each the positions from its start, targets, and `more`, that belong to it."""
     for start in range(0, rows, size):
         stop = min(rows, start + size)
         low, high = torch.searchsorted(positions, torch.tensor([start, stop], device=positions.device)).tolist()

@@ -26,15 +26,17 @@ def bench(base: Path, work: Path, *options: str) -> str:
 
 def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    said = bench(base, tmp_path / "work", "--apart-rows", "8")
+    said = bench(base, tmp_path / "work", "--apart-rows", "8", "--seeds", "42,43")
     assert "| retune |" in said
     assert re.search(r"[\d,]+ tokens computed; .* of the time that its steps took", said)
     results = [json.loads(line) for line in (tmp_path / "work/results.jsonl").read_text(encoding="utf-8").splitlines()]
-    trained, labels, apart = results
+    trained, second, labels, apart = results
+    assert [trained["seed"], second["seed"]] == [42, 43]
+    assert trained["first_loss"] != second["first_loss"], "another seed has other rows"
     assert trained["steps"] == 2
     assert trained["first_loss"] > trained["dev_loss"] > 0
     assert labels["predictions"] == apart["predictions"], "the tree of labels and one pass per label agree"
-    told = json.loads((tmp_path / "work/retune-0/dev_loss.json").read_text(encoding="utf-8"))
+    told = json.loads((tmp_path / "work/seed-42/retune/dev_loss.json").read_text(encoding="utf-8"))
     (tmp_path / "again.json").write_text(json.dumps(told | {"dtype": "bfloat16"}), encoding="utf-8")
     command = [sys.executable, "benchmarks/llm_tools/dev_loss.py", str(tmp_path / "again.json")]
     again = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
@@ -76,8 +78,45 @@ def test_a_difference_of_dev_losses_comes_from_the_same_rows(monkeypatch: pytest
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import tables
 
-    own = {"dev_loss": 1.0, "dev_sums": [1.0, 3.0, 2.0, 2.0]}  # two tokens a row
-    other = {"dev_loss": 1.25, "dev_sums": [1.4, 3.6, 2.4, 2.6]}  # 0.5 more a row, by turns 0.1 less and more
-    half = 1.96 * 0.1 * (4 / 3) ** 0.5 / 4**0.5 / 2
+    own = [{"dev_loss": 1.0, "dev_sums": [1.0, 3.0, 2.0, 2.0]}]  # two tokens a row
+    other = [{"dev_loss": 1.25, "dev_sums": [1.4, 3.6, 2.4, 2.6]}]  # 0.5 more a row, by turns 0.1 less and more
+    half = 3.182446 * 0.1 * (4 / 3) ** 0.5 / 4**0.5 / 2
     assert tables.difference(other, own) == f"+0.2500 ± {half:.4f}"
     assert tables.difference(own, own) == "+0.0000 ± 0.0000"
+
+
+def test_with_several_seeds_a_difference_varies_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import tables
+
+    own = [{"dev_loss": loss, "dev_sums": [loss]} for loss in (1.0, 2.0, 3.0)]
+    other = [{"dev_loss": loss, "dev_sums": [loss]} for loss in (1.1, 2.2, 3.3)]
+    half = 4.302653 * 0.1 / 3**0.5
+    assert tables.difference(other, own) == f"+0.2000 ± {half:.4f}"
+
+
+def test_tools_are_compared_by_the_medians_of_their_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import tables
+
+    def run(tool: str, seed: int, seconds: float, peak: float, limit: float = 1.0) -> dict[str, object]:
+        told = {"dev_sums": [1.0], "version": tool, "computed_tokens": 10, "limit_seconds": limit, "gigaflops": 300.0}
+        measured = {"step_seconds": seconds, "whole_seconds": 2 * seconds, "tokens_per_second": 60 / seconds}
+        return {"tool": tool, "seed": seed, "peak_gib": peak, "first_loss": seed, "dev_loss": 1.0, **told, **measured}
+
+    table = tables.training_table(
+        [run("retune", s, seconds, 1.0, limit) for s, seconds, limit in ((1, 2.0, 1.0), (2, 9.0, 4.5), (3, 4.0, 1.0))]
+        + [run("trl", s, seconds, peak) for s, seconds, peak in ((1, 30.0, 5.0), (2, 20.0, 7.0), (3, 90.0, 6.0))]
+    )
+    assert "| retune | 4.0 | 8.0 | 15 | 1.00 | 2.0000 |" in table
+    assert "| trl | 30.0 | 60.0 | 2 | 7.00 | 2.0000 | 1.0000 | +0.0000 ± 0.0000 | 7.5x faster |" in table
+    assert "50% of the time" in table, "the median share of the limit, and not the share of medians"
+    assert "trl 30.0, 20.0, 90.0" in table
+
+
+@pytest.mark.parametrize("seeds", ["42,42", "4x", ""])
+def test_seeds_that_are_no_seeds_are_refused(seeds: str, tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/llm.py", "--base", str(tmp_path), "--seeds", seeds]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"--seeds {seeds} are not different whole numbers" in done.stderr

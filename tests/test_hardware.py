@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -76,6 +77,29 @@ def test_tensors_get_large_pages_where_linux_gives_them_to_those_that_ask():
     without = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=without)
     assert int(done.stdout.split()[1]) > 0
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="torch brings GNU's OpenMP on Linux")
+@pytest.mark.parametrize(
+    ("wished", "policy", "least", "most"),
+    [
+        pytest.param({}, "PASSIVE", 1, 10_000, id="default"),
+        pytest.param({"GOMP_SPINCOUNT": "7"}, "PASSIVE", 7, 7, id="own count"),
+        pytest.param({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", 10**6, 10**12, id="own policy"),
+    ],
+)
+def test_threads_spin_shortly_while_they_wait_unless_the_user_says_how(wished, policy, least, most):
+    without = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run(
+        [sys.executable, "-c", "import retune, torch; torch.ones(2)"],
+        env={**without, "OMP_DISPLAY_ENV": "VERBOSE", **wished},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = dict(re.findall(r"(\w+) = '(\w*)'", done.stderr))
+    assert said["OMP_WAIT_POLICY"] == policy
+    assert least <= int(said["GOMP_SPINCOUNT"]) <= most
 
 
 def test_each_choice_is_said_once_with_its_reason(caplog):

@@ -7,6 +7,12 @@
 
 from __future__ import annotations
 
+# First: it tells torch's threads how to wait, before torch is loaded.
+from retune import adapter, hardware
+from retune.label_scoring import label_log_probs
+from retune.learners import llm
+
+# isort: split
 import json
 import time
 from collections.abc import Callable
@@ -19,10 +25,6 @@ import torch
 from peft import PeftModel
 from retune_ import spec_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from retune import adapter, hardware
-from retune.label_scoring import label_log_probs
-from retune.learners import llm
 
 
 def main() -> None:

@@ -6,6 +6,14 @@ may shuffle here, and dev is scored by dev_loss.py as for the other tools.
 
 from __future__ import annotations
 
+# First: it tells torch's threads how to wait, before torch is loaded.
+import retune
+from retune import adapter, batch_order, hardware, params, training
+from retune.answer_loss import AnswerLoss
+from retune.learners import llm
+from retune.passes import Passes
+
+# isort: split
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +23,6 @@ import limit
 import numpy as np
 import record
 import transformers
-
-import retune
-from retune import adapter, batch_order, hardware, params, training
-from retune.answer_loss import AnswerLoss
-from retune.learners import llm
-from retune.passes import Passes
 
 
 def main() -> None:
