@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from tests import test_learner_ranking, tiny, tiny_llm
 
@@ -41,6 +45,21 @@ def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/llm_tools/dev_loss.py", str(tmp_path / "again.json")]
     again = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert again["dev_sums"] == trained["dev_sums"], "adapters are compared, and not the rounding of a dtype"
+    assert again["dev_sums"] == pytest.approx(each_alone(told), rel=1e-5), (
+        "behind the common beginning as from the start"
+    )
+
+
+def each_alone(job: dict[str, str]) -> list[float]:
+    """Sum of the losses of each dev row's answer, each row read whole."""
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(job["base"]).float(), job["adapter"]).eval()
+    sums = []
+    for row in map(json.loads, Path(job["dev"]).read_text(encoding="utf-8").splitlines()):
+        prompt, answer = row["prompt_ids"], row["answer_ids"]
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+        sums.append(F.cross_entropy(logits, torch.tensor(answer), reduction="sum").item())
+    return sums
 
 
 def test_workloads_share_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
