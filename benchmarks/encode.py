@@ -1,4 +1,4 @@
-"""Compare the speed of encoding texts: Retune's (`retune.encoding`) and `SentenceTransformer.encode` at batch 32.
+"""Compare the speed of encoding texts: `retune.encoders.bi_encoder` and `SentenceTransformer.encode` at batch 32.
 
     python benchmarks/encode.py --model models/retrieval_embedder
 
@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from retune import encoding, hardware, tokens, transformer
+from retune.encoders import bi_encoder, tokens, transformer
 from retune.params import Params
-from retune.samples import retrieval
+from retune.sources.samples import retrieval
+from retune.training import hardware
 
 LONGEST = 500  # characters
 
@@ -78,12 +79,12 @@ def ours(model: Path, dtype: str) -> Callable[[list[str]], np.ndarray]:
     chosen = hardware.choose(Params(device="auto", dtype=dtype, attention="auto", threads=0))
     options = json.loads((model / "embedder.json").read_text(encoding="utf-8"))
     tokenizer = tokens.tokenizer_of(model)
-    loaded = encoding.BiEncoder(transformer.load(model, chosen), options["pooling"]).to(chosen.device).eval()
+    loaded = bi_encoder.BiEncoder(transformer.load(model, chosen), options["pooling"]).to(chosen.device).eval()
     prefix, limit = options["prefixes"]["document"], options["max_length"]
 
     def encode(texts: list[str]) -> np.ndarray:
         encoded = tokens.encode(tokenizer, [prefix + text for text in texts], None, limit)
-        return np.asarray(encoding.vectors(loaded, encoded, int(tokenizer.pad_token_id), chosen))
+        return np.asarray(bi_encoder.vectors(loaded, encoded, int(tokenizer.pad_token_id), chosen))
 
     return encode
 

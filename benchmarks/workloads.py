@@ -19,8 +19,9 @@ import polars as pl
 import utterances
 import yaml
 
-from retune import prompt, tokens
-from retune.prompt import ChatPrompt
+from retune.encoders import tokens
+from retune.llm.prompt import prompt
+from retune.llm.prompt.prompt import ChatPrompt
 
 HERE = Path(__file__).parent
 ROOM = 4096

@@ -27,7 +27,7 @@ def app() -> None:
 @commands.command()
 def keys(word: Annotated[str, typer.Argument(help="show only keys that contain this")] = "") -> None:
     """List every key of params.yaml, the catalogs and the prompts: values, limits, default, meaning."""
-    from retune.keys import all_keys, table
+    from retune.pipeline.keys import all_keys, table
 
     rows = [key for key in all_keys() if word in key.path]
     if not rows:
@@ -39,7 +39,7 @@ def keys(word: Annotated[str, typer.Argument(help="show only keys that contain t
 def check() -> None:
     """Validate params.yaml, the catalogs and the prompts without building; print the warnings."""
     from retune.params import RESOLVED
-    from retune.resolve import dumps, resolve
+    from retune.pipeline.resolve import dumps, resolve
 
     resolution = resolve(Path())
     for warning in resolution.warnings:
@@ -56,7 +56,7 @@ def repro(
     jobs: Annotated[int, typer.Option(min=1, help="stages at a time; each gets its share of the cores or GPUs")] = 2,
 ) -> None:
     """`dvc repro`, several stages at a time: for a first build, or one on several GPUs."""
-    from retune import parallel_repro
+    from retune.pipeline import parallel_repro
 
     parallel_repro.repro(tasks or [], jobs)
 
@@ -64,8 +64,8 @@ def repro(
 @commands.command()
 def show(name: Annotated[str, typer.Argument(help="a model, a task or a role under `bases`")]) -> None:
     """Print what a model, a task or a base really gets, defaults included."""
-    from retune.resolve import resolve
-    from retune.validation import unknown
+    from retune.errors import unknown
+    from retune.pipeline.resolve import resolve
 
     resolved = resolve(Path()).resolved
     parts = ("models", "tasks", "bases")
@@ -97,7 +97,7 @@ def predict(
 
     Kind scoring: one line for each record and dimension.
     """
-    from retune import inference, params, unlabelled
+    from retune import inference, params, predict_file
 
     if form not in (None, "csv", "jsonl", "contest"):
         raise RetuneError(f"--format {form}: take csv, jsonl or contest")
@@ -108,10 +108,10 @@ def predict(
         raise RetuneError(f"--column {odd[0][0]}: give NAME=FIELD, such as {loaded.texts[0]}=sentence1")
     given = {name: field for name, _, field in pairs}
     tables = task.get("convert", {}).get("tables", [])
-    read, columns = unlabelled.mapping(loaded, file, tables, table, given)
-    columns, asked = unlabelled.asked(loaded, file, columns, _listed(dimensions))
-    with unlabelled.output(out, form) as (stream, chosen):
-        done = unlabelled.predict(loaded, file, read, columns, chosen, stream, asked)
+    read, columns = predict_file.mapping(loaded, file, tables, table, given)
+    columns, asked = predict_file.asked(loaded, file, columns, _listed(dimensions))
+    with predict_file.output(out, form) as (stream, chosen):
+        done = predict_file.predict(loaded, file, read, columns, chosen, stream, asked)
     said = f"{done.rows:,} records, {done.empty:,} without a prediction, {done.truncated:,} cut to the model's length"
     typer.echo(said + (f": {out}" if out else ""), err=True)
 
@@ -189,14 +189,16 @@ def checkpoints(
     ] = "",
 ) -> None:
     """Compare the checkpoints of a training on dev, as a table and as a page; or choose another one for the model."""
-    from retune import dev_checkpoints
+    from retune.report import checkpoints as page
 
     if promote:
-        typer.echo(dev_checkpoints.promote(model, promote))
+        from retune.pipeline.params_edit import set_value
+
+        typer.echo(page.promote(model, promote, set_value))
         return
-    found = dev_checkpoints.read(model)
-    typer.echo(dev_checkpoints.table(found))
-    typer.echo(f"curves: {dev_checkpoints.draw(found)}")
+    found = page.read(model)
+    typer.echo(page.table(found))
+    typer.echo(f"curves: {page.draw(found)}")
 
 
 @commands.command()
@@ -205,7 +207,7 @@ def curve(
     metric: Annotated[str | None, typer.Option(help="of the test split; default: the primary one")] = None,
 ) -> None:
     """Draw test metric and training cost against the share of the training data, over the experiments of DVC."""
-    from retune import learning_curve
+    from retune.report import learning_curve
 
     found = learning_curve.read(task, metric)
     typer.echo(learning_curve.table(found))
@@ -224,9 +226,10 @@ def export(
     ] = None,
 ) -> None:
     """Write a task's rows as an LLM is trained on them, for LLaMA-Factory (with dataset_info.json) and others."""
-    from retune import export_rows, params
-    from retune.split import SPLITS
-    from retune.validation import unknown
+    from retune import params
+    from retune.data.split import SPLITS
+    from retune.errors import unknown
+    from retune.llm import export_rows
 
     known = params.load().tasks
     if task not in known:

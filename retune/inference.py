@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from retune import labels, learners, params, tasks
-from retune.errors import RetuneError
-from retune.measures.estimates import estimate
-from retune.measures.threshold import calibrated, log_odds
+from retune import learners, params
+from retune.data import kinds, labels
+from retune.errors import RetuneError, unknown
+from retune.evaluation.calibration import calibrated, log_odds
+from retune.evaluation.score_estimates import estimate
 from retune.params import Params
-from retune.validation import unknown
 
 KINDS = ("pair", "classification", "scoring")
 WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
@@ -39,7 +39,7 @@ class Model:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return tuple(tasks.of(self.spec.kind).TEXTS)
+        return tuple(kinds.of(self.spec.kind).TEXTS)
 
     def classify(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """{label, probability} of each text, in order, by one batched prediction; for models that read one text."""

@@ -10,6 +10,9 @@ from retune.errors import RetuneError
 
 RESOLVED = Path("params-resolved.json")
 
+STATE = Path(".retune")
+"""Locks, logs, caches and unfinished work; local to a checkout, never an input or output of a stage."""
+
 
 class Params(dict[str, Any]):
     """A dict whose keys are also attributes, at every level: `spec.training.epochs` is `spec["training"]["epochs"]`."""

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-from retune import tasks
-from retune.augment import augment as augmented
-from retune.augment import clashing
-from retune.stage import Stage, stage
+from retune.data import kinds
+from retune.data.augmentation.methods import augment as augmented
+from retune.data.augmentation.methods import clashing
+from retune.pipeline.stage import Stage, stage
 
 
 @stage
 def augment(run: Stage, task: str) -> None:
     """Write data/augmented/TASK/rows.parquet: the rows of data/converted/TASK and altered ones."""
     spec = run.task(task).augmentation
-    kind = tasks.of(spec.kind)
+    kind = kinds.of(spec.kind)
     rows = pl.scan_parquet(f"data/converted/{task}/rows.parquet")
     scratch = run.scratch(spec)
     files: list[Path] = []

@@ -6,9 +6,8 @@ import json
 
 import polars as pl
 
-from retune import measures
-from retune.measures import predictions, readings
-from retune.stage import Stage, stage
+from retune.evaluation import kinds, predictions, readings
+from retune.pipeline.stage import Stage, stage
 
 
 @stage
@@ -16,7 +15,7 @@ def calibrate(run: Stage, model: str) -> None:
     """Fit on the rows that the model answered, and write the numbers with the quality before and after."""
     task = run.model(model).task
     spec = run.task(task).calibration
-    kind = measures.of(spec.kind)
+    kind = kinds.of(spec.kind)
     rows = pl.read_parquet(run.split_file(task, "calibration"))
     source = f"data/predictions/{task}/{model}/calibration.parquet"
     predicted = pl.read_parquet(source)

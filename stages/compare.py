@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from retune import measures, tasks
-from retune.measures import bootstrap, comparison, predictions, summary
-from retune.stage import Stage, stage
+from retune.data import kinds
+from retune.evaluation import bootstrap, comparison, intervals, predictions
+from retune.evaluation import kinds as measures
+from retune.pipeline.stage import Stage, stage
 
 
 @stage
@@ -17,7 +18,7 @@ def compare(run: Stage, task: str) -> None:
     """Write the differences of every pair of models, and the rows on which models differ."""
     models, chains, spec = run.task(task).models, run.task(task).chains, run.task(task).evaluation
     kind = measures.of(spec.kind)
-    rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, tasks.of(spec.kind))
+    rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, kinds.of(spec.kind))
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     joined, answers = {}, {}
     for model in models:
@@ -31,7 +32,7 @@ def compare(run: Stage, task: str) -> None:
     for name, chain in chains.items():
         joined[name] = joined[chain.first]
         answers[name], saved = kind.chained(answers[chain.first], answers[chain.second], chain.candidates)
-        metrics = summary.metrics_with_intervals(kind, answers[name], groups, spec)
+        metrics = intervals.metrics_with_intervals(kind, answers[name], groups, spec)
         measured[name] = {**chain, "saved": saved, "metrics": metrics}
     result = comparison.compare(kind, answers, groups, spec) | {"chains": measured}
     if result["resamples"] > spec.bootstrap:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retune.convert import convert as convert_files
-from retune.stage import STATE, Stage, stage
+from retune.data.convert import convert as convert_files
+from retune.pipeline.stage import STATE, Stage, stage
 
 
 @stage

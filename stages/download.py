@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from retune.pipeline.stage import Stage, stage
 from retune.sources.fetch import fetch
-from retune.stage import Stage, stage
 
 
 @stage

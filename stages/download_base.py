@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from retune.checkpoints.fetch import fetch
-from retune.stage import Stage, stage
+from retune.pipeline.stage import Stage, stage
+from retune.sources.checkpoints.fetch_checkpoint import fetch
 
 
 @stage

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from retune import measures, tasks
-from retune.measures import bootstrap, counts, predictions, summary
-from retune.stage import Stage, stage
+from retune.data import kinds
+from retune.evaluation import bootstrap, counts, intervals, predictions
+from retune.evaluation import kinds as measures
+from retune.pipeline.stage import Stage, stage
 
 
 @stage
@@ -18,7 +19,7 @@ def evaluate(run: Stage, model: str) -> None:
     task = run.model(model).task
     spec = run.task(task).evaluation
     kind = measures.of(spec.kind)
-    rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, tasks.of(spec.kind))
+    rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, kinds.of(spec.kind))
     source = f"data/predictions/{task}/{model}/test.parquet"
     predicted = pl.read_parquet(source)
     joined = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
@@ -26,7 +27,7 @@ def evaluate(run: Stage, model: str) -> None:
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     answers = kind.answers(joined, fitted, spec, splits)
     counted = counts.counts(joined, predicted)
-    metrics = summary.metrics_with_intervals(kind, answers, bootstrap.group_codes(rows["group"]), spec)
+    metrics = intervals.metrics_with_intervals(kind, answers, bootstrap.group_codes(rows["group"]), spec)
     for name in kind.METRICS[:2]:
         value = metrics[name]
         if value["value"] is not None:

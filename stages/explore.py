@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from retune import tasks
-from retune.exploration import explore as explored
-from retune.exploration import page
-from retune.split import SPLITS
-from retune.stage import Stage, stage
+from retune.data import kinds
+from retune.data.split import SPLITS
+from retune.pipeline.stage import Stage, stage
+from retune.report.exploration import explore as explored
+from retune.report.exploration import page
 
 
 @stage
@@ -19,7 +19,7 @@ def explore(run: Stage, task: str) -> None:
     """Write reports/explore/TASK: exploration.json, which the report reads, and the page index.html."""
     spec = run.task(task).exploration
     frames = {name: pl.scan_parquet(run.split_file(task, name)) for name in SPLITS}
-    found = explored(frames, spec, tasks.of(spec.kind), Path("models/bases"))
+    found = explored(frames, spec, kinds.of(spec.kind), Path("models/bases"))
     with run.output(f"reports/explore/{task}") as folder:
         text = json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")

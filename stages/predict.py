@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from retune import learners, tasks
-from retune.measures.predictions import limited
-from retune.stage import Stage, stage
+from retune import learners
+from retune.data import kinds
+from retune.evaluation.predictions import limited
+from retune.pipeline.stage import Stage, stage
 
 
 @stage
@@ -22,7 +23,7 @@ def predict(run: Stage, model: str) -> None:
     that thinks answers `generation.sample_rows` of them several times.
     """
     spec, options = run.model(model), run.params.generation[model]
-    kind, evaluation = tasks.of(spec.kind), run.task(spec.task).evaluation
+    kind, evaluation = kinds.of(spec.kind), run.task(spec.task).evaluation
     more = {"options": options} if options else {}
     predictor = learners.of(spec).load(Path("models") / model, run.base_dir(spec.base), spec.get("hardware"), **more)
     rows = {split: pl.read_parquet(run.split_file(spec.task, split)) for split in ("calibration", "test")}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from retune.pipeline.stage import Stage, stage
 from retune.report import inputs, markdown, page
-from retune.stage import Stage, stage
 
 
 @stage

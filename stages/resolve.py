@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retune import resolve as compiler
 from retune.params import RESOLVED
-from retune.stage import Stage, stage
+from retune.pipeline import resolve as compiler
+from retune.pipeline.stage import Stage, stage
 
 
 @stage

@@ -6,10 +6,10 @@ import json
 
 import polars as pl
 
-from retune import tasks
-from retune.balance import balanced
-from retune.split import SPLITS, assign, check, official_splits, reduced, summary
-from retune.stage import Stage, stage
+from retune.data import kinds
+from retune.data.balance import balanced
+from retune.data.split import SPLITS, assign, check, official_splits, reduced, summary
+from retune.pipeline.stage import Stage, stage
 
 LISTED = 12  # values of the target in the log
 
@@ -19,7 +19,7 @@ def split(run: Stage, task: str) -> None:
     """Write data/splits/TASK: one Parquet file per split, and summary.json."""
     spec = run.task(task).split
     rows = pl.scan_parquet(f"data/augmented/{task}/rows.parquet")
-    official, kind = official_splits(rows), tasks.of(spec.kind)
+    official, kind = official_splits(rows), kinds.of(spec.kind)
     for name in sorted(official):
         run.log.info(
             f"the source brings its own {name} split, so the share `split.{name}` of the other rows goes to train"

@@ -6,8 +6,9 @@ import json
 
 import polars as pl
 
-from retune import kept, learners, trainlog
-from retune.stage import Stage, stage
+from retune import learners
+from retune.pipeline.stage import Stage, stage
+from retune.training import dvclive_log, scratch_key
 
 
 @stage
@@ -19,11 +20,11 @@ def train(run: Stage, model: str) -> None:
     if not spec.augmented:
         rows = rows.filter(pl.col("origin") == "original")
     base = run.base_dir(spec.base)
-    scratch = run.scratch(kept.identity(spec), *files, base, keep=kept.stays(spec))
+    scratch = run.scratch(scratch_key.identity(spec), *files, base, keep=scratch_key.stays(spec))
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
         training = learners.of(spec).fit(spec, rows, dev, base, folder, scratch)
-        trainlog.write(training, record)
+        dvclive_log.write(training, record)
 
 
 if __name__ == "__main__":

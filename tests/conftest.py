@@ -18,9 +18,9 @@ settings.load_profile("same")
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
     """The folder of a small project, built once for all workers and committed; copy it before a change."""
-    from tests.project import clone
-    from tests.tiny import tiny_encoder
-    from tests.tiny_llm import tiny_llm
+    from tests.support.project import clone
+    from tests.support.tiny_encoder import tiny_encoder
+    from tests.support.tiny_llm import tiny_llm
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -43,7 +43,7 @@ def built(tmp_path_factory) -> Path:
 @pytest.fixture
 def project(built, tmp_path):
     """A built project of the test's own."""
-    from tests.project import Project
+    from tests.support.project import Project
 
     return Project(built).copy(tmp_path / "project")
 

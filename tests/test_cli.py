@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from retune.keys import FILES, all_keys
-from tests.declarations import replace, write
+from retune.pipeline.keys import FILES, all_keys
+from tests.support.declarations import replace, write
 
 
 def run(folder, *arguments: str, fails: bool = False) -> str:

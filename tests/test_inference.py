@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 
 import retune
-from retune import unlabelled
+from retune import predict_file
 from retune.errors import RetuneError
-from retune.learners import linear
+from retune.learners import tfidf_logistic
 from retune.params import loads
+from tests.support import ROOT
 
 LABELS = ["办理取消", "办理开通", "查询"]
 TEXTS = ["帮我取消套餐", "我要开通流量包", "查一下话费"]
@@ -33,7 +34,7 @@ def fitted(root: Path, name: str, kind: str, labels: list[str], rows: pl.DataFra
     spec = {"task": kind, "kind": kind, "labels": labels, "learner": "linear", "base": "scratch", "seed": 0}
     spec |= {"linear": options, "hardware": {}}
     (folder / "spec.json").write_text(json.dumps(spec))
-    linear.fit(loads(json.dumps(spec)), rows, rows, root, folder, root)
+    tfidf_logistic.fit(loads(json.dumps(spec)), rows, rows, root, folder, root)
     (root / f"data/calibrations/{kind}").mkdir(parents=True)
     (root / f"data/calibrations/{kind}/{name}.json").write_text(json.dumps({"temperature": TEMPERATURE, **calibration}))
     return spec
@@ -66,7 +67,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, *arguments: str, text: str = "", fails: bool = False) -> tuple[str, str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "retune.cli", *arguments]
     done = subprocess.run(command, cwd=root, env=environment, input=text, capture_output=True, text=True, check=False)
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
@@ -102,8 +103,8 @@ def written(folder: Path, form: str) -> Path:
 def test_every_record_gives_one_line_in_order_whatever_the_format(form: str, root: Path, tmp_path: Path) -> None:
     model, file, out = retune.load(root / "models/same"), written(tmp_path, form), tmp_path / "out.jsonl"
     tables = json.loads((root / "params-resolved.json").read_text())["tasks"]["pair"]["convert"]["tables"][:1]
-    with unlabelled.output(out, None) as (stream, chosen):
-        done = unlabelled.predict(model, file, *unlabelled.mapping(model, file, tables, None, {}), chosen, stream)
+    with predict_file.output(out, None) as (stream, chosen):
+        done = predict_file.predict(model, file, *predict_file.mapping(model, file, tables, None, {}), chosen, stream)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["id"] for line in lines] == ["7", "8", "9", "10"]
     good = [{"text_a": a, "text_b": b} for i, (a, b) in enumerate(PAIRS) if i != 2]
@@ -116,7 +117,7 @@ def test_every_record_gives_one_line_in_order_whatever_the_format(form: str, roo
 
 
 def test_decisions_are_those_of_the_report(root: Path) -> None:
-    from retune.measures.pair import decided
+    from retune.evaluation.kinds.pair import decided
 
     model = retune.load(root / "models/same")
     rows = pl.DataFrame(PAIRS, schema=["text_a", "text_b"], orient="row")
@@ -158,11 +159,11 @@ def test_the_contests_format_has_the_files_ids_and_a_line_for_every_record(root:
 def test_the_mapping_is_the_catalogs_for_the_format_and_columns_beat_it(root: Path, tmp_path: Path) -> None:
     model = retune.load(root / "models/same")
     tables = json.loads((root / "params-resolved.json").read_text())["tasks"]["pair"]["convert"]["tables"]
-    _, columns = unlabelled.mapping(model, Path("x.jsonl"), tables, None, {})
+    _, columns = predict_file.mapping(model, Path("x.jsonl"), tables, None, {})
     assert columns == {"text_a": "sentence1", "text_b": {"from": "b.text", "regex": "^[^!]+"}}
-    _, columns = unlabelled.mapping(model, Path("x.jsonl"), tables, 1, {"text_a": "q", "id": "key"})
+    _, columns = predict_file.mapping(model, Path("x.jsonl"), tables, 1, {"text_a": "q", "id": "key"})
     assert columns == {"text_a": "q", "text_b": "sentence2", "id": "key"}
-    how, _ = unlabelled.mapping(model, Path("dev.json"), tables, None, {})
+    how, _ = predict_file.mapping(model, Path("dev.json"), tables, None, {})
     assert how == {"format": "jsonl"}
     for arguments, said in (
         ((tables, 3, {}), "--table 3: the source of task pair has 2 tables"),
@@ -170,7 +171,7 @@ def test_the_mapping_is_the_catalogs_for_the_format_and_columns_beat_it(root: Pa
         (([], None, {"text_a": "q"}), "nothing says where `text_b` is in x.csv: give --column text_b=FIELD"),
     ):
         with pytest.raises(RetuneError, match=said):
-            unlabelled.mapping(model, Path("x.csv"), *arguments)
+            predict_file.mapping(model, Path("x.csv"), *arguments)
 
 
 def test_a_long_file_is_predicted_in_parts_with_one_result(
@@ -180,9 +181,9 @@ def test_a_long_file_is_predicted_in_parts_with_one_result(
     file.write_text("text\n" + "".join(f"{TEXTS[i % 3]}{i}\n" if i % 7 else '""\n' for i in range(50)))
     outputs = []
     for chunk in (1, 16, 4096):
-        monkeypatch.setattr(unlabelled, "CHUNK", chunk)
-        with unlabelled.output(tmp_path / "out.csv", None) as (stream, form):
-            unlabelled.predict(model, file, {}, {"text": "text"}, form, stream)
+        monkeypatch.setattr(predict_file, "CHUNK", chunk)
+        with predict_file.output(tmp_path / "out.csv", None) as (stream, form):
+            predict_file.predict(model, file, {}, {"text": "text"}, form, stream)
         outputs.append((tmp_path / "out.csv").read_text())
     assert outputs[0] == outputs[1] == outputs[2]
     assert len(outputs[0].splitlines()) == 51

@@ -13,13 +13,12 @@ import polars as pl
 import pytest
 
 import retune
-from retune import unlabelled
+from retune import predict_file
 from retune.errors import RetuneError
-from retune.learners import llm
-from retune.learners.scoring import linear
-from tests import tiny_llm
+from retune.learners import llm, tfidf_ridge
+from tests.learners.test_llm_reasoning import GENERATION, LEARNT, companies, pair, pairs, scoring
+from tests.support import tiny_llm
 from tests.test_inference import run
-from tests.test_learner_reasoning import GENERATION, LEARNT, companies, pair, pairs, scoring
 
 TEMPERATURE = 2.0
 
@@ -38,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(spec))
         rows = pairs(48) if spec.kind == "pair" else companies(48)
-        learner = linear if name == "risk_linear" else llm
+        learner = tfidf_ridge if name == "risk_linear" else llm
         learner.fit(spec, rows, rows[:8], base, folder, root / "scratch" / name)
         fitted = root / f"data/calibrations/{spec.task}/{name}.json"
         fitted.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +67,7 @@ def test_a_document_is_scored_in_chosen_dimensions(root: Path) -> None:
 
 
 def test_scores_are_those_of_the_report(root: Path) -> None:
-    from retune.measures.scoring import estimated
+    from retune.evaluation.kinds.scoring import estimated
 
     model = retune.load(root / "models/risk_llm")
     rows = companies(6)
@@ -110,10 +109,10 @@ def test_the_commands_print_json(root: Path, tmp_path: Path) -> None:
 def lines(root: Path, file: Path, wanted: tuple[str, ...] = (), **given: str) -> list[dict[str, Any]]:
     model, out = retune.load(root / "models/risk_llm"), file.with_suffix(".csv")
     tables = json.loads((root / "params-resolved.json").read_text())["tasks"]["risk"]["convert"]["tables"]
-    read, columns = unlabelled.mapping(model, file, tables, None, given)
-    columns, asked = unlabelled.asked(model, file, columns, wanted)
-    with unlabelled.output(out, None) as (stream, form):
-        unlabelled.predict(model, file, read, columns, form, stream, asked)
+    read, columns = predict_file.mapping(model, file, tables, None, given)
+    columns, asked = predict_file.asked(model, file, columns, wanted)
+    with predict_file.output(out, None) as (stream, form):
+        predict_file.predict(model, file, read, columns, form, stream, asked)
     with out.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
-# First: it tells torch's threads how to wait, before torch is loaded.
-from retune import adapter, hardware
-from retune.label_scoring import label_log_probs
 from retune.learners import llm
+
+# First: it tells torch's threads how to wait, before torch is loaded.
+from retune.llm import adapter
+from retune.llm.label_scoring import label_log_probs
+from retune.training import hardware
 
 # isort: split
 import json

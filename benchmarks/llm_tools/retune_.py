@@ -8,10 +8,12 @@ from __future__ import annotations
 
 # First: it tells torch's threads how to wait, before torch is loaded.
 import retune
-from retune import adapter, batch_order, hardware, params, training
-from retune.answer_loss import AnswerLoss
+from retune import params
 from retune.learners import llm
-from retune.passes import Passes
+from retune.llm import adapter
+from retune.llm.sft_loss import AnswerLoss
+from retune.training import batch_order, hardware
+from retune.training.micro_batches import Passes
 
 # isort: split
 import json
@@ -46,7 +48,7 @@ def main() -> None:
         for start in range(0, len(items), size)
         for one in objective.cut(items[start : start + size], items[start : start + size], spec.training.packed_tokens)
     ]
-    training.run(
+    job.run(
         model,
         items,
         Passes(objective.cut, spec.training.packed_tokens, "tokens"),

@@ -14,7 +14,8 @@ import torch
 from retune_ import spec_of
 from transformers import AutoModelForCausalLM
 
-from retune import adapter, hardware
+from retune.llm import adapter
+from retune.training import hardware
 
 
 def main() -> None:

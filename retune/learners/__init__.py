@@ -1,7 +1,6 @@
-"""Learners: one module each, found by its name (`retune.learners.NAME`), with `fit` and `load`.
+"""What is trained: one module for each learner and kind of task, found by one table, with `fit` and `load`.
 
-What ranks documents, or gives numbers, is another model than what tells labels, so kinds `ranking` and `scoring` have
-modules of their own (`retune.learners.KIND.NAME`).
+What ranks documents, or gives numbers, is another model than what tells labels, so a kind may have a module of its own.
 """
 
 from __future__ import annotations
@@ -9,13 +8,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-OWN = {"ranking": ("linear", "encoder", "embedder", "llm"), "scoring": ("linear",)}
-"""Kind -> the learners that it has modules of its own for; an LLM weighs scores as it weighs labels."""
+MODULES: dict[str, dict[str, str]] = {
+    "linear": {"": "tfidf_logistic", "ranking": "bm25", "scoring": "tfidf_ridge"},
+    "encoder": {"": "classifier", "ranking": "reranker"},
+    "embedder": {"": "pair_embedder", "ranking": "retriever"},
+    "llm": {"": "llm", "ranking": "llm_reranker"},
+    "api": {"": "api"},
+}
+"""Learner -> kind of task ("": any other) -> module of this package."""
 
 
 def module(learner: str, kind: str) -> str:
     """The full name of the module of a learner for a task kind."""
-    return f"retune.learners.{kind}.{learner}" if learner in OWN.get(kind, ()) else f"retune.learners.{learner}"
+    table = MODULES[learner]
+    return f"retune.learners.{table.get(kind, table[''])}"
 
 
 def of(spec: Any) -> Any:

@@ -2,8 +2,8 @@
 
 A label's probability is that of its answer's first token, where the endpoint gives the likeliest ones (`top_logprobs`)
 and they tell the answers apart; a label outside that list gets the list's least probability, which is the most that it
-can have. Otherwise the answer's text is read (retune.answers) and its label gets probability 1. A row whose answer
-names no label has null probabilities: it is counted, and counts as wrong.
+can have. Otherwise the answer's text is read (retune.data.written_answers) and its label gets probability 1. A row
+whose answer names no label has null probabilities: it is counted, and counts as wrong.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune import answers, chat_api, labels, tasks, template
-from retune.chat_api import Reply
+from retune.data import kinds, labels, written_answers
 from retune.errors import RetuneError
-from retune.history import Training
+from retune.llm.prompt import template
+from retune.sources import chat_api
+from retune.sources.chat_api import Reply
+from retune.training.record import Training
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -43,7 +45,7 @@ class Predictor:
 
         `raw` is the answer as written, or what the endpoint said against the request.
         """
-        rows = list(frame.select(tasks.of(self.spec.kind).TEXTS).iter_rows(named=True))
+        rows = list(frame.select(kinds.of(self.spec.kind).TEXTS).iter_rows(named=True))
         replies = self.ask(rows)
         read = [read_reply(reply, self.answers) for reply in replies]
         parsed = pl.Series([one is not None for one in read], dtype=pl.Boolean)
@@ -101,7 +103,7 @@ def read_reply(reply: Reply, texts: Sequence[str]) -> np.ndarray | None:
     scores = of_first_token(reply.top, texts)
     if scores is not None:
         return scores
-    code = answers.read(reply.text, texts)
+    code = written_answers.read(reply.text, texts)
     if code is None:
         return None
     sure = np.full(len(texts), -np.inf)

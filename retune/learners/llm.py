@@ -1,9 +1,9 @@
 """Learner `llm`: a causal LM answers the task's prompt; its label probabilities are scored, never parsed from text.
 
-Training is supervised fine-tuning of an adapter (or of all weights) on the target's tokens alone (retune.targets):
-reasoning where the model thinks, answer, reason, end of turn. What the rows of a batch share is computed once
-(retune.packing). A curriculum trains in stages (retune.curriculum). With `epochs: 0` nothing is fitted, and the base is
-scored as it is.
+Training is supervised fine-tuning of an adapter (or of all weights) on the target's tokens alone
+(retune.llm.prompt.targets): reasoning where the model thinks, answer, reason, end of turn. What the rows of a batch
+share is computed once (retune.llm.packing.packing). A curriculum trains in stages (retune.training.curriculum). With
+`epochs: 0` nothing is fitted, and the base is scored as it is.
 
 On dev, a model that answers at once is measured by its label probabilities. One that thinks is measured by `loss`, the
 mean negative log-likelihood of the targets' tokens, weighted as in training.
@@ -21,34 +21,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune import (
-    adapter,
-    curriculum,
-    dev_metrics,
-    hardware,
-    labels,
-    prompt,
-    ranks,
-    sharding,
-    targets,
-    tasks,
-    tokens,
-    training,
-    transformer,
-)
-from retune.answer_loss import AnswerLoss, Item
-from retune.history import Training
-from retune.llm_predictor import Predictor, packed_by, score
-from retune.passes import Passes
+from retune.data import kinds, labels
+from retune.encoders import tokens
+from retune.evaluation import dev_metrics
+from retune.llm import adapter
+from retune.llm.predictor import Predictor, packed_by, score
+from retune.llm.prompt import prompt, targets
+from retune.llm.sft_loss import AnswerLoss, Item
+from retune.training import curriculum, hardware, job
+from retune.training.distributed import fsdp, launch
+from retune.training.micro_batches import Passes
+from retune.training.record import Training
 
 if TYPE_CHECKING:
+    from retune.llm.prompt.prompt import ChatPrompt
     from retune.params import Params
-    from retune.prompt import ChatPrompt
 
 log = logging.getLogger("retune")
 
 
-@ranks.in_parallel
+@launch.in_parallel
 def fit(
     spec: Params,
     train: pl.DataFrame,
@@ -72,9 +64,9 @@ def fit(
         message = "The base is untuned (training.epochs is 0): its answers are scored zero-shot, nothing is fitted."
         resources = {"seconds": round(time.monotonic() - start, 1), "parameters_trained": 0}
         return with_cut(Training([], resources, [message]), inputs, spec)
-    dev = training.choose_rows(curriculum.trained_on(spec, dev), spec.training.dev_rows, spec.seed)
+    dev = job.choose_rows(curriculum.trained_on(spec, dev), spec.training.dev_rows, spec.seed)
     dev_inputs = encode(chat, dev, spec)
-    divided = sharding.wanted(spec.hardware, chosen)
+    divided = fsdp.wanted(spec.hardware, chosen)
     model = adapter.load_base(base, spec, chosen, divided)
     full = spec.lora.method == "full"
     trained: Any = model
@@ -82,9 +74,9 @@ def fit(
         frozen = spec.training.freeze_layers
         trained = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen, freeze_layers=frozen)
     if divided:
-        sharding.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
+        fsdp.divide(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
     packed = packed_by(model, chosen, inputs[0].prompts.ids)
-    packed.limit.fixed = sharding.in_step(model)
+    packed.limit.fixed = fsdp.in_step(model)
     objective = AnswerLoss(packed)
 
     def evaluate(_model: Any) -> dict[str, float]:
@@ -100,7 +92,7 @@ def fit(
         if stage.entry:
             log.info("stage %d: %s", stage.number, stage.said)
         records.append(
-            training.run(
+            job.run(
                 trained,
                 rows.items,
                 Passes(objective.cut, spec.training.packed_tokens, "tokens"),
@@ -109,7 +101,7 @@ def fit(
                 evaluate,
                 chosen=chosen,
                 lengths=[len(ids) + len(answer) - 1 for ids, answer, _ in rows.items],
-                together=stage.rows[tasks.of(spec.kind).TEXTS[0]] if spec.training.get("keep_together") else None,
+                together=stage.rows[kinds.of(spec.kind).TEXTS[0]] if spec.training.get("keep_together") else None,
                 loss_fn=objective.loss,
                 tokens_of=objective.tokens,
                 precision=lambda: adapter.mixed_precision(model, chosen),
@@ -149,7 +141,7 @@ def encode(chat: ChatPrompt, rows: pl.DataFrame, spec: Params) -> Inputs:
 def with_cut(record: Training, inputs: list[Inputs], spec: Params) -> Training:
     """Say in the record how many rows of the last stage were cut."""
     last, limit = inputs[-1], spec.training.max_length
-    record = transformer.with_cut(record, sum(last.prompts.truncated), len(last.codes), limit)
+    record = record.with_cut(sum(last.prompts.truncated), len(last.codes), limit)
     if not (cut := sum(last.targets.cut)):
         return record
     said = (
@@ -171,19 +163,19 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     hardware.make_deterministic(spec.seed)
     tuned = spec.training.epochs > 0
     full = tuned and spec.lora.method == "full"
-    divided = sharding.wanted(hardware_options, chosen)
+    divided = fsdp.wanted(hardware_options, chosen)
     model: Any = adapter.load_base(model_dir if full else base, spec, chosen, divided)
     if tuned and not full:
         model = adapter.attach(model, model_dir, chosen)
     if divided:
         whole = adapter.base_of(model)
-        sharding.divide(whole, hardware_options, chosen, adapter.mixed_precision(whole, chosen))
+        fsdp.divide(whole, hardware_options, chosen, adapter.mixed_precision(whole, chosen))
     return Predictor(model.eval(), prepare(spec, base), chosen, spec, options)
 
 
 def prepare(spec: Params, base: Path) -> ChatPrompt:
     """The task's prompt for this base, its answers in the order of the task's labels."""
-    texts, options = tasks.of(spec.kind).TEXTS, spec.training
+    texts, options = kinds.of(spec.kind).TEXTS, spec.training
     tokenizer = tokens.tokenizer_of(base)
     return prompt.prepare(
         tokenizer,

@@ -19,7 +19,7 @@ WIDTH, SMALL = 440, 268
 """Widths of a drawing, margins included; the page shrinks it on a narrow screen."""
 
 SERIES, NEUTRALS = 8, 2
-"""Distinct colours of models: --s0 to --s7 and --n0, --n1 in page.css."""
+"""Distinct colours of models: --s0 to --s7 and --n0, --n1 in style.css."""
 
 INK, MUTED, GRID, SURFACE, NEUTRAL = "#00ff01", "#00ff02", "#00ff03", "#00ff04", "#00ff20"
 _NAMED = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}

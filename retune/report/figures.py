@@ -9,7 +9,7 @@ import polars as pl
 
 from retune.report import charts
 from retune.report.charts import Interval, Line, Style
-from retune.report.comparisons import ranked
+from retune.report.comparison_words import ranked
 from retune.report.inputs import Model, Task
 from retune.report.words import METRICS, SPACE, interval, metric, number
 

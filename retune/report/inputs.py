@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from retune import tasks
+from retune.data import kinds as task_kinds
 from retune.params import Params
 from retune.report import kinds, words
 from retune.report.files import read_json, read_table
-from retune.selection import LOWER
+from retune.training.checkpoint_choice import LOWER
 
 History = dict[str, list[tuple[float, float]]]
 
@@ -56,7 +56,7 @@ class Model:
     @property
     def select(self) -> str:
         """The dev metric that picks the checkpoint; the kind's own for a learner without steps."""
-        return str(self.spec.get("training", {}).get("select", tasks.of(self.spec.kind).SELECT))
+        return str(self.spec.get("training", {}).get("select", task_kinds.of(self.spec.kind).SELECT))
 
     @cached_property
     def chosen(self) -> tuple[float, float] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from retune.report import comparisons, provenance, words
-from retune.report.comparisons import Difference, Pair
+from retune.report import comparison_words, provenance, words
+from retune.report.comparison_words import Difference, Pair
 from retune.report.inputs import Model, Task
 from retune.report.page import warnings
 from retune.report.words import SAME
@@ -36,7 +36,7 @@ def table(header: list[str], rows: list[list[str]], text_columns: int = 1) -> st
 def _task(task: Task) -> list[str]:
     found = provenance.of(task)
     test = found.test
-    blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparisons.headline(task)))]
+    blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparison_words.headline(task)))]
     blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
     blocks.append(
         f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)}; "
@@ -45,16 +45,16 @@ def _task(task: Task) -> list[str]:
     blocks.append(_metrics(task))
     if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:
         blocks.append("\n".join(said))
-    if gains := comparisons.gains(task):
+    if gains := comparison_words.gains(task):
         blocks += ["### Against the baseline and the untuned model", _gains(task, gains), _in_words(task, gains)]
-    blocks += map(escape, comparisons.ablation_sentences(task))
+    blocks += map(escape, comparison_words.ablation_sentences(task))
     blocks += ["### Data and licences", "\n".join(f"- {escape(line)}" for line in _data(found))]
     return blocks
 
 
 def _metrics(task: Task) -> str:
     keys = list(task.models[0].metrics)
-    best = {key: comparisons.best(task, key) for key in keys}
+    best = {key: comparison_words.best(task, key) for key in keys}
 
     def cell(found: dict[str, float | None] | None, bold: bool) -> str:
         if not found:
@@ -86,7 +86,7 @@ def _gains(task: Task, gains: list[Pair]) -> str:
 
 
 def _in_words(task: Task, gains: list[Pair]) -> str:
-    models = {model.name: comparisons.called(model) for model in task.systems}
+    models = {model.name: comparison_words.called(model) for model in task.systems}
     lines = []
     for pair in gains:
         said: dict[str, list[str]] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from retune.report import comparisons, figures, provenance, reasoning, words
+from retune.report import comparison_words, figures, provenance, reasoning, words
 from retune.report.inputs import Task
-from retune.report.template import environment
+from retune.report.jinja import environment
 
 MATRIX = 12  # models; a larger matrix can't be read, the list of pairs can
 
@@ -24,20 +24,20 @@ def _view(task: Task) -> dict[str, Any]:
         "kind": task.kind,
         "metrics": keys,
         "styles": figures.styles(task),
-        "best": {key: comparisons.best(task, key) for key in keys},
-        "top": {key: comparisons.ranked(task, key)[0] for key in task.kind.LEADING},
-        "headline": comparisons.headline(task),
+        "best": {key: comparison_words.best(task, key) for key in keys},
+        "top": {key: comparison_words.ranked(task, key)[0] for key in task.kind.LEADING},
+        "headline": comparison_words.headline(task),
         "provenance": provenance.of(task),
         "forests": figures.forests(task),
         "training": [
             (m, figures.training(task, m), figures.chosen_step(m)) for m in task.models if m.history or m.messages
         ],
-        "ranked": comparisons.ranked(task),
-        "matrix": comparisons.pairs(task) if 2 < len(task.systems) <= MATRIX else {},
-        "pairs": comparisons.listed(task),
-        "ablations": comparisons.ablation_sentences(task),
+        "ranked": comparison_words.ranked(task),
+        "matrix": comparison_words.pairs(task) if 2 < len(task.systems) <= MATRIX else {},
+        "pairs": comparison_words.listed(task),
+        "ablations": comparison_words.ablation_sentences(task),
         "paired": [key for key in task.kind.COMPARED if key in keys],
-        "over_ignorant": comparisons.over_ignorant(task, task.kind.OVER),
+        "over_ignorant": comparison_words.over_ignorant(task, task.kind.OVER),
         "warnings": warnings(task),
         "reasoning": reasons,
         "sections": [*task.kind.SECTIONS, *([("reasoning", "Reasoning")] if reasons else [])],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from retune.report.comparisons import Difference
+from retune.report.comparison_words import Difference
 from retune.report.files import read_json
 from retune.report.inputs import Model, Task
 

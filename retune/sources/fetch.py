@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.sources import cache, path
-from retune.sources.selection import chosen
+from retune.sources.allowed_files import chosen
 
 if TYPE_CHECKING:
     from retune.sources.http import Remote
@@ -57,8 +57,8 @@ def bring(source: Params, out: Path, log: logging.Logger, *, data: bool) -> dict
 
 
 def _generate(source: Params, out: Path) -> None:
-    """Write the files of a sample corpus, as `retune/samples/GENERATOR.py` makes them."""
-    generator = importlib.import_module(f"retune.samples.{source.generator}")
+    """Write the files of a sample corpus, as `retune/sources/samples/GENERATOR.py` makes them."""
+    generator = importlib.import_module(f"retune.sources.samples.{source.generator}")
     generator.write(out, source.seed, source.get("rows"))
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import httpx
 
-from retune import retry_after
 from retune.errors import RetuneError
 from retune.progress import bar
-from retune.sources import cache
+from retune.sources import cache, retry_after
 
 ATTEMPTS = 6
 """Attempts in a row that bring no byte before a download gives up."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.sources import http
-from retune.sources.selection import chosen
+from retune.sources.allowed_files import chosen
 
 HUB = "https://huggingface.co"
 BOT, TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.sources import http
-from retune.sources.selection import chosen
+from retune.sources.allowed_files import chosen
 
 HUB = "https://modelscope.cn"
 DEFAULT_REVISION = "master"

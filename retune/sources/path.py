@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 from retune.errors import RetuneError
+from retune.params import STATE
 
-MEMORY = Path(".retune/hashes.json")
+MEMORY = STATE / "hashes.json"
 """Path, size and modification time -> SHA-256, so an unchanged data set is not read again."""
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from retune.report import charts, heatmap
+from retune.evaluation import confusion_svg
+from retune.report import charts
 from retune.report.charts import Line
 from retune.report.figures import Figure, points, reliability_figure, styles
 from retune.report.files import read_json_lines, read_table
@@ -86,7 +87,7 @@ def top_k(task: Task) -> Figure:
 
 def matrix(task: Task, model: Model) -> Figure:
     """The confusion matrix of one model."""
-    svg = heatmap.matrix(model.details["confusion"], task.spec.labels)
+    svg = confusion_svg.matrix(model.details["confusion"], task.spec.labels)
     caption = "Green: right; red: mistaken. The darker, the larger the share of the gold label's rows."
     return Figure(f"Confusion matrix of {model.name}", svg, caption)
 

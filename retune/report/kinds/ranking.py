@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from retune.report import charts, comparisons
+from retune.report import charts, comparison_words
 from retune.report.charts import Line, Style
 from retune.report.figures import Figure, points, styles
 from retune.report.files import read_json, read_table
@@ -52,7 +52,7 @@ def view(task: Task) -> dict[str, Any]:
         "reliability": [reliability(task, model) for model in task.models],
         "queries": task.models[0].details["queries"],
         "errors": {model.name: worst(model.details["errors"]) for model in task.models},
-        "log": [query_log(task, pair.a, pair.b) for pair in comparisons.listed(task)[:PAIRS]],
+        "log": [query_log(task, pair.a, pair.b) for pair in comparison_words.listed(task)[:PAIRS]],
     }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from retune.report import charts, heatmap, reasoning
+from retune.evaluation import confusion_svg
+from retune.report import charts, reasoning
 from retune.report.charts import Line, Style
 from retune.report.figures import Figure, points, styles
 from retune.report.files import read_json, read_table
@@ -81,7 +82,7 @@ def dimensions(task: Task) -> list[dict[str, Any]]:
 def matrix(task: Task, model: Model) -> Figure:
     """Gold score against rounded estimate."""
     cells = model.details["confusion"].cast({"label": pl.String, "predicted": pl.String})
-    svg = heatmap.matrix(cells, labels(task))
+    svg = confusion_svg.matrix(cells, labels(task))
     caption = "Green: the right score; red: another one. The darker, the larger the share of the gold score's rows."
     return Figure(f"Gold and rounded scores of {model.name}", svg, caption)
 

@@ -1,0 +1,1 @@
+"""Altered copies of training rows: swapped pairs, synonyms, homophones, deletions."""

@@ -1,0 +1,98 @@
+"""Any data set to the table of its task: read, map, check, drop exact duplicates, report what was left out and why.
+
+Larger than memory: every step streams from file to file in `scratch`; only ids and hashes of the rows (about
+100 bytes a row) are held at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from retune import stable_hash
+from retune.data import kinds
+from retune.data.convert import duplicates, join_explode, rejects, row_schema, summary
+from retune.data.convert.mapping import map_columns
+from retune.data.convert.records import Records, read
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+NULL, SEPARATOR = "\x00", "\x1f"
+
+
+def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) -> dict[str, Any]:
+    """Write `rows.parquet`, `rejects.jsonl`, `conflicts.jsonl` and `summary.json` into `out`; return the summary.
+
+    `spec` is the `convert` section of a task (kind, labels, source, tables, max_rejects), `raw` the folder of its
+    files. Rows stand in the order of tables, files (sorted) and lines. The id is the mapped one, or a hash of all
+    columns but the group, so that neither other rows nor the order of rows changes it. A row that equals an earlier one
+    of the same official split in all columns but id and group is a duplicate: left out and counted. Rows with the same
+    texts (in either order) and different targets are conflicts: all are kept, and listed in `conflicts.jsonl`. Raises
+    `RetuneError` where more than the share `max_rejects` of the records is rejected, or none is left; the first rejects
+    are then in the file `visible`.
+    """
+    kind = kinds.of(spec.kind)
+    schema = kind.schema(spec)
+    mapped = [
+        _mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}")
+        for t, table in enumerate(spec.tables)
+        for f, file in enumerate(files_of(table["file"], raw))
+    ]
+    rows = row_schema.check(mapped, schema, scratch)
+    plan = duplicates.plan(rows, kind)
+    counts = summary.summary(rows, plan, kind, spec.source, raw)
+    rejected = duplicates.rejected(rows, plan)
+    rejects.stop_above(spec.max_rejects, rejected, (counts["rejected"], counts["records"]), visible)
+    rejects.write(rejected, out / "rejects.jsonl")
+    duplicates.write_conflicts(rows, plan, kind, out / "conflicts.jsonl")
+    duplicates.kept(rows, plan).select(list(schema.columns())).sink_parquet(out / "rows.parquet")
+    (out / "summary.json").write_text(json.dumps(counts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return counts
+
+
+def files_of(pattern: str, raw: Path) -> list[Path]:
+    """The files of a name or glob, sorted; raises `RetuneError` where there is none."""
+    files = sorted(path for path in raw.glob(pattern) if path.is_file() and path != raw / "SOURCE.json")
+    if not files:
+        there = sorted(str(path.relative_to(raw)) for path in raw.rglob("*") if path.is_file())
+        raise RetuneError(f"no file in {raw} fits `{pattern}` (there are: {', '.join(there[:10]) or 'none'})")
+    return files
+
+
+def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Any, schema: Any, scratch: Path) -> Path:
+    """Map one file to a Parquet file: the columns of the kind, `$key`, `$file`, `$line`, `$row` and `$reason`."""
+    records, joined = read(path, table, scratch / "first"), None
+    if table.get("join"):
+        records, joined = _joined(records, table["join"], path, raw, scratch / "second")
+    if table.get("explode"):
+        records = join_explode.explode(records, table["explode"])
+    columns = dict(table["columns"])
+    if table.get("split"):
+        columns["split"] = {"value": table["split"]}
+    frame = map_columns(records, joined, columns, schema.columns(), path)
+    content = [pl.col(name).cast(pl.String).fill_null(NULL) for name in schema.columns() if name not in ("id", "group")]
+    frame = frame.with_columns(
+        stable_hash.digests(pl.concat_str(content, separator=SEPARATOR)).alias("$key"),
+        pl.lit(str(path.relative_to(raw))).alias("$file"),
+    )
+    if "id" not in columns:
+        frame = frame.with_columns(pl.col("$key").alias("id"))
+    if "group" not in columns:
+        frame = frame.with_columns(kind.default_group().alias("group"))
+    target = scratch / "mapped.parquet"
+    frame.sink_parquet(target, compression="lz4", mkdir=True)
+    return target
+
+
+def _joined(records: Records, spec: dict[str, Any], path: Path, raw: Path, scratch: Path) -> tuple[Records, Records]:
+    """The records with a second file's beside them, and that second file's."""
+    others = files_of(spec["file"], raw)
+    if len(others) != 1:
+        raise RetuneError(f"`join.file: {spec['file']}` fits {len(others)} files in {raw}; it must fit one")
+    second = read(others[0], spec, scratch)
+    return join_explode.join(records, second, spec.get("by") or "$line", path, others[0]), second

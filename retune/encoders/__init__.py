@@ -1,0 +1,1 @@
+"""Parts of BERT-like models: tokens, pooling, losses, the folder of sentence-transformers."""

@@ -1,0 +1,89 @@
+"""Pretrained text encoders (BERT and its kin): load, freeze, pool, save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import transformers
+from safetensors import safe_open
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+from retune.encoders import fast_dropout
+from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.params import Params
+    from retune.training.hardware import Chosen
+
+
+def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
+    """The encoder of a Hugging Face folder in float32 (mixed precision is the caller's), with its pooler if wanted."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # a pooler that is dropped again is no news
+    try:
+        encoder: PreTrainedModel = AutoModel.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=chosen.attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except ValueError as error:
+        if "attention" not in str(error):
+            raise
+        raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
+    finally:
+        transformers.logging.set_verbosity(level)
+    if not pooler and getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    if chosen.device.type == "cpu":
+        fast_dropout.quicken(encoder)
+    return encoder
+
+
+def has_pooler(folder: Path) -> bool:
+    """Whether a checkpoint brings a pretrained pooler over its first token, as BERT and MacBERT do."""
+    names: list[str] = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            names += tensors.keys()
+    return any("pooler.dense.weight" in name for name in names)
+
+
+def freeze(encoder: PreTrainedModel, options: Params) -> None:
+    """Keep as pretrained what `freeze_embeddings` and `freeze_layers` of the section `training` name.
+
+    What is frozen has no gradient, no optimiser state and no copy in checkpoints. Raises `RetuneError` where no layer
+    would be left to train.
+    """
+    if options.freeze_embeddings:
+        encoder.get_input_embeddings().weight.requires_grad_(False)
+    if not options.freeze_layers:
+        return
+    depth = encoder.config.num_hidden_layers
+    if options.freeze_layers >= depth:
+        raise RetuneError(f"training.freeze_layers is {options.freeze_layers}, but the encoder has {depth} layers: at "
+                          f"most {depth - 1}")  # fmt: skip
+    for child in encoder.children():
+        stacks = [m for m in child.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+        for module in stacks[0][: options.freeze_layers] if stacks else [child]:
+            module.requires_grad_(False)
+        if stacks:
+            return
+    raise RetuneError(f"training.freeze_layers: {encoder.config.model_type} keeps its layers in no list; take 0")
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Hidden states [texts, tokens, width] to a vector per text [texts, width]: its tokens' mean, or the first."""
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+def save(encoder: PreTrainedModel, out: Path) -> None:
+    """Write config.json and model.safetensors."""
+    encoder.save_pretrained(out)

@@ -1,0 +1,1 @@
+"""Calibrate, evaluate, compare: metrics on arrays, intervals, paired tests."""

@@ -1,0 +1,158 @@
+"""Temperature and decision threshold of one model, fitted on the calibration split.
+
+Calibrated p = softmax(log p / T), as sigmoid(log odds / T); the decision is 1 iff p_1 >= threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retune.errors import RetuneError
+from retune.evaluation.binary_metrics import Answers, brier, ece, measure, nll
+from retune.evaluation.weighted import Floats, Integers
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+COLDEST, HOTTEST = 0.05, 100.0
+"""Limits of the temperature: rows that are separated without error would drive it to 0, random answers to infinity."""
+
+
+def log_odds(prob_0: Floats, prob_1: Floats) -> Floats:
+    """log(p_1 / p_0), [n]; probabilities below 1e-15 count as 1e-15."""
+    return np.log(np.maximum(prob_1, 1e-15)) - np.log(np.maximum(prob_0, 1e-15))
+
+
+def calibrated(odds: Floats, temperature: float) -> Floats:
+    """Probability of the label 1 from log odds, [n]."""
+    shrunk = np.exp(-np.abs(odds) / temperature)  # in (0, 1], so nothing overflows
+    return np.where(odds >= 0, 1.0, shrunk) / (1.0 + shrunk)
+
+
+def fit_temperature(labels: Integers, odds: Floats) -> float:
+    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST]."""
+    return least(lambda temperature: float(np.sum((calibrated(odds, temperature) - labels) * odds)) > 0)
+
+
+def least(too_cold: Callable[[float], bool]) -> float:
+    """Find the optimum within [COLDEST, HOTTEST]; `too_cold(temperature)` is the sign of the slope there.
+
+    The likelihood is log-concave in 1/T, so the sign tells the side of the optimum: bisection in log T.
+    """
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    if not too_cold(COLDEST):
+        return COLDEST
+    if too_cold(HOTTEST):
+        return HOTTEST
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_cold(float(np.exp(middle))) else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def best_threshold(
+    labels: Integers,
+    probabilities: Floats,
+    rule: str,
+    cost_false_positive: float = 1.0,
+    cost_false_negative: float = 1.0,
+) -> float:
+    """Find the threshold of highest F1 or accuracy, or of least cost, over all thresholds that decide differently.
+
+    Between two neighbouring probabilities (0 and 1 included) all thresholds decide alike. Of neighbouring gaps that are
+    equally good the middle of their union is taken, of several such plateaus the widest, then the one nearest to 0.5,
+    then the lowest. To answer 0 to a probability of exactly 1, the threshold is the next number above 1.
+    """
+    values, level = np.unique(probabilities, return_inverse=True)
+    positive = np.bincount(level, weights=labels, minlength=len(values))
+    negative = np.bincount(level, weights=1 - labels, minlength=len(values))
+    # Gap i lies below values[i]: there, the levels i and above are answered 1. [L + 1]
+    tp = np.append(np.cumsum(positive[::-1])[::-1], 0.0)
+    fp = np.append(np.cumsum(negative[::-1])[::-1], 0.0)
+    fn, tn = positive.sum() - tp, negative.sum() - fp
+    if rule == "f1":
+        score = 2 * tp / (2 * tp + fp + fn)
+    elif rule == "accuracy":
+        score = tp + tn
+    else:
+        score = -(cost_false_positive * fp + cost_false_negative * fn)
+    best = score >= score.max() - 1e-12 * max(1.0, abs(score.max()))
+    edges = np.concatenate([[0.0], values, [1.0]])
+    starts = np.flatnonzero(best & ~np.concatenate([[False], best[:-1]]))
+    ends = np.flatnonzero(best & ~np.concatenate([best[1:], [False]])) + 1
+    low, high = edges[starts], edges[ends]
+    middle = (low + high) / 2
+    choice = np.lexsort((middle, np.abs(middle - 0.5), low - high))[0]
+    if ends[choice] == len(values) + 1 and low[choice] == 1.0:
+        return float(np.nextafter(1.0, 2.0))
+    # (low, high] decides alike; the middle of neighbouring floats may round to the excluded end.
+    return float(middle[choice]) if middle[choice] > low[choice] or starts[choice] == 0 else float(high[choice])
+
+
+def unfitted(answered: int, rows: int) -> dict[str, Any]:
+    """The temperature 1 of a model that answered too few of its calibration rows, with the reason."""
+    nothing: dict[str, float | None] = {"nll": None, "brier": None, "ece": None, "f1": None, "accuracy": None}
+    return {
+        "temperature": 1.0,
+        "rows": answered,
+        "before": nothing,
+        "after": nothing,
+        "messages": [f"Only {answered} of {rows} calibration rows have an answer: nothing could be fitted to them."],
+    }
+
+
+def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) -> dict[str, Any]:
+    """Fit what `spec` (the task's `calibration` section) asks for on answered rows [n], and measure before and after.
+
+    Returns threshold, rule, temperature, rows, before and after (nll, brier, ece, and f1, accuracy at 0.5 or at the
+    threshold) and messages (plain sentences). Raises `RetuneError` unless both labels occur.
+    """
+    if len(np.unique(labels)) < 2:
+        found = f"all {len(labels)} have label {labels[0]}" if len(labels) else "there is none"
+        raise RetuneError(
+            f"threshold and temperature need calibration rows of both labels that the model answered, but {found}; "
+            "raise `split.calibration` or add rows"
+        )
+    odds, messages = log_odds(prob_0, prob_1), []
+    temperature = fit_temperature(labels, odds) if spec.temperature else 1.0
+    if temperature in (COLDEST, HOTTEST):
+        why = (
+            "no wrong answer holds it back"
+            if temperature == COLDEST
+            else "the probabilities say little about the labels"
+        )
+        messages.append(f"The temperature stops at its limit {temperature:g}: {why}.")
+    after = calibrated(odds, temperature)
+    threshold = best_threshold(labels, after, spec.threshold, spec.cost_false_positive, spec.cost_false_negative)
+    decisions = (after >= threshold).astype(np.int64)
+    if decisions.min() == decisions.max():
+        messages.append(
+            f"The best threshold for {spec.threshold} answers {decisions[0]} to every calibration row: "
+            "the probabilities do not separate the labels better than that."
+        )
+    before = calibrated(odds, 1.0)
+    return {
+        "threshold": threshold,
+        "rule": spec.threshold,
+        "temperature": temperature,
+        "rows": len(labels),
+        "before": _quality(Answers(labels, (before >= 0.5).astype(np.int64), before)),
+        "after": _quality(Answers(labels, decisions, after)),
+        "messages": messages,
+    }
+
+
+def _quality(answers: Answers) -> dict[str, float]:
+    ones = np.ones(len(answers.labels))
+    labels, _, probabilities = answers
+    found = measure(answers, ones)
+    return {
+        "nll": float(nll(labels, probabilities, ones)),
+        "brier": float(brier(labels, probabilities, ones)),
+        "ece": float(ece(labels, probabilities, ones)),
+        "f1": float(found["f1"]),
+        "accuracy": float(found["accuracy"]),
+    }

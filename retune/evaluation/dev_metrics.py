@@ -1,0 +1,128 @@
+"""What a training measures on dev, by task kind, and whether a model has collapsed to one class."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from retune.evaluation import ranking_metrics
+
+LOWER = ("loss", "mae")
+"""Dev metrics of which less is better."""
+
+
+def of(kind: str, codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a kind with labels, from their codes [n] and log-probabilities [n, labels]."""
+    if kind == "pair":
+        return pair(codes, log_probs[:, 1] - log_probs[:, 0])
+    return scoring(codes, log_probs) if kind == "scoring" else classes(codes, log_probs)
+
+
+def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a model of several classes from gold codes [n] and log-probabilities [n, K].
+
+    `loss` is the mean negative log-likelihood in nats; `macro_f1` the mean F1 of the classes that occur; `largest` the
+    share of the rows that get the most frequent answer, `majority` that of the most frequent label.
+    """
+    rows, decisions = len(codes), log_probs.argmax(axis=1)
+    width = log_probs.shape[1]
+    gold, given = np.bincount(codes, minlength=width), np.bincount(decisions, minlength=width)
+    right = np.bincount(codes[decisions == codes], minlength=width)
+    occurs = gold > 0
+    return {
+        "loss": float(-log_probs[np.arange(rows), codes].mean()),
+        "macro_f1": float((2 * right[occurs] / (gold + given)[occurs]).mean()),
+        "accuracy": float(right.sum() / rows),
+        "largest": float(given.max() / rows),
+        "majority": float(gold.max() / rows),
+    }
+
+
+def scoring(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a model of scores from gold codes [n] (0 is the lowest score) and log-probabilities [n, K].
+
+    `loss` is the mean negative log-likelihood in nats; `mae` and `spearman` are those of the expected score.
+    """
+    expected = np.exp(log_probs) @ np.arange(log_probs.shape[1])
+    return {"loss": float(-log_probs[np.arange(len(codes)), codes].mean()), **numbers(codes, expected)}
+
+
+def numbers(targets: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """`mae` and `spearman` (ties share their mean rank, 0 where a side is constant) of predicted numbers [n]."""
+    found = ranking_metrics.spearman(targets.astype(np.float64), predicted.astype(np.float64))
+    return {"mae": float(np.abs(targets - predicted).mean()), "spearman": 0.0 if math.isnan(found) else found}
+
+
+def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Dev metrics of a two-class model from its labels [n] in {0, 1} and logits [n] (log-odds of label 1).
+
+    `loss` is the mean negative log-likelihood in nats; `f1` and `accuracy` cut at log-odds 0; `positives` is the share
+    of rows that are cut to label 1; `auc_noise` the 95 % half-width of the AUC of a model that knows nothing.
+    """
+    labels, logits = labels.astype(np.int64), logits.astype(np.float64)
+    decisions = (logits > 0).astype(np.int64)
+    right = int((labels * decisions).sum())
+    found = int(labels.sum() + decisions.sum())
+    return {
+        "loss": float(np.logaddexp(0.0, np.where(labels == 1, -logits, logits)).mean()),
+        "auc": auc(labels, logits),
+        "f1": 2 * right / found if found else 0.0,
+        "accuracy": float((labels == decisions).mean()),
+        "positives": float(decisions.mean()),
+        "auc_noise": auc_noise(labels),
+    }
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve by ranks, ties counting half (Mann and Whitney); 0.5 where a class is missing."""
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return 0.5
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def auc_noise(labels: np.ndarray) -> float:
+    """Half-width of the 95 % interval of the AUC around 0.5 if scores and labels were independent."""
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return 0.5
+    return 1.96 * math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
+
+
+def collapse(metrics: dict[str, float]) -> str | None:
+    """A sentence that says how a model has collapsed and what to try, or None for a model that tells rows apart."""
+    if "largest" in metrics:
+        return _one_class(metrics)
+    if "auc_noise" not in metrics:
+        return None
+    score, noise, positives = metrics["auc"], metrics["auc_noise"], metrics["positives"]
+    blind = abs(score - 0.5) <= noise
+    one = positives in (0.0, 1.0)
+    if not blind and not one:
+        return None
+    said = []
+    if one:
+        said.append(f"every dev row gets label {int(positives)}")
+    if blind:
+        said.append(f"its dev AUC {score:.3f} is no better than chance (0.5 +- {noise:.3f})")
+    if blind:
+        remedy = "try more rows or epochs, another learning rate, or the learner `embedder`"
+    else:
+        remedy = (
+            "its order of the rows is sound, so calibration can set a threshold; or try loss.class_weights: balanced"
+        )
+    return f"Collapsed to one class: {' and '.join(said)}; {remedy}."
+
+
+def _one_class(metrics: dict[str, float]) -> str | None:
+    if metrics["largest"] < 1.0 or metrics["majority"] == 1.0:
+        return None
+    return (
+        f"Collapsed to one class: every dev row gets the same label (accuracy {metrics['accuracy']:.3f}, the most "
+        f"frequent label has {metrics['majority']:.3f}); try more rows or epochs, or another learning rate."
+    )

@@ -1,0 +1,49 @@
+"""One model's metrics with their intervals, as numbers for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retune.evaluation.bootstrap import centred, interval, replicates
+from retune.evaluation.weighted import Floats, Integers
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+
+def metrics_with_intervals(measures: Any, answers: Any, groups: Integers, spec: Params) -> dict[str, Any]:
+    """{metric: {value, low, high}} in the kind's order, from `spec.bootstrap` resamples of the groups [n]."""
+    replicated = replicates(measures, [answers], groups, spec.bootstrap, spec.seed)[0]
+    return summarise(measures, answers, replicated, spec.confidence)
+
+
+def summarise(measures: Any, answers: Any, replicated: dict[str, Floats], confidence: float) -> dict[str, Any]:
+    """{metric: {value, low, high}} from replicates [B]; null where a metric has no meaning.
+
+    `undefined` counts the resamples that the interval had to leave out, if there are any.
+    """
+    values = point(measures, answers)
+    summary: dict[str, Any] = {}
+    for metric in measures.METRICS:
+        noisy = metric in measures.CENTRED
+        draws = centred(replicated[metric], values[metric]) if noisy else replicated[metric]
+        low, high = interval(draws, confidence) or (None, None)
+        if noisy and low is not None:
+            low = max(0.0, low)
+        summary[metric] = {"value": finite(values[metric]), "low": low, "high": high}
+        if undefined := int(np.isnan(draws).sum()):
+            summary[metric]["undefined"] = undefined
+    return summary
+
+
+def point(measures: Any, answers: Any) -> dict[str, float]:
+    """Every metric on all rows, each once."""
+    ones = np.ones(len(answers[0]))
+    return {metric: float(value) for metric, value in measures.measure(answers, ones).items()}
+
+
+def finite(value: float) -> float | None:
+    """None for NaN, which JSON does not have."""
+    return None if np.isnan(value) else value

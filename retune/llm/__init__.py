@@ -1,0 +1,1 @@
+"""Parts of causal language models: adapter, label scoring, generation."""

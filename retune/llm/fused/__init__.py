@@ -1,0 +1,1 @@
+"""Layers in fewer and larger operations than transformers', with the same numbers."""

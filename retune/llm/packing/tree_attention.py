@@ -1,0 +1,232 @@
+"""Attention over a packed row (see prefix_tree): every token attends to its own history and to nothing else.
+
+Registered with transformers as the attention implementation `retune_tree`. A forward pass that is given `tree=`
+attends along it; one that is given `prefix=` attends to that, too (rows that are written together,
+retune.llm.generation); any other pass is plain scaled dot-product attention. Three kernels compute the same values:
+
+- `chunks`: tokens that one sequence added attend, as a small batch, to the keys of their sequence. The work grows with
+  the branches, not with the square of the packed row: the choice on a processor.
+- `dense`: torch's scaled dot-product attention with the ancestor mask (tokens, tokens).
+- `flex`: FlexAttention with the mask as a block mask, compiled; blocks that nobody sees are skipped. For long rows on a
+  CUDA GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from retune.llm.packing.chunk_attention import chunked
+from retune.llm.packing.prefix_attention import Prefix, behind
+
+if TYPE_CHECKING:
+    from retune.llm.packing.prefix_tree import Chunk, PackedRow
+
+Kept = dict[int, tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values (key-value heads, tokens, d) by layer."""
+
+NAME = "retune_tree"
+DENSE_TOKENS = 2048
+"""Packed tokens up to which a GPU takes the dense mask: at most 4 MiB, and nothing to compile."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Chunks of similar size as one padded batch: packed positions of their queries and keys."""
+
+    queries: torch.Tensor  # (chunks, T) int64; padding repeats position 0
+    common: torch.Tensor  # (C,) the history that all of them share
+    keys: torch.Tensor  # (chunks, L) the rest of each one's history and its own tokens; padding repeats position 0
+    distance: torch.Tensor  # (chunks, T, C + L): how far back a key stands; negative where it must not be seen
+    places: torch.Tensor  # (tokens of the chunks,) place of each real query in the flattened (chunks * T)
+    positions: torch.Tensor  # (tokens of the chunks,) its packed position
+
+
+class Tree:
+    """A packed row on a device, and the kernel that attends along it.
+
+    `where` its last states are read, if not all of them; `kept` takes keys and values of every layer, if they are
+    wanted.
+    """
+
+    def __init__(
+        self,
+        row: PackedRow,
+        device: torch.device,
+        kernel: str = "auto",
+        where: torch.Tensor | None = None,
+        kept: Kept | None = None,
+    ) -> None:
+        self.row, self.device, self.where, self.kept = row, device, where, kept
+        self.kernel = choose(len(row.ids), device) if kernel == "auto" else kernel
+        self._masks: dict[Any, Any] = {}
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The chunks, longest first; a group holds lengths within a factor of two, so little of it is padding."""
+        order = sorted(self.row.chunks, key=lambda c: (c.start - c.stop, c.start))
+        groups: list[list[Chunk]] = []
+        for chunk in order:
+            if groups and 2 * (chunk.stop - chunk.start) >= groups[-1][0].stop - groups[-1][0].start:
+                groups[-1].append(chunk)
+            else:
+                groups.append([chunk])
+        return [_group(group, self.device) for group in groups]
+
+    @cached_property
+    def inverse(self) -> torch.Tensor:
+        """(tokens,): place of each packed token in the groups' queries, one group behind the other."""
+        places = torch.empty(len(self.row.ids), dtype=torch.long, device=self.device)
+        offset = 0
+        for group in self.groups:
+            places[group.positions] = offset + group.places
+            offset += group.queries.numel()
+        return places
+
+    def bias(self, group: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+        """(chunks, T, C + L): 0 where a query sees a key, the dtype's minimum elsewhere."""
+
+        def make() -> torch.Tensor:
+            distance = self.groups[group].distance
+            sees = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+            mask = torch.zeros(sees.shape, dtype=dtype, device=self.device)
+            return mask.masked_fill(~sees, torch.finfo(dtype).min)
+
+        return self._once(("bias", group, window, dtype), make)
+
+    def dense(self, window: int | None) -> torch.Tensor:
+        """(1, 1, tokens, tokens) bool: whether a token (third axis) sees another."""
+
+        def make() -> torch.Tensor:
+            sees = torch.from_numpy(self.row.sees()).to(self.device)
+            depth = torch.from_numpy(self.row.depth).to(self.device)
+            if window is not None:
+                sees &= depth[:, None] - depth[None, :] < window
+            return sees[None, None]
+
+        return self._once(("dense", window), make)
+
+    def block(self, window: int | None) -> Any:
+        """The same mask as a FlexAttention block mask."""
+
+        def make() -> Any:
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            end, depth = (torch.from_numpy(a).to(self.device) for a in (self.row.end, self.row.depth))
+
+            def sees(_b: Any, _h: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+                below = (key <= query) & (query < end[key])
+                return below if window is None else below & (depth[query] - depth[key] < window)
+
+            tokens = len(end)
+            return create_block_mask(sees, None, None, tokens, tokens, device=str(self.device))
+
+        return self._once(("block", window), make)
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._masks:
+            self._masks[key] = make()
+        return self._masks[key]
+
+
+def choose(tokens: int, device: torch.device) -> str:
+    """The kernel for a packed row of so many tokens."""
+    if device.type == "cuda":
+        return "dense" if tokens <= DENSE_TOKENS else "flex"
+    return "chunks"
+
+
+def reason(device: torch.device) -> str:
+    """Why `choose` chooses as it does here, in words."""
+    if device.type == "cuda":
+        return f"dense mask up to {DENSE_TOKENS} packed tokens, FlexAttention above"
+    return "chunks, since a fused kernel with a mask is slow on this device"
+
+
+def register() -> None:
+    """Make `retune_tree` known to transformers."""
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    tree: Tree | None = None,
+    prefix: Prefix | None = None,
+    **more: Any,
+) -> tuple[torch.Tensor, None]:
+    """Transformers' attention interface: query (1, heads, tokens, d), key and value (1, key-value heads, tokens, d).
+
+    Gives (1, tokens, heads, d). Dropout on attention weights is not for trees (it would be drawn once for all
+    sequences); their models are trained without it.
+    """
+    if prefix is not None:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return behind(query, key, value, attention_mask, scale, *prefix.layers[module.layer_idx]), None
+    if tree is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
+        )
+        return plain
+    if tree.kept is not None:
+        tree.kept[module.layer_idx] = key[0], value[0]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if tree.kernel == "chunks":
+        return chunked(query[0], key[0], value[0], scale, tree, sliding_window)[None], None
+    if tree.kernel == "dense":
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=tree.dense(sliding_window), scale=scale, enable_gqa=True
+        )
+    else:
+        out = _flex(query.device.type)(
+            query, key, value, block_mask=tree.block(sliding_window), scale=scale, enable_gqa=True
+        )
+    return out.transpose(1, 2), None
+
+
+def _group(chunks: list[Chunk], device: torch.device) -> Group:
+    common = min(len(chunk.path) - (chunk.stop - chunk.start) for chunk in chunks)
+    paths = np.stack([chunk.path[:common] for chunk in chunks])
+    differ = np.flatnonzero((paths != paths[:1]).any(axis=0))
+    common = int(differ[0]) if len(differ) else common
+    longest = max(chunk.stop - chunk.start for chunk in chunks)
+    deepest = max(len(chunk.path) for chunk in chunks)
+    queries, keys = np.zeros((len(chunks), longest), np.int64), np.zeros((len(chunks), deepest), np.int64)
+    query_depth, key_depth = np.full(queries.shape, common), np.full(keys.shape, np.iinfo(np.int64).max // 2)
+    places, positions = [], []
+    for i, chunk in enumerate(chunks):
+        new, length = chunk.stop - chunk.start, len(chunk.path)
+        queries[i, :new] = range(chunk.start, chunk.stop)
+        query_depth[i, :new] = range(length - new, length)
+        keys[i, :length], key_depth[i, :length] = chunk.path, range(length)
+        places.append(i * longest + np.arange(new))
+        positions.append(np.arange(chunk.start, chunk.stop))
+    distance = query_depth[:, :, None] - key_depth[:, None, :]
+    arrays = queries, paths[0, :common], keys[:, common:], distance, np.concatenate(places), np.concatenate(positions)
+    return Group(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
+
+
+@lru_cache
+def _flex(device: str) -> Any:
+    """FlexAttention: compiled on CUDA; elsewhere torch's own unfused form, which is for tests."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if device == "cuda" else flex_attention

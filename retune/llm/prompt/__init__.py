@@ -1,0 +1,1 @@
+"""What an LLM is shown and asked, and what it is to answer, as text and as token ids."""

@@ -1,0 +1,249 @@
+"""One hash per stage instance over the code that it runs, so that an edit rebuilds what it reaches and nothing else.
+
+Counted: the syntax trees of the project's modules in the import closure of the stage script and of the learner, task
+kind and sample generator that the instance names; the data files of these modules; the versions that
+requirements.lock gives to the packages that these modules import, and to those that `ENGINES` says compute for them.
+
+Not counted: comments, docstrings, formatting; imports under `if TYPE_CHECKING:`; the standard library and the minor
+version of Python; packages that only come along with another one (a new `certifi` must not retrain a model).
+
+A data file (any file but *.py) belongs to the module beside it of the same stem (`samples/similarity.yaml` to
+`retune.sources.samples.similarity`), else to the nearest package above it (all of `report/` to `retune.report`).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from retune import learners
+from retune.errors import RetuneError
+from retune.pipeline.syntax import syntax
+
+PACKAGES = ("retune", "stages")
+LOCK = "requirements.lock"
+
+STAGES = {
+    "download_base": "bases",
+    "download": "tasks",
+    "convert": "tasks",
+    "augment": "tasks",
+    "split": "tasks",
+    "explore": "tasks",
+    "train": "models",
+    "predict": "models",
+    "calibrate": "models",
+    "evaluate": "models",
+    "compare": "tasks",
+}
+"""Stage -> the section of params.yaml whose entries are its instances; `report` has one instance."""
+
+DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
+"""Import name -> distribution, where they differ by more than case and `_`."""
+
+ENGINES = {
+    "accelerate": ("torch",),
+    "bitsandbytes": ("torch",),
+    "peft": ("accelerate", "safetensors", "torch", "transformers"),
+    "polars": ("polars-runtime-32",),
+    "scikit-learn": ("numpy", "scipy"),
+    "sentence-transformers": ("torch", "transformers"),
+    "torch": ("numpy",),
+    "transformers": ("accelerate", "numpy", "safetensors", "tokenizers", "torch"),
+}
+"""Distribution -> those that do its computing: their versions can change a result, so they count where it does."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of the project: the hash of what it does, the project's modules and the packages that it imports."""
+
+    digest: str
+    project: frozenset[str]
+    packages: frozenset[str]
+
+
+class Code:
+    """The project's code below a folder; each module is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._modules: dict[str, Module] = {}
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Module name -> file, for every module of the project."""
+        found = {}
+        for package in PACKAGES:
+            for file in sorted((self.folder / package).rglob("*.py")):
+                parts = file.relative_to(self.folder).with_suffix("").parts
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+        return found
+
+    @cached_property
+    def data_files(self) -> dict[str, list[Path]]:
+        """Module name -> the data files that belong to it."""
+        owned: dict[str, list[Path]] = {}
+        for package in PACKAGES:
+            for file in sorted((self.folder / package).rglob("*")):
+                parts = file.relative_to(self.folder).parts
+                if file.suffix in (".py", ".pyc") or any(p[0] == "." or p == "__pycache__" for p in parts):
+                    continue
+                if file.is_file():
+                    owned.setdefault(self._owner(parts), []).append(file)
+        return owned
+
+    def _owner(self, parts: tuple[str, ...]) -> str:
+        stem = parts[-1].partition(".")[0]
+        if (beside := ".".join((*parts[:-1], stem))) in self.files:
+            return beside
+        folder = parts[:-1]
+        while len(folder) > 1 and ".".join(folder) not in self.files:
+            folder = folder[:-1]
+        return ".".join(folder)
+
+    @cached_property
+    def locked(self) -> dict[str, str]:
+        """Distribution -> locked version."""
+        path = self.folder / LOCK
+        if not path.is_file():
+            raise RetuneError(
+                f"{LOCK} is missing: the locked versions are part of each fingerprint; restore it from git"
+            )
+        lines: dict[str, list[str]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:===?|@)\s*([^\s;\\]+)", line):
+                lines.setdefault(normalised(match[1]), []).append(match[2])
+        return {name: " or ".join(sorted(versions)) for name, versions in lines.items()}
+
+    def module(self, name: str) -> Module:
+        """One module of the project, read and hashed."""
+        if name not in self._modules:
+            self._modules[name] = self._read(name)
+        return self._modules[name]
+
+    def _read(self, name: str) -> Module:
+        file = self.files.get(name)
+        if file is None:
+            raise RetuneError(f"there is no module {name} ({name.replace('.', '/')}.py), which the pipeline needs")
+        try:
+            tree = ast.parse(file.read_bytes(), str(file.relative_to(self.folder)))
+        except SyntaxError as error:
+            raise RetuneError(f"{file.relative_to(self.folder)}:{error.lineno}: {error.msg}") from None
+        text, imports = syntax(tree)
+        digest = hashlib.sha256(text.encode())
+        for data in self.data_files.get(name, []):
+            digest.update(data.relative_to(self.folder).as_posix().encode())
+            digest.update(hashlib.sha256(data.read_bytes()).digest())
+        package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+        names = [full for one in imports for full in _absolute(one, package)]
+        own = {prefix for full in names if full.partition(".")[0] in PACKAGES for prefix in _prefixes(full)}
+        packages = {full.partition(".")[0] for full in names} - {*PACKAGES, "__future__"} - sys.stdlib_module_names
+        # `from retune.x import y` comes as retune.x.y: a module, or a name inside the module retune.x
+        return Module(digest.hexdigest(), frozenset(own & self.files.keys()), frozenset(packages))
+
+    def closure(self, roots: list[str]) -> list[str]:
+        """The modules that importing `roots` can reach, themselves and their packages included; sorted."""
+        seen: set[str] = set()
+        ahead = [
+            prefix
+            for root in roots
+            for prefix in [*_prefixes(root)[:-1], root]
+            if prefix in self.files or prefix == root
+        ]
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead.extend(self.module(name).project)
+        return sorted(seen)
+
+    def versions(self, modules: list[str]) -> dict[str, str]:
+        """The locked version of every distribution that counts for these modules."""
+        counted: dict[str, str] = {}
+        ahead = [(package, name) for name in modules for package in sorted(self.module(name).packages)]
+        wanted = [(DISTRIBUTIONS.get(package, normalised(package)), name) for package, name in ahead]
+        while wanted:
+            distribution, importer = wanted.pop()
+            if distribution in counted:
+                continue
+            if distribution not in self.locked:
+                raise RetuneError(
+                    f"{importer} imports `{distribution}`, which {LOCK} does not pin: add it to pyproject.toml and the"
+                    " lock, or to DISTRIBUTIONS in retune/pipeline/fingerprint.py if its package has another name"
+                )
+            counted[distribution] = self.locked[distribution]
+            wanted.extend((engine, importer) for engine in ENGINES.get(distribution, ()))
+        return dict(sorted(counted.items()))
+
+    def fingerprint(self, roots: list[str]) -> str:
+        """The hash of what `roots` can run."""
+        modules = self.closure(roots)
+        digest = hashlib.sha256()
+        for name in modules:
+            digest.update(f"{name} {self.module(name).digest}\n".encode())
+        for name, version in self.versions(modules).items():
+            digest.update(f"{name}=={version}\n".encode())
+        return digest.hexdigest()[:16]
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def roots(stage: str, entry: dict[str, Any]) -> list[str]:
+    """The modules that a stage instance starts from; `entry` is its section of the resolved file."""
+    found = [f"stages.{stage}"]
+    if stage in ("train", "predict"):
+        found.append(learners.module(entry["learner"], entry["kind"]))
+    if stage in ("calibrate", "evaluate", "compare"):
+        found.append(f"retune.evaluation.kinds.{entry['kind']}")
+    if stage == "download":
+        source = entry["source"]
+        return [*found, f"retune.sources.samples.{source['generator']}"] if source["kind"] == "sample" else found
+    return found if stage == "download_base" else [*found, f"retune.data.kinds.{entry['kind']}"]
+
+
+def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
+    """The `code` section of the resolved file: {stage: {instance: hash}}, and the report's hash.
+
+    Raises `RetuneError` for a module with a syntax error, a missing one, and a package that is not locked.
+    """
+    code = Code(folder)
+    known: dict[tuple[str, ...], str] = {}
+
+    def of(names: list[str]) -> str:
+        key = tuple(names)
+        if key not in known:
+            known[key] = code.fingerprint(names)
+        return known[key]
+
+    result: dict[str, Any] = {
+        stage: {name: of(roots(stage, entry)) for name, entry in resolved[section].items()}
+        for stage, section in STAGES.items()
+    }
+    kinds = sorted({task["kind"] for task in resolved["tasks"].values()})
+    parts = [f"retune.{part}.{kind}" for kind in kinds for part in ("data.kinds", "report.kinds")]
+    return {**result, "report": of(["stages.report", *parts])}
+
+
+def _prefixes(name: str) -> list[str]:
+    """`a.b.c` -> a, a.b, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _absolute(statement: ast.Import | ast.ImportFrom, package: list[str]) -> list[str]:
+    """The full names that an import statement in a module of `package` may load."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    start = package[: len(package) - statement.level + 1] if statement.level else []
+    module = ".".join([*start, *([statement.module] if statement.module else [])])
+    return [module if alias.name == "*" else f"{module}.{alias.name}" for alias in statement.names]

@@ -1,0 +1,246 @@
+"""The compiler: params.yaml, the catalogs and the prompts become params-resolved.json, which every stage reads.
+
+Merge rule: what a model or task says beats the default section, key by key; nothing else. The merged section is
+validated again. All problems of all files are reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from retune.errors import RetuneError
+from retune.pipeline import declarations, fingerprint, kind_constants
+from retune.pipeline.checks import scoring
+from retune.pipeline.checks.project import check, warnings
+from retune.pipeline.declarations import Project
+from retune.pipeline.reads import reads
+from retune.pipeline.schema.catalog import Checkpoint, Source
+from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
+from retune.pipeline.validation import messages
+
+TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The content of params-resolved.json, and what deserves a look but stops nothing."""
+
+    resolved: dict[str, Any]
+    warnings: list[str]
+
+
+def resolve(folder: Path) -> Resolution:
+    """Compile the project in `folder`; raises one `RetuneError` that lists every problem."""
+    declared = declarations.load(folder)
+    resolved: dict[str, Any] = {
+        "seed": declared.seed,
+        "bases": {role: _base(declared, role, name) for role, name in declared.bases.items()},
+        "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
+        "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
+        # Beside the models: `train` depends on all of a model's section, and what is generated trains nothing.
+        "generation": {name: _generation(declared, name, model) for name, model in declared.models.items()},
+    }
+    for name, task in resolved["tasks"].items():
+        task["exploration"] = _exploration(resolved, name, task)
+    check(declared, resolved)
+    if problems := declared.problems:
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
+    resolved["reads"] = reads(resolved)
+    resolved["code"] = fingerprint.fingerprints(folder, resolved)
+    return Resolution(resolved, warnings(declared, resolved))
+
+
+def dumps(resolved: dict[str, Any]) -> str:
+    """The resolved file's text: keys in the order of declaration, two spaces, one newline at the end."""
+    return json.dumps(resolved, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def merge(default: BaseModel, own: dict[str, Any]) -> dict[str, Any]:
+    """A default section with a model's or task's own keys over it, not yet validated."""
+    return {**default.model_dump(by_alias=True), **own}
+
+
+def _section(declared: Project, at: tuple[str, ...], own: dict[str, Any]) -> dict[str, Any]:
+    """The merged and validated section at `at`; its problems go to params.yaml's document."""
+    default = declared.defaults[at[-1]]
+    merged = merge(default, own)
+    try:
+        return type(default).model_validate(merged).model_dump(by_alias=True)
+    except ValidationError as error:
+        for keys, text in messages(type(default), merged, error):
+            declared.params.problem((*at, *keys), text)
+        return default.model_dump(by_alias=True)
+
+
+def _said(entry: BaseModel) -> dict[str, Any]:
+    """The fields of a catalog entry that are set."""
+    return entry.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def _base(declared: Project, role: str, name: str) -> dict[str, Any]:
+    checkpoint = declared.checkpoints.get(name)
+    entry: dict[str, Any] = {"name": name, **_said(checkpoint)} if checkpoint else {"name": name}
+    if checkpoint and checkpoint.kind == "path":
+        entry["hashes"] = _hashes(declared, declarations.MODELS, name, checkpoint)
+    return entry
+
+
+def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
+    source = declared.sources.get(task.source)
+    tables = _said(source)["tables"] if source else []
+    kind: dict[str, Any] = {"kind": task.kind}
+    shape = kind_constants.constants(declared, task.kind)
+    labels = task.labels or (shape.get("LABELS") if shape.get("TARGET") == "label" else None)
+    labels = labels or scoring.scores(task)
+    if labels:
+        kind["labels"] = list(labels)
+    kind |= _scoring(task)
+    sections = {
+        section: {
+            **({"kind": task.kind} if section == "augmentation" else kind),
+            **_section(declared, ("tasks", name, section), getattr(task, section)),
+        }
+        for section in TASK_SECTIONS
+    }
+    for section, without in shape.get("WITHOUT", {}).items():
+        unread = type(declared.defaults[section]).model_fields if without is None else without
+        sections[section] = {key: value for key, value in sections[section].items() if key not in unread}
+    for method in ("swap", "transitive") if task.reasoning else ():  # it speaks of the first and the second text
+        sections["augmentation"].pop(method, None)
+    if not reasons(task):
+        del sections["evaluation"]["judge"]
+    sections["split"]["data_ratio"] = task.data_ratio
+    sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
+    return {
+        **kind,
+        "source": _fetch(declared, task, source),
+        "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects},
+        **sections,
+        **_prompt(declared, task, labels or shape.get("LABELS")),
+        "chains": {chain: pair.model_dump() for chain, pair in task.chains.items()},
+        "models": [model for model, spec in declared.models.items() if spec.task == name],
+    }
+
+
+def _exploration(resolved: dict[str, Any], name: str, task: dict[str, Any]) -> dict[str, Any]:
+    """What `explore` needs: the kind, the labels, and what the models read with (see exploration.token_lengths)."""
+    readers: dict[str, dict[str, Any]] = {}
+    for model in task["models"]:
+        spec = resolved["models"][model]
+        base = resolved["bases"].get(spec["base"], {})
+        if "training" not in spec or base.get("kind") == "none":
+            continue
+        reader = {"base": spec["base"], "learner": spec["learner"], "max_length": spec["training"]["max_length"]}
+        reader |= {"prompt": spec["prompt"]} if "prompt" in spec else {}
+        readers.setdefault(json.dumps(reader, sort_keys=True), {"models": [], **reader})["models"].append(model)
+    said: dict[str, Any] = {
+        key: task[key] for key in ("kind", "labels", "reasoning", "scores", "dimensions") if key in task
+    }
+    return {**said, "readers": list(readers.values())}
+
+
+def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, Any]:
+    """What `download` needs, and nothing of the mapping, so that a change of the mapping fetches nothing again."""
+    if source is None:
+        return {"name": task.source}
+    part = {"name": task.source, **{key: value for key, value in _said(source).items() if key != "tables"}}
+    if source.kind == "sample":
+        # Not `size`: DVC leaves keys of that name out of its run-cache key and would restore another size's rows.
+        part |= {"seed": declared.seed, "rows": task.size}
+    if source.kind == "path":
+        part["files"] = _hashes(declared, declarations.DATA, task.source, source)
+    return part
+
+
+def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoint) -> dict[str, str]:
+    """Path -> SHA-256 of the files of a `path` entry, so that a change on disk rebuilds what reads it."""
+    if not entry.path:
+        return {}
+    from retune.sources import path as path_source
+
+    try:
+        files = path_source.list_files(declared.folder / path_source.expand(entry.path))
+        return {relative: path_source.hash_file(file) for relative, file in files.items()}
+    except RetuneError as error:
+        declared.documents[catalog].problem((name, "path"), str(error))
+        return {}
+
+
+def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
+    task = declared.tasks.get(model.task)
+    resolved: dict[str, Any] = {
+        "task": model.task,
+        "kind": task.kind if task else None,
+        "learner": model.learner,
+        "base": model.base,
+        "base_name": declared.bases.get(model.base),
+        "seed": declared.seed if model.seed is None else model.seed,
+        "augmented": model.augmented,
+    }
+    shape = kind_constants.constants(declared, task.kind) if task else {}
+    labels = (task.labels or shape.get("LABELS") or scoring.scores(task)) if task else None
+    if labels:
+        resolved["labels"] = list(labels)
+    resolved |= _scoring(task) if task else {}
+    kind = task.kind if task else None
+    for section in sections(model.learner, kind):
+        if section == "lora" and model.lora is None and model.learner != "llm":
+            resolved["lora"] = {"method": "full"}  # the default section is the LLM's
+        else:
+            resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
+    if kind == "ranking" and (source := declared.sources.get(task.source if task else "")):
+        resolved["data"] = {"name": task.source if task else "", "license": source.license}  # for the model card
+    _writing(declared, model, resolved)
+    if resolved.get("training", {}).get("select") == "auto":
+        resolved["training"]["select"] = "loss" if resolved["training"].get("thinking") else shape.get("SELECT", "loss")
+    if model.curriculum:
+        resolved["curriculum"] = [stage.model_dump() for stage in model.curriculum]
+        resolved["training"]["epochs"] = sum(stage.epochs for stage in model.curriculum)
+    if model.dimensions:
+        resolved["train_dimensions"] = model.dimensions
+    resolved.setdefault("hardware", {})  # `predict` depends on this key, and DVC wants it to exist
+    if model.learner in ("llm", "api") and task:
+        resolved |= _prompt(declared, task, labels)
+    return resolved
+
+
+def _writing(declared: Project, model: Model, resolved: dict[str, Any]) -> None:
+    """Leave to the models that can write reasoning or a reason what is said of it under `training`."""
+    if "training" in resolved and not writes(model.learner, declared.tasks.get(model.task)):
+        del resolved["training"]["thinking"], resolved["training"]["answer_weight"]
+
+
+def _generation(declared: Project, name: str, model: Model) -> dict[str, Any]:
+    """The section `generation` of a model that reads it; a model that was not taught to think does not."""
+    if not writes(model.learner, declared.tasks.get(model.task)):
+        return {}
+    found = _section(declared, ("models", name, "generation"), model.generation or {})
+    training = merge(declared.defaults["training"], model.training or {})
+    return {**found, "thinking": bool(found["thinking"] and training["thinking"])}
+
+
+def _prompt(declared: Project, task: Task, labels: Sequence[str] | None) -> dict[str, Any]:
+    """What an LLM is shown and asked, under `prompt`; nothing for a task without a prompt."""
+    if task.prompt not in declared.prompts:
+        return {}
+    prompt = declared.prompts[task.prompt].model_dump()
+    prompt["answers"] = prompt["answers"] or {label: label for label in labels or []}
+    shown = prompt.pop("dimensions") or {}
+    if task.kind == "scoring":
+        prompt["values"] = {"dimension": {**(task.dimensions or {}), **shown}}
+    else:
+        del prompt["reason"]
+    return {"prompt": prompt}
+
+
+def _scoring(task: Task) -> dict[str, Any]:
+    """What a task says of reasoning and scores, where it does."""
+    said = {"reasoning": task.reasoning or None, "scores": task.scores, "dimensions": task.dimensions}
+    return {key: value for key, value in said.items() if value is not None}

@@ -1,0 +1,184 @@
+"""The typed shape of `params.yaml` and of the prompts: every key, its type, its limits and its default.
+
+Only `resolve` and the command line validate with these models. Stages read the resolved file, which has passed them, so
+a module imports this one under `TYPE_CHECKING` only; its edits then rebuild nothing unless the resolved values change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from retune.pipeline.schema.catalog import Strict, Unit
+from retune.pipeline.schema.endpoint import Api
+from retune.pipeline.schema.model import (
+    Bm25,
+    CurriculumStage,
+    Generation,
+    Hardware,
+    Linear,
+    Lora,
+    Loss,
+    Quantization,
+    RankingLoss,
+    Training,
+)
+from retune.pipeline.schema.task import Augmentation, Calibration, Evaluation, Split
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", description="letters, digits, _ and -; no dots")]
+Learner = Literal["linear", "encoder", "embedder", "llm", "api"]
+Kind = Literal["pair", "classification", "ranking", "scoring"]
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "linear": ("linear",),
+    "encoder": ("training", "loss", "hardware"),
+    "embedder": ("training", "loss", "hardware"),
+    "llm": ("training", "lora", "quantization", "hardware"),
+    "api": ("api",),
+}
+"""The default sections of `params.yaml` that each learner reads; a model gets these and may override no other."""
+
+RANKING: dict[str, tuple[str, ...]] = {
+    "linear": ("bm25",),
+    "encoder": ("training", "ranking_loss", "lora", "hardware"),
+    "embedder": ("training", "ranking_loss", "lora", "hardware"),
+    "llm": SECTIONS["llm"],
+}
+"""The same for models of kind `ranking`."""
+
+
+def sections(learner: str, kind: str | None) -> tuple[str, ...]:
+    """The default sections that a learner reads for a task kind; see `writes` for `generation`."""
+    return (RANKING if kind == "ranking" else SECTIONS)[learner]
+
+
+def writes(learner: str, task: Task | None) -> bool:
+    """Whether models of this learner write reasoning for the task's rows, and so read the section `generation`."""
+    return bool(learner == "llm" and task and reasons(task))
+
+
+def reasons(task: Task) -> bool:
+    """Whether rows of the task may come with reasoning or a reason."""
+    return task.reasoning or task.kind == "scoring"
+
+
+class Chain(Strict):
+    """A query's best documents by one model, put into a new order by another; the others stay below them."""
+
+    first: Name = Field(description="model that finds the candidates")
+    second: Name = Field(description="model that puts them into order")
+    candidates: Annotated[int, Field(ge=1)] = Field(description="documents of a query that the second model scores")
+
+
+class Task(Strict):
+    """One task: what its rows mean and where they come from."""
+
+    kind: Kind = Field(description="what its rows are")
+    source: str = Field(description="entry of data/catalog.yaml")
+    labels: Annotated[list[str], Field(min_length=2, max_length=200)] | None = Field(
+        None, description="classification: the labels, 2 to 200; a row has one of them"
+    )
+    reasoning: bool = Field(False, description="pair: rows come with the reasoning for their label; models may think")
+    scores: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="scoring: the lowest and the highest score, whole numbers, at most 200 scores"
+    )
+    dimensions: Annotated[dict[str, str], Field(min_length=1)] | None = Field(
+        None, description="scoring: name of a dimension -> the text that models are shown for it"
+    )
+    prompt: Name | None = Field(None, description="prompts/NAME.yaml, for the LLM")
+    max_rejects: Unit = Field(0.01, description="share of rejected rows above which convert stops")
+    size: Annotated[int, Field(ge=1)] | None = Field(None, description="rows of a generated sample; default: its own")
+    data_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the training groups that are kept, by hash: a smaller share is a part of a larger one",
+    )
+    chains: dict[Name, Chain] = Field(
+        default_factory=dict,
+        description="ranking: name -> two models, one after the other, compared as one more system",
+    )
+    split: dict[str, Any] = Field(default_factory=dict)
+    augmentation: dict[str, Any] = Field(default_factory=dict)
+    calibration: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+
+
+class Model(Strict):
+    """One model: a learner on a task, from a base; its own sections beat the defaults key by key."""
+
+    task: Name = Field(description="an entry of `tasks`")
+    learner: Learner = Field(description="how it is trained")
+    base: Name = Field(description="a role under `bases`")
+    seed: int | None = Field(None, description="default: the project's")
+    augmented: bool = Field(True, description="false: trained on the original rows alone, none altered and no copies")
+    linear: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    curriculum: Annotated[list[CurriculumStage], Field(min_length=1)] | None = Field(
+        None, description="llm of kind scoring: stages of the training, one after the other"
+    )
+    dimensions: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="llm of kind scoring: the dimensions it is trained on; default: all"
+    )
+    generation: dict[str, Any] | None = None
+    bm25: dict[str, Any] | None = None
+    loss: dict[str, Any] | None = None
+    ranking_loss: dict[str, Any] | None = None
+    lora: dict[str, Any] | None = None
+    quantization: dict[str, Any] | None = None
+    api: dict[str, Any] | None = None
+    hardware: dict[str, Any] | None = None
+
+
+class Prompt(Strict):
+    """A prompt template (prompts/NAME.yaml). `{column}` in `user` is replaced by the row's column, nothing else is.
+
+    Classification: `{labels}` in `system` is replaced by a line for each label: its answer, and the label where that is
+    another text.
+    """
+
+    system: str | None = Field(None, description="system message")
+    user: str = Field(description="user message; `{column}` is replaced")
+    answers: dict[str, str] | None = Field(
+        None,
+        description="label -> the text that the LLM answers with; default, but for pair and ranking: the label",
+    )
+    reason: str | None = Field(
+        None,
+        description="scoring: text between the score and the row's `reason` in what the LLM writes; null: the score "
+        "stands alone",
+    )
+    dimensions: dict[str, str] | None = Field(
+        None,
+        description="scoring: dimension -> what `{dimension}` shows, say its criteria; default: its text in the task's "
+        "`dimensions`",
+    )
+
+
+class Params(Strict):
+    """`params.yaml`."""
+
+    seed: int = Field(0, description="of sampling, training and bootstrap")
+    bases: dict[Name, str] = Field(description="role -> entry of models/catalog.yaml; only these are fetched")
+    tasks: dict[Name, Task] = Field(description="name -> task")
+    models: dict[Name, Model] = Field(description="name -> model")
+    split: Split = Field(default_factory=Split)
+    augmentation: Augmentation = Field(default_factory=Augmentation)
+    calibration: Calibration = Field(default_factory=Calibration)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    linear: Linear = Field(default_factory=Linear)
+    bm25: Bm25 = Field(default_factory=Bm25)
+    training: Training = Field(default_factory=Training)
+    loss: Loss = Field(default_factory=Loss)
+    ranking_loss: RankingLoss = Field(default_factory=RankingLoss)
+    lora: Lora = Field(default_factory=Lora)
+    quantization: Quantization = Field(default_factory=Quantization)
+    generation: Generation = Field(default_factory=Generation)
+    api: Api = Field(default_factory=Api)
+    hardware: Hardware = Field(default_factory=Hardware)
+
+    @field_validator("bases", "tasks", "models")
+    @classmethod
+    def _not_empty(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not value:
+            raise ValueError("at least one entry is needed")
+        return value

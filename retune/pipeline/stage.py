@@ -1,0 +1,263 @@
+"""The runtime of a stage: arguments, seeds, log, lock, scratch folder, atomic outputs, and death with the parent.
+
+A stage is a function `(run: Stage, NAME: str) -> None` under `@stage`; calling it without arguments runs it from the
+command line. It sees the resolved parameters through `run`, and writes through `run.output` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import inspect
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from retune import params
+from retune.errors import RetuneError
+from retune.params import STATE, Params
+
+
+class Stage:
+    """What a running stage may ask for."""
+
+    def __init__(self, name: str, instance: str) -> None:
+        self.name, self.instance = name, instance
+        self.log = logging.getLogger("retune")
+        self._scratch: list[Path] = []
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """The whole resolved file."""
+        return params.load()
+
+    @property
+    def seed(self) -> int:
+        """The seed of `params.yaml`."""
+        return int(self.params.seed)
+
+    def task(self, name: str) -> Params:
+        """The resolved section of a task; raises `RetuneError` for an unknown name."""
+        return self._section("tasks", name)
+
+    def model(self, name: str) -> Params:
+        """The resolved section of a model."""
+        return self._section("models", name)
+
+    def base(self, role: str) -> Params:
+        """The resolved catalog entry of a base."""
+        return self._section("bases", role)
+
+    def base_dir(self, role: str) -> Path:
+        """The folder of a fetched base."""
+        return Path("models/bases") / role
+
+    def split_file(self, task: str, split: str) -> Path:
+        """The rows of one split of a task."""
+        return Path("data/splits") / task / f"{split}.parquet"
+
+    def _section(self, kind: str, name: str) -> Params:
+        known = self.params[kind]
+        if name not in known:
+            raise RetuneError(f"`{name}` is not among the {kind} of params.yaml: {', '.join(known)}")
+        return known[name]
+
+    @contextlib.contextmanager
+    def output(self, target: str | Path) -> Iterator[Path]:
+        """A temporary path beside `target` that replaces it when the block succeeds and vanishes when it fails.
+
+        A target with a suffix is a file, any other a folder, which is created empty.
+        """
+        target = Path(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        remove(part)
+        if not target.suffix:
+            part.mkdir()
+        try:
+            yield part
+        except BaseException:
+            remove(part)
+            raise
+        remove(target)
+        part.rename(target)
+
+    def scratch(self, *inputs: Any, keep: bool = False) -> Path:
+        """A folder for unfinished work that outlives a kill and is removed when the stage succeeds, unless to `keep`.
+
+        Its name is a fingerprint of the stage's code and of `inputs` (specs, or paths whose bytes count), so a
+        changed run never finds the remains of another.
+        """
+        digest = hashlib.sha256(repr(self.params.code.get(self.name, {}).get(self.instance)).encode())
+        for value in inputs:
+            digest.update(content(value) if isinstance(value, Path) else repr(value).encode())
+        folder = STATE / "scratch" / self.name / f"{self.instance}-{digest.hexdigest()[:16]}"
+        for other in folder.parent.glob(f"{self.instance}-{'?' * 16}"):
+            if other != folder:
+                shutil.rmtree(other)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not keep:
+            self._scratch.append(folder)
+        return folder
+
+    def finish(self) -> None:
+        """Remove the scratch folders of a stage that succeeded."""
+        for folder in self._scratch:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def content(path: Path) -> bytes:
+    """SHA-256 over a file, or over the names and bytes of a folder's files."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(str(file.relative_to(path)).encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.digest()
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def stage(function: Callable[..., None]) -> Callable[[], None]:
+    """Make a function the stage of its name; the result takes its arguments from the command line."""
+    name = function.__name__
+    wanted = list(inspect.signature(function).parameters)[1:]
+
+    @functools.wraps(function)
+    def main() -> None:
+        arguments = sys.argv[1:]
+        usage = " ".join(["usage: python -m stages." + name, *(a.upper() for a in wanted)])
+        if "-h" in arguments or "--help" in arguments:
+            print(f"{inspect.getdoc(inspect.getmodule(function)) or name}\n\n{usage}")
+            return
+        if len(arguments) != len(wanted):
+            sys.exit(usage)
+        with contextlib.suppress(ValueError):  # not in the main thread, under some test runners
+            signal.signal(signal.SIGTERM, _interrupt)
+        run = Stage(name, "-".join(arguments))
+        try:
+            with _lock(run), _logging(run):
+                die_with_parent()
+                random.seed(run.seed if name != "resolve" else 0)
+                function(run, *arguments)
+                run.finish()
+        except RetuneError as error:
+            sys.exit(f"{name}: {error}" if not arguments else f"{name} {run.instance}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(f"{name} {run.instance}: stopped; run `dvc repro` to go on")
+
+    return main
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _lock(run: Stage) -> Iterator[None]:
+    """An exclusive lock per stage instance, freed by the kernel however the process ends."""
+    path = STATE / "locks" / f"{run.name}-{run.instance}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            raise RetuneError(
+                f"already running in this folder as {stream.read() or 'another process'}; wait or end it"
+            ) from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
+        stream.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _logging(run: Stage) -> Iterator[None]:
+    """Log to the console and to `.retune/logs/STAGE-INSTANCE.log`; the outcome and the duration close the log."""
+    path = STATE / "logs" / f"{run.name}-{run.instance}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    run.log.setLevel(logging.INFO)
+    run.log.propagate = False
+    run.log.handlers = [file, console]
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        file.handle(run.log.makeRecord("retune", logging.ERROR, "", 0, f"failed: {error!r}", (), None))
+        raise
+    else:
+        file.handle(
+            run.log.makeRecord("retune", logging.INFO, "", 0, f"done in {time.monotonic() - start:.1f} s", (), None)
+        )
+    finally:
+        run.log.handlers = []
+        file.close()
+
+
+def die_with_parent() -> None:
+    """End this process when DVC, or the shell in between, dies: DVC leaves its stages running when it is killed.
+
+    Only under DVC (which sets DVC_STAGE). A daemon thread watches, since prctl(PR_SET_PDEATHSIG) sees the shell only.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return
+    watched = [os.getppid()]
+    if _command(watched[0]) in {"sh", "bash", "dash", "zsh"} and (grandparent := _parent(watched[0])) > 1:
+        watched.append(grandparent)
+    born = {pid: _birth(pid) for pid in watched}
+
+    def watch() -> None:
+        while all(_birth(pid) == since for pid, since in born.items()) and os.getppid() == watched[0]:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        os._exit(1)  # a native call that never returns to Python can't see the signal
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third on; empty where the process is gone, a zombie, or there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [] if fields[0] == "Z" else fields
+
+
+def _parent(pid: int) -> int:
+    return int(fields[1]) if (fields := _stat(pid)) else 0
+
+
+def _birth(pid: int) -> str:
+    """Start time of a process, which tells it from a later one of the same number."""
+    return fields[19] if (fields := _stat(pid)) else ""
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,37 @@
+"""Jinja as the pages use it: every text is escaped, a missing name is an error, words.py gives the filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retune.report import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+
+
+def environment(*folders: Path) -> Environment:
+    """Templates of this folder, and before them those of `folders`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    environment = Environment(
+        loader=FileSystemLoader([*folders, HERE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in (
+        "number", "signed", "interval", "signed_interval", "p_value", "count", "share", "duration", "quantity",
+        "gibibytes", "machine", "has_chinese", "shorten", "is_warning", "rows_of", "metric",
+    ):  # fmt: skip
+        environment.filters[name] = getattr(words, name)
+    # What isn't escaped: drawings of charts.py, which escapes what it writes; our style sheet; and line break marks.
+    environment.filters["drawing"] = lambda figure: Markup(figure.svg)
+    environment.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
+    environment.globals["css"] = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return environment

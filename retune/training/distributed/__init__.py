@@ -1,0 +1,1 @@
+"""One training over several processes: data parallel, and weights or optimiser states divided among them."""

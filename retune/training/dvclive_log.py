@@ -1,0 +1,31 @@
+"""The record of a training as a DVCLive folder, plus its resources and messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retune.training.record import Training
+
+
+def write(training: Training, folder: Path) -> None:
+    """Write `metrics.json` and plots/metrics/**.tsv (by DVCLive), resources, messages and stages (JSON) into `folder`.
+
+    It is written once, from the trainer's own history, which a resumed training carries on: a killed run leaves no
+    step twice and none out. Without history both are there and empty.
+    """
+    from dvclive import Live
+
+    with Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
+        for record in training.history:
+            live.step = record["step"]
+            for name, value in record.items():
+                if name != "step" and isinstance(value, int | float):
+                    live.log_metric(name.replace("eval_", "dev/", 1), value, timestamp=False)
+            live.make_summary()
+    (folder / "plots/metrics").mkdir(parents=True, exist_ok=True)
+    for name in ("resources", "messages", "stages"):
+        text = json.dumps(getattr(training, name), ensure_ascii=False, indent=2)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,254 @@
+"""The training loop of the neural learners: transformers' `Trainer` with our data order, evaluation and checkpoints.
+
+What is fixed here beyond the Trainer: the order of all batches is known before the first (so a resumed run sees the
+rest of it), a checkpoint is complete as soon as it has its name, only trained weights are in it, early stopping and the
+choice of the best checkpoint follow from the history alone, and nothing that depends on time enters the history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import torch
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+
+from retune import stable_hash
+from retune.errors import RetuneError
+from retune.training import batch_order, checkpoint_choice, hardware, optimizer, out_of_memory
+from retune.training.batch_order import Batches
+from retune.training.distributed import data_parallel, fsdp, zero1
+from retune.training.record import Training
+
+if TYPE_CHECKING:
+    from retune.params import Params
+    from retune.training.hardware import Chosen
+    from retune.training.micro_batches import Batch, Passes
+
+log = logging.getLogger("retune")
+
+CONSTANT = ("eval_auc_noise", "eval_majority")
+"""Of the dev rows, not of the model: kept for judging a collapse, not for the history."""
+
+
+def run(
+    model: nn.Module,
+    items: Sequence[Any],
+    passes: Passes,
+    spec: Params,
+    scratch: Path,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    *,
+    chosen: Chosen,
+    lengths: Sequence[int],
+    together: Sequence[Hashable] | None = None,
+    loss_fn: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
+    rate_factors: Mapping[str, float] | None = None,
+    tokens_of: Callable[[Batch], int] | None = None,
+    precision: Callable[[], AbstractContextManager[Any]] | None = None,
+) -> Training:
+    """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
+
+    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch), rows of equal
+    `together` stand in one batch where it has room; `passes` makes forward passes of the rows of a batch;
+    `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a scalar (default: `.loss` of the
+    model's output); `evaluate(model)` gives dev metrics, of which `spec.training.select` picks the checkpoint;
+    `rate_factors` multiply the learning rate of the parameters that they name; `tokens_of(one)` counts the tokens of a
+    pass (default: the attention mask's sum); `precision()` is the context of a forward pass (default: autocast to the
+    chosen dtype). An unfinished run in `scratch` is carried on, to the same bytes.
+
+    Raises `RetuneError` for a loss that is not finite, where there is no row to train on, and where memory lacks for a
+    single row.
+    """
+    # The Trainer takes seconds to import; predictions and untuned models have no use for it.
+    from transformers.trainer_callback import PrinterCallback
+
+    from retune.training import trainer
+    from retune.training.trainer import ITEMS, Evaluations, Loop, Setup
+
+    options = spec.training
+    if not items:
+        raise RetuneError("no training row is left: lower split.dev, split.calibration and split.test, or add data")
+    batches = batch_order.order(lengths, options.batch_size, options.epochs, spec.seed, together)
+    whole = len(batches)
+    if options.max_steps:
+        batches = batches[: options.max_steps * options.gradient_accumulation]
+    epochs = options.epochs * len(batches) / whole
+    steps = math.ceil(len(batches) / options.gradient_accumulation)
+    checkpoint_choice.check(options, steps)
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
+    if not fsdp.divided(model):
+        model.to(chosen.device)
+    data_parallel.same_weights(list(trained.values()))
+    if options.gradient_checkpointing:
+        _checkpoint_activations(model)
+
+    run_of_steps = "%d rows, %d steps of %d rows, %s of %s parameters trained"
+    per_step = options.batch_size * options.gradient_accumulation
+    counts = [sum(w.numel() for w in weights) for weights in (trained.values(), model.parameters())]
+    log.info(run_of_steps, len(items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
+
+    with _quiet():
+        arguments = optimizer.arguments(spec, scratch, steps, chosen)
+    adamw = optimizer.optimizer(trained, options, rate_factors or {}, chosen)
+    if shares := spec.hardware.get("sharding") == "optimizer":
+        zero1.divide(adamw)
+    loop = Loop(
+        model=model,
+        args=arguments,
+        train_dataset=Batches(items, batches),
+        data_collator=lambda one: {ITEMS: one[0]},
+        optimizers=(adamw, None),
+        callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
+        setup=Setup(
+            trained,
+            scratch,
+            evaluate,
+            chosen,
+            options,
+            passes,
+            loss_fn or _own_loss,
+            tokens_of or _attended,
+            precision or functools.partial(hardware.autocast, chosen),
+            shares,
+        ),
+    )
+    loop.remove_callback(PrinterCallback)
+    if data_parallel.rank() == 0:
+        _forget_what_cannot_serve(scratch, options)
+    data_parallel.wait()
+    last = trainer.last_checkpoint(scratch)
+    if last is None or not checkpoint_choice.finished(trainer.history_of(last), options, steps):
+        if last is not None:
+            log.info("resume after step %d", trainer.step_of(last))
+        with _quiet(), out_of_memory.explained("the optimiser's step"):
+            loop.train(resume_from_checkpoint=str(last) if last else None)
+        last = trainer.last_checkpoint(scratch)
+    assert last is not None, "the last step is always evaluated and saved"
+
+    history = trainer.history_of(last)
+    kept = checkpoint_choice.kept_record(history, options)
+    if kept is None:
+        raise RetuneError(
+            f"training.checkpoint is {options.checkpoint}, but the training stopped early, at step "
+            f"{history[-1]['step']}: take an earlier one, `best`, or training.patience 0"
+        )
+    trainer.load_weights(trained, scratch / f"checkpoint-{kept['step']}")
+    if data_parallel.rank() == 0:
+        trainer.strip(last)
+    clock = json.loads((last / trainer.CLOCK).read_text(encoding="utf-8"))
+    limit = passes.limit()
+    limit.size = clock["pass"]
+    return Training(
+        history=[_epochs(record, epochs) for record in history],
+        resources=_resources(clock, len(items), chosen, counts),
+        messages=[*checkpoint_choice.messages(history, options, steps), *limit.messages],
+    )
+
+
+def untuned(
+    model: nn.Module, chosen: Chosen, metrics: dict[str, float], *, seconds: float, fitted: int, message: str
+) -> Training:
+    """The record of a model that is not trained (`epochs: 0`); `fitted` parameters were set from training rows."""
+    history = {f"eval_{name}": value for name, value in metrics.items() if f"eval_{name}" not in CONSTANT}
+    total = sum(weight.numel() for weight in model.parameters())
+    return Training(
+        history=[{"step": 0, "epoch": 0.0, **history}],
+        resources={
+            "seconds": round(seconds, 1),
+            **_machine(chosen),
+            "parameters_total": total,
+            "parameters_trained": fitted,
+        },
+        messages=[message],
+    )
+
+
+def choose_rows(frame: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFrame:
+    """At most `limit` rows, chosen by a hash of seed and id (appended rows displace few), in the order of the table."""
+    if limit is None or len(frame) <= limit:
+        return frame
+    chosen = frame.select(stable_hash.units(pl.col("id"), "rows", seed).rank("ordinal") <= limit).to_series()
+    return frame.filter(chosen)
+
+
+def _forget_what_cannot_serve(scratch: Path, options: Params) -> None:
+    """Empty a scratch folder whose training has passed the wanted checkpoint without keeping its weights."""
+    from retune.training import trainer
+
+    last = trainer.last_checkpoint(scratch)
+    if last is None or (kept := checkpoint_choice.kept_record(trainer.history_of(last), options)) is None:
+        return
+    if not (scratch / f"checkpoint-{kept['step']}" / trainer.WEIGHTS).exists():
+        log.info("the weights after step %d were not kept: the training begins anew", kept["step"])
+        for checkpoint in scratch.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+
+def _checkpoint_activations(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.activation_checkpointing_enable({"use_reentrant": False})
+            return
+
+
+def _own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+    loss: torch.Tensor = model(**batch).loss
+    return loss
+
+
+def _attended(batch: Batch) -> int:
+    return int(batch["attention_mask"].sum())
+
+
+def _epochs(record: dict[str, Any], epochs: float) -> dict[str, Any]:
+    """The Trainer counts one epoch for all of ours; a constant is no news."""
+    kept = {name: value for name, value in record.items() if name not in CONSTANT}
+    return {**kept, "epoch": round(record["epoch"] * epochs, 4)}
+
+
+def _resources(clock: dict[str, Any], rows: int, chosen: Chosen, counts: list[int]) -> dict[str, Any]:
+    return {
+        "seconds": round(clock["seconds"], 1),
+        "training_seconds": round(clock["training_seconds"], 1),
+        "tokens_per_second": round(clock["tokens"] / max(clock["training_seconds"], 1e-9), 1),
+        "rows": rows,
+        "tokens": clock["tokens"],
+        **_machine(chosen),
+        "parameters_total": counts[1],
+        "parameters_trained": counts[0],
+    }
+
+
+def _machine(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
+        "device": chosen.device.type,
+        "dtype": chosen.dtype_name,
+        "attention": chosen.attention,
+        "threads": chosen.threads,
+        "processes": data_parallel.size(),
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep transformers' own chatter (not its errors) out of the log."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)

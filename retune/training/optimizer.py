@@ -1,0 +1,84 @@
+"""The optimiser and its schedule, as the `training` section says, in the Trainer's words."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from retune.training.distributed import data_parallel
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from retune.params import Params
+    from retune.training.hardware import Chosen
+
+LAUNCHERS = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""What torchrun, MPI and clusters tell of processes. The Trainer would cut our batches by it; `data_parallel` does."""
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
+    """What the Trainer is told; the rest of it is `retune.training.trainer`'s."""
+    from transformers import TrainingArguments
+
+    for name in LAUNCHERS:
+        os.environ.pop(name, None)
+    options = spec.training
+    given = TrainingArguments(
+        output_dir=str(scratch),
+        per_device_train_batch_size=1,  # one of our batches
+        num_train_epochs=1,  # `order` holds all epochs
+        gradient_accumulation_steps=options.gradient_accumulation,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type=SCHEDULES[options.schedule],
+        warmup_steps=math.ceil(options.warmup_ratio * steps),
+        max_grad_norm=options.max_grad_norm,
+        fp16=chosen.dtype == torch.float16,  # for its gradient scaler
+        use_cpu=chosen.device.type == "cpu",
+        seed=spec.seed + data_parallel.rank(),
+        logging_steps=min(10, options.eval_steps),
+        logging_nan_inf_filter=False,  # a loss that is not finite must be seen
+        save_strategy="no",  # `Evaluations` decides
+        eval_strategy="no",
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataloader_pin_memory=chosen.device.type == "cuda",
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+    given._n_gpu = min(given.n_gpu, 1)  # torch's DataParallel would cut our batches
+    return given
+
+
+def optimizer(
+    trained: dict[str, nn.Parameter], options: Params, factors: Mapping[str, float], chosen: Chosen
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019); matrices decay, vectors (biases, norms) don't.
+
+    Groups of the plain learning rate come first: the first one's is what the history shows.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, weight in trained.items():
+        decay = options.weight_decay if weight.ndim > 1 else 0.0
+        groups.setdefault((factors.get(name, 1.0), decay), []).append(weight)
+
+    def plain_first(group: tuple[tuple[float, float], Any]) -> bool:
+        return group[0][0] != 1.0
+
+    return torch.optim.AdamW(
+        [
+            {"params": p, "lr": options.learning_rate * factor, "weight_decay": d}
+            for (factor, d), p in sorted(groups.items(), key=plain_first)
+        ],
+        lr=options.learning_rate,
+        fused=chosen.device.type in ("cpu", "cuda"),
+    )

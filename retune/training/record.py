@@ -1,0 +1,30 @@
+"""What a training leaves behind beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """The record of one fit.
+
+    `history`: log records in order, each with `step` and numbers (`loss`, `eval_auc`, ...); same inputs, same history.
+    `resources`: seconds, tokens_per_second, peak_memory_gib, device, ...; differs from run to run.
+    `messages`: plain sentences for the report (early stop, best step, collapse to one class, rows cut).
+    `stages`: of a curriculum, what each stage was and the dev metrics with which it ended.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    resources: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def with_cut(self, cut: int, rows: int, max_length: int) -> Training:
+        """The record that says how many training rows were cut."""
+        resources = {**self.resources, "truncated_rows": cut}
+        if not cut:
+            return replace(self, resources=resources)
+        said = f"{cut} of {rows} training rows were cut at training.max_length {max_length} tokens."
+        return replace(self, resources=resources, messages=[*self.messages, said])

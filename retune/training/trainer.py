@@ -1,0 +1,286 @@
+"""The Trainer of `retune.training.job`: our loss, evaluation and clock, and checkpoints that are complete or absent."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from retune import progress
+from retune.errors import RetuneError
+from retune.training import checkpoint_choice, out_of_memory
+from retune.training.distributed import data_parallel, fsdp, zero1
+
+if TYPE_CHECKING:
+    from retune.params import Params
+    from retune.training.hardware import Chosen
+    from retune.training.micro_batches import Batch, Passes
+
+log = logging.getLogger("retune")
+
+ITEMS = "items"
+"""Where the Trainer's batch holds ours: rows, that are cut into passes when their turn comes."""
+
+WEIGHTS, CLOCK, STATE = "trained.safetensors", "clock.json", "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `Loop` needs beyond the Trainer's own arguments; see `retune.training.job.run`."""
+
+    trained: dict[str, nn.Parameter]
+    scratch: Path
+    evaluate: Callable[[nn.Module], dict[str, float]]
+    chosen: Chosen
+    options: Params
+    passes: Passes
+    loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
+    tokens_of: Callable[[Batch], int]
+    precision: Callable[[], AbstractContextManager[Any]]
+    shares: bool  # whether each process keeps its share of the optimiser's state (retune.training.distributed.zero1)
+
+
+class Loop(Trainer):
+    """The Trainer with our loss, evaluation, checkpoints and clock; made and used by `run` only."""
+
+    def __init__(self, *, setup: Setup, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.control: TrainerControl = self.control
+        self.setup = setup
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
+        self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
+        self.limit = setup.passes.limit()
+        self.limit.fixed = self.in_step = fsdp.in_step(self.model)
+        self.idle = False  # whether a pass counts nothing, and is made for the other processes
+        self.open: list[list[Any]] = []  # the batches of the step that is being computed,
+        self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
+        self.tokens = 0  # and the tokens of all
+        self.started = time.monotonic()
+
+    def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
+        """What one pass adds to the loss of its batch, in mixed precision."""
+        with self.setup.precision():
+            loss = self.setup.loss_fn(model, inputs)
+        return 0 * loss if self.idle else loss
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        """`run` has placed it; parts that wait in memory have to stay there."""
+
+    def training_step(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
+        """Forward and backward of one batch, pass by pass, on the clock.
+
+        Where memory lacks, the gradient of the step is begun anew in smaller passes, the batches before this one
+        included: how much of it a failed backward had added is not known.
+        """
+        start = time.monotonic()
+        self.open.append(inputs[ITEMS])
+        done = out_of_memory.attempt(functools.partial(self._backward, model, self.open[-1:]))
+        while done is out_of_memory.LACK:
+            model.zero_grad()
+            rows = sum(len(data_parallel.mine(items)) for items in self.open)
+            self.limit.lower(self._passes, single=self._passes(self.limit.size) >= rows)
+            done = out_of_memory.attempt(functools.partial(self._backward, model, self.open))
+        loss, tokens = done
+        self.tokens += tokens
+        self.losses.append(loss)
+        if self.accelerator.sync_gradients:
+            loss = self._close_step()
+        self.clock["training_seconds"] += time.monotonic() - start
+        return loss
+
+    def _close_step(self) -> torch.Tensor:
+        """Sum gradients, loss and tokens over the processes; what the Trainer has yet to see of the step's loss."""
+        loss, tokens = self.losses[-1], float(self.tokens)
+        if data_parallel.active():
+            data_parallel.sum_gradients(list(self.setup.trained.values()))
+            total, tokens = data_parallel.sum_numbers([float(sum(self.losses)), tokens])
+            loss = loss.new_tensor(total - float(sum(self.losses[:-1])))
+        self.clock["tokens"] += int(tokens)
+        self.open, self.losses, self.tokens = [], [], 0
+        return loss
+
+    def _backward(self, model: nn.Module, batches: list[list[Any]]) -> tuple[torch.Tensor, int]:
+        """Add the gradients of some batches; loss and tokens of the last."""
+        for items in batches:
+            loss, tokens = torch.zeros((), device=self.args.device), 0
+            passes = self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size)
+            idle = max(data_parallel.gathered(len(passes))) - len(passes) if self.in_step else 0
+            for one in passes:
+                tokens += self.setup.tokens_of(one)
+                loss = loss + super().training_step(model, one)
+            self.idle = True
+            for _ in range(idle):  # others make more passes, and none without this process
+                super().training_step(model, self.setup.passes.cut(items[:1], items, self.limit.size)[0])
+            self.idle = False
+        return loss, tokens
+
+    def _passes(self, size: int) -> int:
+        """How many passes the batches of this step take."""
+        return sum(len(self.setup.passes.cut(data_parallel.mine(items), items, size)) for items in self.open)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's.
+
+        The others compute them too where a forward pass needs all processes.
+        """
+        metrics: dict[str, float] = {}
+        if data_parallel.rank() == 0 or fsdp.divided(self.model):
+            self.model.eval()
+            with torch.no_grad(), self.setup.precision():
+                metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
+            self.model.train()
+        metrics = data_parallel.told(metrics)
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add a record to the history; raises `RetuneError` for a loss that is not finite."""
+        if "train_runtime" in logs:  # the Trainer's closing record, of times
+            return
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RetuneError(
+                f"the training loss is {logs['loss']} at step {self.state.global_step}: lower training.learning_rate "
+                f"({self.setup.options.learning_rate:g}), or set hardware.dtype to float32"
+            )
+        super().log(logs)
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """None are counted: the Trainer's estimate is wrong for shared prefixes and frozen layers."""
+        return 0
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write what the run needs to go on; the other processes add their own states alone."""
+        folder = self.setup.scratch / f"checkpoint-{self.state.global_step}"
+        part, first = folder.with_name(folder.name + ".part"), data_parallel.rank() == 0
+        if first:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        size = min(data_parallel.gathered(self.limit.size))
+        self._save_rng_state(str(_own(part)))
+        if self.setup.shares and not first:
+            self._save_optimizer_and_scheduler(str(_own(part)))
+        data_parallel.wait()
+        if first:
+            self._write(part, folder, size)
+        data_parallel.wait()
+
+    def _write(self, part: Path, folder: Path, size: int) -> None:
+        """All but the other processes' states into `part`, which becomes `folder`; of others only weights stay."""
+        save_file({name: w.detach().cpu().contiguous() for name, w in self.setup.trained.items()}, part / WEIGHTS)
+        self._save_optimizer_and_scheduler(str(part))
+        self._save_scaler(str(part))
+        clock = {**self.clock, "seconds": self.clock["seconds"] + time.monotonic() - self.started, "pass": size}
+        (part / CLOCK).write_text(json.dumps(clock), encoding="utf-8")
+        self.state.save_to_json(str(part / STATE))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+
+        keep = checkpoint_choice.worth_keeping(self.state.log_history, self.setup.options)
+        for other in self.setup.scratch.glob("checkpoint-*"):
+            if other == folder:
+                continue
+            if other.suffix == ".part" or step_of(other) not in keep:
+                shutil.rmtree(other)
+            else:
+                strip(other)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(str(_own(Path(checkpoint))) if checkpoint else None)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint and self.setup.shares:
+            zero1.load(self.optimizer, Path(checkpoint))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_weights(self.setup.trained, folder)
+        self.clock = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+        self.limit.size = int(self.clock["pass"])
+
+
+class Evaluations(TrainerCallback):
+    """Evaluate and save every `every` steps and at the last; stop after `patience` of them without gain; show it."""
+
+    def __init__(self, every: int, patience: int, select: str) -> None:
+        self.every, self.patience, self.select = every, patience, select
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Open the bar where the training stands."""
+        self.bar = progress.bar(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Ask for an evaluation and a checkpoint where they are due."""
+        self.bar.update(state.global_step - self.bar.n)
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            control.should_log = control.should_evaluate = control.should_save = True
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: Any, metrics: Any, **_: Any) -> None:
+        """Show the metrics; stop a training that gains nothing."""
+        shown = {
+            name: f"{metrics[f'eval_{name}']:.3f}"
+            for name in ("loss", "auc", "f1", "macro_f1", "ndcg", "mae")
+            if f"eval_{name}" in metrics
+        }
+        self.bar.set_postfix(shown, refresh=False)
+        log.info("step %d of %d: dev %s", state.global_step, state.max_steps, ", ".join(map(" ".join, shown.items())))
+        if checkpoint_choice.stale(state.log_history, self.select, self.patience):
+            control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+
+def last_checkpoint(scratch: Path) -> Path | None:
+    """The latest complete checkpoint of a scratch folder; one that was being written has another name."""
+    found = [path for path in scratch.glob("checkpoint-*") if path.suffix != ".part"]
+    return max(found, key=step_of, default=None)
+
+
+def strip(checkpoint: Path) -> None:
+    """Leave of a checkpoint what tells its history and gives its weights, not what a training goes on from."""
+    for path in checkpoint.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (WEIGHTS, CLOCK, STATE):
+            path.unlink()
+
+
+def load_weights(trained: dict[str, nn.Parameter], folder: Path) -> None:
+    """Put the weights of a checkpoint into the parameters that are trained."""
+    saved = load_file(folder / WEIGHTS)
+    with torch.no_grad():
+        for name, weight in trained.items():
+            weight.copy_(saved[name])
+
+
+def _own(checkpoint: Path) -> Path:
+    """Where this process keeps the states of its random generators and of its share of the optimiser."""
+    return checkpoint / f"rank-{data_parallel.rank()}" if data_parallel.rank() else checkpoint
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def history_of(checkpoint: Path) -> list[dict[str, Any]]:
+    """The log records up to a checkpoint."""
+    history: list[dict[str, Any]] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["log_history"]
+    return history

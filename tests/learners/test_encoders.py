@@ -1,0 +1,285 @@
+"""Learners `encoder` and `embedder` on a tiny BERT: they learn, come back from their folder, resume, cut and count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from retune.encoders import tokens
+from retune.errors import RetuneError
+from retune.learners import pair_embedder
+from retune.params import Params, loads
+from tests.support import ROOT
+from tests.support.tiny_encoder import pairs, tiny_encoder
+from tests.training.test_job import CPU, OPTIONS
+
+LOSS = {
+    "name": "cross_entropy", "gamma": 2.0, "class_weights": "none", "label_smoothing": 0.0, "r_drop": 0.0,
+    "adversarial": "none", "epsilon": 0.1, "pgd_steps": 2, "pgd_step_size": 0.05,
+}  # fmt: skip
+BOTH = pytest.mark.parametrize("learner", ["embedder", "encoder"])
+
+
+def spec_of(loss: dict | None = None, dtype: str = "float32", **change) -> Params:
+    options = OPTIONS | {"learning_rate": 3e-3, "batch_size": 16, "epochs": 3, "eval_steps": 4} | change
+    section = {
+        "task": "t",
+        "kind": "pair",
+        "labels": ["0", "1"],
+        "seed": 7,
+        "training": options,
+        "loss": LOSS | (loss or {}),
+        "hardware": dict(CPU),
+    }
+    section["hardware"]["dtype"] = dtype
+    return loads(json.dumps(section))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("base"))
+
+
+def fit(learner: str, base: Path, folder: Path, spec: Params, train: pl.DataFrame | None = None):
+    out, scratch = folder / "model", folder / "scratch"
+    out.mkdir(parents=True, exist_ok=True)
+    train = pairs() if train is None else train
+    (out / "spec.json").write_text(json.dumps(spec))
+    return out, import_module(f"retune.learners.{learner}").fit(spec, train, pairs(40), base, out, scratch)
+
+
+def load(learner: str, folder: Path, dtype: str = "float32"):
+    hardware = Params(dict(CPU) | {"dtype": dtype})
+    return import_module(f"retune.learners.{learner}").load(folder, Path("absent"), hardware)
+
+
+def digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
+@BOTH
+def test_it_learns_and_predicts_from_its_folder_alone_what_it_measured_on_dev(learner, base, tmp_path):
+    out, record = fit(learner, base, tmp_path, spec_of(epochs=15, eval_steps=15))
+    best = max(r["eval_auc"] for r in record.history if "eval_auc" in r)
+    assert best > 0.9
+    frame = pairs(40)
+    table = load(learner, out).predict(frame)
+    assert table.schema == {
+        "id": pl.String, "label": pl.String, "prob_0": pl.Float64, "prob_1": pl.Float64, "truncated": pl.Boolean
+    }  # fmt: skip
+    assert table["id"].equals(frame["id"])
+    assert not table["truncated"].any()
+    assert np.allclose(table["prob_0"] + table["prob_1"], 1)
+    assert (table["label"] == (table["prob_1"] > table["prob_0"]).cast(pl.Int8).cast(pl.String)).all()
+    from retune.evaluation.dev_metrics import auc
+
+    assert auc(frame["label"].to_numpy(), table["prob_1"].to_numpy()) == pytest.approx(best, abs=1e-6)
+    assert not list(out.rglob("*.bin"))
+    assert not list(out.rglob("*.pt"))
+
+
+@BOTH
+def test_the_rows_of_a_batch_do_not_touch_each_other(learner, base, tmp_path):
+    out, _ = fit(learner, base, tmp_path, spec_of(epochs=1))
+    predictor = load(learner, out)
+    frame = pairs(40)
+    whole = predictor.predict(frame)
+    alone = pl.concat([predictor.predict(frame[i]) for i in range(len(frame))])
+    assert np.allclose(whole["prob_1"], alone["prob_1"], atol=1e-6)
+    turned = predictor.predict(frame.reverse()).reverse()
+    assert turned["id"].equals(frame["id"])
+    assert np.allclose(whole["prob_1"], turned["prob_1"], atol=1e-6)
+    assert len(predictor.predict(frame.clear())) == 0
+
+
+@BOTH
+def test_long_rows_are_cut_flagged_and_counted(learner, base, tmp_path):
+    long = pairs().with_columns(text_a=pl.when(pl.col("id") == "r3").then(pl.lit("花呗" * 100)).otherwise("text_a"))
+    out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, max_length=64), long)
+    assert record.resources["truncated_rows"] == 1
+    assert "1 of 64 training rows were cut at training.max_length 64 tokens." in record.messages
+    table = load(learner, out).predict(long)
+    assert table.filter("truncated")["id"].to_list() == ["r3"]
+
+
+def test_of_a_pair_the_longer_text_is_cut_first(base):
+    tokenizer = tokens.tokenizer_of(base)
+    (row,) = tokens.encode(tokenizer, ["花" * 60], ["呗借"], 20)
+    assert len(row.ids) == 20
+    assert row.truncated
+    assert tokenizer.decode(row.ids).replace(" ", "").endswith("[SEP]呗借[SEP]")
+    assert row.types == [0] * 17 + [1] * 3
+
+
+@BOTH
+def test_two_fits_give_the_same_bytes(learner, base, tmp_path):
+    first, second = (fit(learner, base, tmp_path / name, spec_of())[0] for name in "ab")
+    assert digest(first) == digest(second)
+    other, _ = fit(learner, base, tmp_path / "c", loads(json.dumps(spec_of() | {"seed": 8})))
+    assert digest(first) != digest(other)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import torch
+from retune.evaluation import dev_metrics
+from tests.learners import test_encoders as t
+
+torch.set_num_threads(1)
+learner, base, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+measure, calls = dev_metrics.pair, []
+
+def die(*arguments):
+    calls.append(1)
+    if len(calls) == 2:
+        os._exit(9)
+    return measure(*arguments)
+
+dev_metrics.pair = die
+t.fit(learner, base, folder, t.spec_of(loss={"r_drop": 1.0}))
+"""
+
+
+@BOTH
+def test_a_killed_fit_resumes_to_the_same_bytes(learner, base, tmp_path):
+    spec = spec_of(loss={"r_drop": 1.0})
+    whole, want = fit(learner, base, tmp_path / "whole", spec)
+    command = [sys.executable, "-c", KILLED, learner, str(base), str(tmp_path / "killed")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 9, done.stderr
+    assert [path.name for path in (tmp_path / "killed/scratch").iterdir()] == ["checkpoint-4"]
+    resumed, got = fit(learner, base, tmp_path / "killed", spec)
+    assert digest(whole) == digest(resumed)
+    assert got.history == want.history
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "focal"},
+        {"class_weights": "balanced", "label_smoothing": 0.1},
+        {"adversarial": "fgm"},
+        {"adversarial": "pgd"},
+    ],
+    ids=["focal", "balanced", "fgm", "pgd"],
+)
+def test_every_loss_trains_and_freezes_the_word_embeddings(learner, loss, base, tmp_path):
+    from safetensors.torch import load_file
+
+    out, record = fit(
+        learner, base, tmp_path, spec_of(loss=loss, epochs=0.5, gradient_checkpointing="fgm" in loss.values())
+    )
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(before[name], after[name])
+    assert any(not torch.equal(before[key], after[key]) for key in after)
+    assert np.isfinite(record.history[-1]["eval_loss"])
+
+
+@BOTH
+def test_word_embeddings_are_trained_where_asked(learner, base, tmp_path):
+    from safetensors.torch import load_file
+
+    out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, freeze_embeddings=False))
+    name = "embeddings.word_embeddings.weight"
+    assert not torch.equal(load_file(base / "model.safetensors")[name], load_file(out / "model.safetensors")[name])
+    assert record.resources["parameters_trained"] == record.resources["parameters_total"]
+
+
+@BOTH
+def test_frozen_layers_and_all_below_them_stay_as_pretrained(learner, base, tmp_path):
+    from safetensors.torch import load_file
+
+    out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, freeze_layers=1))
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    same = {name for name in after if torch.equal(before[name], after[name])}
+    assert same == {name for name in after if name.startswith(("embeddings.", "encoder.layer.0."))}
+    whole = fit(learner, base, tmp_path / "whole", spec_of(epochs=0.5))[1]
+    assert record.resources["parameters_trained"] < whole.resources["parameters_trained"]
+    with pytest.raises(RetuneError, match=r"freeze_layers is 99, but the encoder has \d+ layers: at most \d+"):
+        fit(learner, base, tmp_path / "all", spec_of(freeze_layers=99))
+
+
+@BOTH
+def test_bfloat16_predicts_nearly_what_float32_does(learner, base, tmp_path):
+    out, _ = fit(learner, base, tmp_path, spec_of(epochs=1, dtype="bfloat16"))
+    exact, mixed = (load(learner, out, dtype).predict(pairs(40))["prob_1"] for dtype in ("float32", "bfloat16"))
+    assert np.abs(exact - mixed).max() < 0.05
+    assert not np.array_equal(exact, mixed)
+
+
+def test_an_untuned_embedder_is_the_base_with_a_fitted_scale_and_bias(base, tmp_path):
+    from safetensors.torch import load_file
+
+    out, record = fit("embedder", base, tmp_path, spec_of(epochs=0))
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    assert all(torch.equal(before[key], after[key]) for key in after)
+    assert record.resources["parameters_trained"] == 2
+    assert record.history[0]["step"] == 0
+    predicted = load("embedder", out).predict(pairs(200))
+    assert predicted["prob_1"].mean() == pytest.approx(pairs(200)["label"].mean(), abs=0.15)
+
+
+def test_the_start_is_the_logistic_regression_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    cosines = random.uniform(0.7, 1.0, 400)
+    labels = (random.uniform(size=400) < 1 / (1 + np.exp(-(20 * cosines - 17)))).astype(np.int8)
+    scale, bias = pair_embedder.logistic(cosines, labels, balanced=False)
+    want = LogisticRegression(C=np.inf, tol=1e-8, max_iter=5000).fit(cosines[:, None], labels)
+    assert scale == pytest.approx(want.coef_[0, 0], rel=0.03)
+    assert bias == pytest.approx(want.intercept_[0], rel=0.03)
+
+
+def test_a_start_on_separable_or_senseless_cosines_stays_sound():
+    labels = np.array([0, 0, 1, 1] * 5)
+    for cosines in (0.5 + 0.4 * labels, 0.9 - 0.4 * labels, np.full(20, 0.8)):
+        scale, bias = pair_embedder.logistic(cosines, labels, balanced=True)
+        assert 1.0 <= scale < 1e3
+        assert np.isfinite(bias)
+
+
+def test_the_folder_opens_with_sentence_transformers(base, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    out, _ = fit("embedder", base, tmp_path, spec_of(epochs=1))
+    model = SentenceTransformer(str(out), device="cpu")
+    frame = pairs(12)
+    a, b = (model.encode(frame[column].to_list(), convert_to_tensor=True) for column in ("text_a", "text_b"))
+    assert torch.allclose(a.norm(dim=1), torch.ones(12), atol=1e-5)
+    cosines = (a * b).sum(-1).double().numpy()
+    predictor = load("embedder", out)
+    texts = pair_embedder.Texts(predictor.tokenizer, predictor.prefix, frame, predictor.max_length)
+    assert np.allclose(cosines, texts.cosines(predictor.model, predictor.chosen), atol=1e-5)
+
+
+def test_each_distinct_text_is_embedded_once(base, tmp_path):
+    frame = pairs(40)
+    texts = pair_embedder.Texts(tokens.tokenizer_of(base), "", frame, 64)
+    assert len(texts.encoded) == pl.concat([frame["text_a"], frame["text_b"]]).n_unique() < 2 * len(frame)
+
+
+def test_a_cross_encoder_uses_the_pooler_that_its_base_brings(tmp_path):
+    for pooler in (True, False):
+        base = tiny_encoder(tmp_path / f"base{pooler}", pooler=pooler)
+        out, _ = fit("encoder", base, tmp_path / f"fit{pooler}", spec_of(epochs=0.5))
+        assert json.loads((out / "encoder.json").read_text())["pooling"] == ("pooler" if pooler else "mean")
+        assert len(load("encoder", out).predict(pairs(4))) == 4
+
+
+def test_an_untuned_cross_encoder_is_refused(base, tmp_path):
+    with pytest.raises(RetuneError, match=r"training\.epochs is 0"):
+        fit("encoder", base, tmp_path, spec_of(epochs=0))

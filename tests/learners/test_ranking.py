@@ -1,0 +1,198 @@
+"""Learners of kind `ranking` on tiny models: they learn, come back, and open in sentence-transformers as they are."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from retune.data import queries
+from retune.errors import RetuneError
+from retune.evaluation import ranking_metrics
+from retune.learners import bm25, retriever
+from retune.params import Params, loads
+from tests.learners.test_llm import spec_of as llm_spec_of
+from tests.support.tiny_encoder import tiny_encoder
+from tests.support.tiny_llm import tiny_llm
+from tests.training.test_job import CPU, OPTIONS
+
+LOSS = {
+    "cosine": 1.0, "in_batch": 0.5, "temperature": 0.1, "hard": 0.0, "hard_negatives": 2, "margin": 0.05,
+    "dimensions": [], "reranker": "ranknet", "list_temperature": 0.25,
+}  # fmt: skip
+NEURAL = pytest.mark.parametrize("learner", ["embedder", "encoder"])
+
+
+def judged(number: int = 24) -> pl.DataFrame:
+    """Queries about a product, each with four documents: the same product and question, one of them, or neither."""
+    products, asked = ("花呗", "借呗", "余额宝", "银行卡"), ("怎么还款", "如何提前还", "为什么不能用", "怎么开通")
+    rows = []
+    for i in range(number):
+        a, b = i % 4, (i // 4) % 4
+        for j, (p, q, relevance) in enumerate([(a, b, 1.0), (a, b + 1, 0.6), (a + 1, b, 0.3), (a + 1, b + 2, 0.0)]):
+            text = f"{products[p % 4]}的{asked[q % 4]}"
+            row = {"id": f"{i}-{j}", "group": f"g{i}", "query": products[a] + asked[b] + "的" * (i // 16)}
+            rows.append(row | {"document": text, "relevance": relevance, "weight": None if j else 1.2})
+    return pl.DataFrame(rows, schema_overrides={"weight": pl.Float64})
+
+
+def spec_of(learner: str, loss: dict | None = None, lora: dict | None = None, **change) -> Params:
+    options = OPTIONS | {"learning_rate": 3e-3, "batch_size": 16, "epochs": 6, "eval_steps": 6, "select": "ndcg"}
+    section = {
+        "task": "t", "kind": "ranking", "learner": learner, "base": "encoder", "base_name": "tiny", "seed": 7,
+        "training": options | change, "ranking_loss": LOSS | (loss or {}), "lora": lora or {"method": "full"},
+        "hardware": dict(CPU) | {"dtype": "float32"}, "data": {"name": "made-up", "license": "none needed"},
+        "bm25": {"ngrams": [1, 2], "k1": 1.5, "b": 0.75},
+    }  # fmt: skip
+    return loads(json.dumps(section))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    folder = tiny_encoder(tmp_path_factory.mktemp("base"))
+    source = json.loads((folder / "SOURCE.json").read_text())
+    (folder / "SOURCE.json").write_text(json.dumps(source | {"passage_prefix": "的: "}))
+    return folder
+
+
+def fit(spec: Params, base: Path, folder: Path, train: pl.DataFrame | None = None):
+    out, scratch = folder / "model", folder / "scratch"
+    out.mkdir(parents=True)
+    (out / "spec.json").write_text(json.dumps(spec))
+    module = import_module(f"retune.learners.{spec.learner}")
+    record = module.fit(spec, judged() if train is None else train, judged(12), base, out, scratch)
+    return out, record
+
+
+def predict(learner: str, folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    hardware = Params(dict(CPU) | {"dtype": "float32"})
+    return import_module(f"retune.learners.{learner}").load(folder, Path("absent"), hardware).predict(rows)
+
+
+def ndcg(rows: pl.DataFrame, scores: np.ndarray) -> float:
+    found = ranking_metrics.per_query(queries.codes(rows), queries.relevance(rows), scores)
+    return ranking_metrics.mean(found["ndcg@10"])
+
+
+@NEURAL
+def test_it_learns_to_rank_and_predicts_what_it_measured_on_dev(learner, base, tmp_path):
+    out, record = fit(spec_of(learner), base, tmp_path)
+    series = [r["eval_ndcg"] for r in record.history if "eval_ndcg" in r]
+    rows = judged(12)
+    table = predict(learner, out, rows)
+    assert table.schema == {"id": pl.String, "score": pl.Float64, "truncated": pl.Boolean}
+    assert table["id"].equals(rows["id"])
+    assert ndcg(rows, table["score"].to_numpy()) == pytest.approx(max(series), abs=1e-9)
+    assert max(series) > ndcg(rows, np.zeros(len(rows))) + 0.1
+
+
+@pytest.mark.parametrize(
+    "lora", [None, {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}]
+)
+def test_the_embedder_opens_in_sentence_transformers_with_the_same_vectors(lora, base, tmp_path):
+    out, _ = fit(spec_of("embedder", lora=lora, max_length=16), base, tmp_path)
+    rows = judged(12)
+    opened = SentenceTransformer(str(out), device="cpu")
+    first = opened.encode_query(rows["query"].to_list())
+    second = opened.encode_document(rows["document"].to_list())
+    cosines = (first * second).sum(-1)
+    assert predict("embedder", out, rows)["score"].to_numpy() == pytest.approx(cosines, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "lora", [None, {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}]
+)
+def test_the_reranker_opens_in_sentence_transformers_with_the_same_scores(lora, base, tmp_path):
+    out, _ = fit(spec_of("encoder", {"reranker": "listnet"}, lora, max_length=12), base, tmp_path)
+    rows = judged(12)
+    table = predict("encoder", out, rows)
+    scores = CrossEncoder(str(out), device="cpu").predict(list(zip(rows["query"], rows["document"], strict=True)))
+    assert table["truncated"].any()
+    assert table["score"].to_numpy() == pytest.approx(scores, abs=1e-5)
+
+
+def test_an_untuned_embedder_scores_with_the_prefixes_of_its_base(base, tmp_path):
+    out, record = fit(spec_of("embedder", epochs=0), base, tmp_path)
+    opened = SentenceTransformer(str(base), device="cpu")
+    first, second = opened.encode(["query: 花呗怎么还款", "的: 花呗的怎么还款"], normalize_embeddings=True)
+    assert predict("embedder", out, judged(1))["score"][0] == pytest.approx(float(first @ second), abs=1e-5)
+    assert record.history == [{"step": 0, "epoch": 0.0, **record.history[0]}]
+
+
+def test_hard_negatives_are_near_the_query_unjudged_and_clearly_below_its_best_document():
+    cosines = np.array([0.9, 0.88, 0.7, 0.8, 0.6, 0.5])
+    relevance = np.array([1.0, 0.0])
+    assert retriever.mine(cosines, np.array([0, 4]), relevance, 2, 0.05) == [3, 2]
+    assert retriever.mine(cosines, np.array([0, 4]), np.array([0.3, 0.0]), 2, 0.05) == []
+
+
+def test_every_part_of_the_embedder_s_loss_reaches_its_weights(base, tmp_path):
+    spec = spec_of("embedder", {"hard": 1.0, "dimensions": [8, 16]}, epochs=1)
+    out, record = fit(spec, base, tmp_path)
+    assert all(np.isfinite(r["loss"]) for r in record.history if "loss" in r)
+    plain, _ = fit(spec_of("embedder", epochs=1), base, tmp_path / "plain")
+    one, other = (predict("embedder", folder, judged(4))["score"].to_numpy() for folder in (out, plain))
+    assert np.abs(one - other).max() > 1e-4
+
+
+@NEURAL
+def test_the_model_card_names_data_metrics_licence_and_no_path(learner, base, tmp_path):
+    out, _ = fit(spec_of(learner, epochs=1), base, tmp_path)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    for part in ("made-up", "| ndcg |", "none needed", "training.learning_rate | 0.003", "96 judged documents"):
+        assert part in card
+    assert str(tmp_path) not in card
+    assert str(base) not in card
+
+
+def test_a_query_with_one_document_trains_the_embedder_and_not_the_reranker(base, tmp_path):
+    rows = judged(8).unique("query", keep="first", maintain_order=True)
+    _, record = fit(spec_of("embedder", epochs=1), base, tmp_path, rows)
+    assert record.resources["rows"] == 8
+    with pytest.raises(RetuneError, match="no training query of task t"):
+        fit(spec_of("encoder", epochs=1), base, tmp_path / "encoder", rows)
+
+
+def test_a_reranker_without_training_is_refused(base, tmp_path):
+    with pytest.raises(RetuneError, match="a new layer to train"):
+        fit(spec_of("encoder", epochs=0), base, tmp_path)
+
+
+def test_bm25_prefers_the_document_with_the_query_s_rare_words(base, tmp_path):
+    out, record = fit(spec_of("linear"), base, tmp_path)
+    rows = judged(4)
+    assert ndcg(rows, predict("linear", out, rows)["score"].to_numpy()) > ndcg(rows, np.zeros(len(rows))) + 0.1
+    assert set(record.history[0]) == {"step", "eval_ndcg", "eval_spearman"}
+    unknown = rows.with_columns(query=pl.lit("zzz"))
+    assert predict("linear", out, unknown)["score"].to_list() == [0.0] * len(rows)
+    assert bm25.words("花呗a", [1, 2]) == ["花", "呗", "a", "花呗", "呗a"]
+
+
+def test_whole_queries_are_chosen():
+    rows = judged(12)
+    chosen = queries.choose(rows, 10, 3)
+    assert chosen.group_by("query").len()["len"].to_list() == [4, 4]
+    assert len(queries.choose(rows, 1, 3)) == 4
+    assert queries.choose(rows, 48, 3).equals(rows)
+    assert set(queries.choose(rows, 10, 3)["id"]) <= set(queries.choose(rows, 30, 3)["id"])
+
+
+def test_the_llm_ranks_by_the_log_odds_of_yes(tmp_path):
+    folder = tmp_path / "llm"
+    folder.mkdir()
+    llm_base = tiny_llm(folder)
+    prompt = {"system": "答吗？", "user": "问题：{query}\n文档：{document}", "answers": {"0": "否", "1": "是"}}
+    spec = llm_spec_of(
+        kind="ranking", prompt=prompt, training__select="ndcg", training__epochs=1, training__truncation="end"
+    )
+    out, record = fit(spec, llm_base, tmp_path)
+    assert {"eval_loss", "eval_ndcg", "eval_spearman"} <= set(record.history[-1])
+    module = import_module("retune.learners.llm_reranker")
+    table = module.load(out, llm_base, spec.hardware).predict(judged(3))
+    assert table["score"].is_finite().all()
+    assert table.columns == ["id", "score", "truncated"]

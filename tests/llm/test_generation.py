@@ -1,0 +1,168 @@
+"""Generation with the common beginning computed once gives what transformers gives for each prompt alone."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+
+from retune.llm import generation
+from retune.llm.packing import packing
+from retune.training.hardware import Chosen
+from tests.support import tiny_llm
+
+END = 2
+CPU = Chosen(torch.device("cpu"), torch.float64, "eager", 1)
+
+
+def prompts(head: int, rows: int = 7) -> list[list[int]]:
+    random = np.random.default_rng(5)
+    shared = random.integers(3, 512, head).tolist()
+    return [shared + random.integers(3, 512, random.integers(1, 9)).tolist() for _ in range(rows)]
+
+
+def alone(model: torch.nn.Module, rows: list[list[int]], new: int) -> list[list[int]]:
+    """Greedy by hand: the whole sequence through the model for every token."""
+    answers = []
+    for row in rows:
+        ids = list(row)
+        while len(ids) < len(row) + new:
+            token = int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+            if token == END:
+                break
+            ids.append(token)
+        answers.append(ids[len(row) :])
+    return answers
+
+
+@pytest.mark.parametrize("head", [0, 6, 22])
+@pytest.mark.parametrize("family", tiny_llm.FAMILIES)
+def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SCORED", 60)  # a batch is read in parts
+    model = tiny_llm.model(family).double()
+    rows = [*prompts(head), *([prompts(head)[0][: head + 1]] * 2)]  # the last ones have a single token of their own
+    expected = alone(model, rows, 6)
+    assert len(set(map(tuple, expected))) > 1
+    packing.prepare(model, CPU, rows)  # as in use: the attention is the tree's
+    assert generation.generate(model, rows, END, 6, rows=9) == expected
+    assert generation.generate(model, rows, END, 6, rows=3) == expected
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
+def test_prompts_that_differ_in_their_last_token_alone_have_nothing_else_to_read(family: str) -> None:
+    model = tiny_llm.model(family).double()
+    rows = [[*prompts(9)[0][:9], last] for last in (11, 12, 13)]
+    expected = alone(model, rows, 4)
+    packing.prepare(model, CPU, rows)
+    assert generation.generate(model, rows, END, 4) == expected
+
+
+def test_what_some_prompts_share_behind_the_common_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llm.model().double()
+    random = np.random.default_rng(3)
+    head, *documents = (random.integers(3, 512, 20).tolist() for _ in range(4))
+    rows = [[*head, *document, *question] for question in ([5, 6], [7, 8], [9]) for document in documents]
+    expected = alone(model, rows, 4)
+    packing.prepare(model, CPU, rows)
+    read: list[int] = []
+    once = packing.Packing.read
+    monkeypatch.setattr(
+        packing.Packing, "read", lambda self, part: (read.append(part.ids.numel()), once(self, part))[1]
+    )
+    assert generation.generate(model, rows, END, 4) == expected
+    assert sum(read) == 20 + 3 * 20 + 3 * 2  # the last token of each prompt is read with its answer
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
+@pytest.mark.parametrize("size", [3, 9])
+def test_logits_that_are_watched_are_those_of_each_sequence_alone(
+    family: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "SCORED", 60)  # prompts and asides are read in parts
+    model = tiny_llm.model(family, window=64).double()
+    rows, tokens, new = prompts(6), [11, 7, 400], 6
+    end = alone(model, rows, new)[2][2]  # some rows are done early
+    asides = [[*row[:-2], *range(20, 22 + place)] for place, row in enumerate(rows)]
+    packing.prepare(model, CPU, rows)
+    watch = generation.Watch(tokens, asides)
+    written = generation.generate(model, rows, end, new, rows=size, watch=watch)
+    assert written == generation.generate(model, rows, end, new, rows=size)
+    model.set_attn_implementation("eager")
+
+    def logits(ids: list[int]) -> np.ndarray:
+        return model(torch.tensor([ids])).logits[0, -1, tokens].detach().numpy()
+
+    assert sorted(watch.aside) == sorted(watch.written) == list(range(len(rows)))
+    assert len({len(answer) for answer in written}) > 1
+    for place, (row, answer) in enumerate(zip(rows, written, strict=True)):
+        assert np.allclose(watch.aside[place], logits(asides[place]), atol=1e-5)  # norms in float32
+        assert len(watch.written[place]) == min(len(answer) + 1, new)
+        for step, found in enumerate(watch.written[place]):
+            assert np.allclose(found, logits([*row, *answer[:step]]), atol=1e-5), (place, step)
+
+
+def test_an_answer_ends_before_the_end_token_and_no_prompts_give_none() -> None:
+    model = tiny_llm.model().double()
+    rows = prompts(4)
+    first = alone(model, rows, 3)[0]
+    end = first[1]
+    assert generation.generate(model, rows[:1], end, 6) == [first[: first.index(end)]]
+    assert generation.generate(model, [], END, 6) == []
+
+
+def test_continuous_batching_gives_the_same_answers() -> None:
+    model = tiny_llm.model("llama").double()
+    rows = prompts(6, rows=4)
+    few = ContinuousBatchingConfig(num_blocks=64)  # by default it takes most of the machine's memory
+    model.generate_batch = functools.partial(model.generate_batch, continuous_batching_config=few)
+    assert generation._continuous(model, rows, END, 5, progress=False) == alone(model, rows, 5)
+    assert model.config._attn_implementation != "paged|sdpa"
+
+
+KEYS = [f"row {i}" for i in range(7)]
+
+
+@pytest.mark.parametrize("sampling", [None, generation.Sampling(1.3, 1.0, 4), generation.Sampling(0.8, 0.9, 4)])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma3_text"])
+def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: generation.Sampling | None) -> None:
+    model = tiny_llm.model(family).float()
+    rows = prompts(head=6)
+    packing.prepare(model, CPU, rows)
+
+    def written(order: list[int], size: int, end: int) -> list[list[int]]:
+        chosen, keys = [rows[i] for i in order], [KEYS[i] for i in order]
+        return generation.generate(model, chosen, end, 12, rows=size, sampling=sampling, keys=keys)
+
+    end = written([0], 1, END)[0][4]  # one row at least is done early, and leaves the batch
+    together = written(list(range(7)), 7, end)
+    assert len({len(answer) for answer in together}) > 1
+    assert [written([i], 1, end)[0] for i in range(7)] == together
+    order = [3, 6, 0, 5, 1, 4, 2]
+    for size in (2, 3, 5):
+        found = written(order, size, end)
+        assert [found[order.index(i)] for i in range(7)] == together, size
+
+
+def test_draws_follow_the_probabilities_and_the_seed() -> None:
+    model = tiny_llm.model().float()
+    row = prompts(head=6)[0]
+    count = 600
+
+    def drawn(seed: int, top_p: float = 1.0) -> list[int]:
+        sampling = generation.Sampling(0.7, top_p, seed)
+        found = generation.generate(model, [row] * count, 511, 1, rows=200, sampling=sampling, keys=list(range(count)))
+        return [answer[0] if answer else 511 for answer in found]
+
+    wanted = (model(torch.tensor([row])).logits[0, -1].detach() / 0.7).softmax(-1).numpy()
+    first = drawn(1)
+    seen = np.bincount(first, minlength=len(wanted)) / count
+    assert np.abs(seen - wanted).max() < 4 * np.sqrt(0.25 / count)
+    assert seen.max() < 0.9, "something is drawn"
+    assert first == drawn(1)
+    assert first != drawn(2)
+    order = np.argsort(-wanted)
+    nucleus = set(order[: int((wanted[order].cumsum() < 0.5).sum()) + 1].tolist())
+    assert set(drawn(1, 0.5)) <= nucleus

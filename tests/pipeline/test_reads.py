@@ -1,0 +1,84 @@
+"""The hash of what a stage reads changes exactly with what it reads; DVC compares these hashes."""
+
+import copy
+
+import pytest
+import yaml
+
+from retune.pipeline.reads import READS, reads
+from tests.support.declarations import ROOT, replace, resolved, write
+
+
+def flat(section: dict) -> dict[str, str]:
+    return {
+        f"{stage}.{key}".rstrip("."): value
+        for stage, found in section.items()
+        for key, value in (found if isinstance(found, dict) else {"": found}).items()
+    }
+
+
+ALL = {"plain", "untuned", "cross", "chatty"}
+TRAINED = ALL - {"plain"}
+EXPLORED = "explore.questions"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reached"),
+    [
+        ("lora: {r: 16}", "lora: {r: 64}", {"train.chatty"}),
+        ("batch_size: 8", "batch_size: 4", {f"train.{name}" for name in TRAINED}),
+        (
+            "lora: {r: 16}",
+            "lora: {r: 16}\nevaluation: {limit: 5}",
+            {f"{stage}.{name}" for stage in ("predict", "evaluate") for name in ALL} | {"compare.questions"},
+        ),
+        (
+            "lora: {r: 16}",
+            "lora: {r: 16}\nevaluation: {errors: 3}",
+            {f"evaluate.{name}" for name in ALL} | {"compare.questions"},
+        ),
+        ("lora: {r: 16}", "lora: {r: 16}\ncalibration: {threshold: accuracy}", {f"calibrate.{name}" for name in ALL}),
+        ("lora: {r: 16}", "lora: {r: 16}\nsplit: {seed: 1}", {"split.questions"}),
+        ("lora: {r: 16}", "lora: {r: 16}\naugmentation: {transitive: 0.5}", {"augment.questions"}),
+        (
+            "lora: {r: 16}",
+            "lora: {r: 16}\nhardware: {threads: 1}",
+            {f"{stage}.{name}" for stage in ("train", "predict") for name in TRAINED},
+        ),
+        (
+            "encoder: small",
+            "encoder: chat",
+            {"download_base.encoder", "train.untuned", "train.cross"},
+        ),
+    ],
+)
+def test_a_change_reaches_the_stages_that_read_it_and_the_report(old, new, reached, tmp_path):
+    before = flat(resolved(write(tmp_path))["reads"])
+    replace(tmp_path, "params.yaml", old, new)
+    after = flat(resolved(tmp_path)["reads"])
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == reached | {"report"}
+
+
+def test_what_a_model_writes_reaches_its_prediction_alone(tmp_path):
+    made = resolved(write(tmp_path))
+    other = copy.deepcopy(made)
+    other["generation"]["chatty"] = {"thinking": True}
+    before, after = flat(reads(made)), flat(reads(other))
+    assert {name for name in before if before[name] != after[name]} == {"predict.chatty"}
+
+
+def test_the_order_of_keys_counts(tmp_path):
+    made = resolved(write(tmp_path))
+    other = copy.deepcopy(made)
+    other["models"]["chatty"] = dict(reversed(made["models"]["chatty"].items()))
+    assert reads(made)["train"]["chatty"] != reads(other)["train"]["chatty"]
+
+
+def test_every_stage_of_the_pipeline_depends_on_its_two_hashes_and_on_no_other_parameter():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages.keys() == READS.keys() | {"resolve"}
+    for name in READS:
+        params = (stages[name].get("do") or stages[name])["params"]
+        key = "" if name == "report" else ".${key}"
+        assert params == [{"params-resolved.json": [f"reads.{name}{key}", f"code.{name}{key}"]}], name

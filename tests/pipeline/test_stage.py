@@ -1,0 +1,150 @@
+"""What the stage runtime promises: lock, atomic outputs, one-line errors, logs, scratch, death with the parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from retune.params import Params
+from retune.pipeline.stage import Stage
+from tests.support import ROOT
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from retune.errors import RetuneError
+from retune.pipeline.stage import stage
+
+@stage
+def work(run, name):
+    with run.output(f"out/{name}") as folder:
+        (folder / "half").write_text("x")
+        if name == "bad":
+            raise RetuneError("row 3 of a.csv is empty: fill it")
+        print("started", flush=True)
+        if name == "slow":
+            time.sleep(60)
+    run.log.info("finished %s", name)
+
+work()
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "params-resolved.json").write_text('{"seed": 1, "code": {}}')
+    (tmp_path / "work.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def run(project, *arguments, **more):
+    root = str(ROOT)
+    return subprocess.Popen(
+        [sys.executable, "work.py", *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": root, **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_stage_writes_its_output_and_its_log(project):
+    process = run(project, "good")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (project / "out/good/half").read_text() == "x"
+    assert "finished good" in err
+    assert "finished good" in (project / ".retune/logs/work-good.log").read_text()
+
+
+def test_an_error_is_one_line_and_leaves_no_half_output(project):
+    process = run(project, "bad")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.strip() == "work bad: row 3 of a.csv is empty: fill it"
+    assert list((project / "out").iterdir()) == []
+
+
+def test_a_failing_stage_keeps_the_old_output(project):
+    (project / "out/bad").mkdir(parents=True)
+    (project / "out/bad/whole").write_text("old")
+    run(project, "bad").communicate(timeout=30)
+    assert (project / "out/bad/whole").read_text() == "old"
+
+
+def test_wrong_arguments_print_the_usage(project):
+    process = run(project)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "usage: python -m stages.work NAME" in err
+
+
+def test_a_second_run_of_the_same_stage_is_refused_and_the_lock_dies_with_its_holder(project):
+    first = run(project, "slow")
+    assert first.stdout.readline() == "started\n"
+    second = run(project, "slow")
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert f"already running in this folder as process {first.pid}" in err
+    first.kill()
+    first.wait()
+    third = run(project, "slow")
+    assert third.stdout.readline() == "started\n"
+    third.kill()
+    third.wait()
+
+
+def test_an_interrupted_stage_cleans_up(project):
+    process = run(project, "slow")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "stopped; run `dvc repro` to go on" in err
+    assert list((project / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_stage_dies_with_dvc_even_behind_a_shell(project, shell):
+    """The parent is killed outright, as DVC may be: the stage must not outlive it."""
+    command = f"{sys.executable} work.py slow"
+    inner = f"subprocess.run({command!r} + '; true', shell=True)" if shell else f"subprocess.run({command.split()!r})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@slow"}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess; {inner}"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout.readline() == "started\n"
+    child = int((project / ".retune/locks/work-slow").read_text().split()[1])
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the stage outlived its parent"
+        time.sleep(0.1)
+
+
+def test_scratch_is_found_again_by_the_same_inputs_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").write_text("1")
+
+    def scratch(epochs):
+        stage = Stage("train", "m")
+        stage.params = Params(code=Params(train=Params(m="abc")))
+        return stage.scratch(Params(epochs=epochs), Path("rows"))
+
+    first = scratch(1)
+    (first / "checkpoint").write_text("x")
+    assert (scratch(1) / "checkpoint").exists()
+    (tmp_path / "rows").write_text("2")
+    assert not (scratch(1) / "checkpoint").exists()
+    assert scratch(2) != first

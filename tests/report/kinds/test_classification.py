@@ -1,0 +1,50 @@
+"""The report of a classification task, of 34 and of 77 labels: complete, escaped, and readable in a browser."""
+
+import itertools
+
+import pytest
+
+from retune.params import loads
+from retune.report import inputs, markdown, page
+from tests.support import classification_inputs
+
+
+@pytest.fixture(scope="module", params=[34, 77])
+def built(request, tmp_path_factory):
+    folder = classification_inputs.build(tmp_path_factory.mktemp("report"), request.param)
+    tasks = inputs.read(loads((folder / "params-resolved.json").read_text()), folder)
+    (folder / "index.html").write_text(page.render(tasks), encoding="utf-8")
+    return folder, request.param, markdown.render(tasks)
+
+
+def test_the_summary_leads_with_macro_f1_and_names_both_models(built):
+    _, _, summary = built
+    assert "has the highest Macro-F1" in summary
+    assert all(name in summary for name in ("intent_linear", "intent_llm", "Tail F1", "majority class"))
+    assert "1 of 600 test rows have no parsed answer" in summary
+
+
+def test_every_label_has_its_row_and_text_from_data_stays_text(built):
+    folder, count, _ = built
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    assert "</svg><b>" not in text
+    for label in classification_inputs.labels_of(count)[:4]:
+        assert label in text
+    assert (folder / "reports/evaluations/intent/intent_llm/details/confusion_matrix.svg").stat().st_size < 200_000
+
+
+def test_nothing_overlaps_in_the_browser(built, browser):
+    folder, count, _ = built
+    shown = browser.new_page(viewport={"width": 1200, "height": 900})
+    shown.goto((folder / "index.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 1200
+    labels = shown.query_selector_all("details[open] svg.chart text[text-anchor=end]")
+    assert len(labels) == count
+    boxes = [label.bounding_box() for label in labels]
+    steps = [below["y"] - above["y"] for above, below in itertools.pairwise(boxes)]
+    assert min(steps) >= 11, "a line of labels, of 9 pixels in height, covers the next one"
+    assert min(box["x"] for box in boxes) > 0
+    assert max(box["width"] for box in boxes) > 60, "Chinese labels have a width, so a font was found for them"
+    assert len(shown.query_selector_all("details[open] svg.chart rect")) > count
+    shown.close()

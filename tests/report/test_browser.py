@@ -1,0 +1,109 @@
+"""The report in a real browser, at the widths of a desktop and of a telephone, in light, in dark and on paper."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from pathlib import Path
+
+import pytest
+
+from retune import params
+from retune.report import inputs, page
+from tests.support import scoring_project
+from tests.support.report_inputs import build
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    folder = build(tmp_path_factory.mktemp("browser"))
+    file = folder / "reports/index.html"
+    file.write_text(page.render(inputs.read(params.load(folder / "params-resolved.json"), folder)), encoding="utf-8")
+    scored = scoring_project.build(tmp_path_factory.mktemp("scored"))
+    tasks = inputs.read(params.load(scored / "params-resolved.json"), scored)
+    (file.parent / "scored.html").write_text(page.render(tasks), encoding="utf-8")
+    shutil.copytree(scored / "reports/explore/risk", file.parent / "explore/risk")
+    return file
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "explore/similarity/index.html", "scored.html", "explore/risk/index.html"]
+)
+def test_a_page_fits_its_window_and_shows_itself_without_a_complaint(browser, report, name, width, scheme):
+    report = report.parent / name
+    view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    complaints, requests = [], []
+    view.on("console", lambda message: complaints.append(message.text))
+    view.on("pageerror", lambda error: complaints.append(str(error)))
+    view.on("request", lambda request: requests.append(request.url))
+    view.goto(report.as_uri())
+    view.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    assert complaints == []
+    assert requests == [report.as_uri()]
+    assert view.evaluate("document.documentElement.scrollWidth") <= width
+    assert view.evaluate("document.querySelectorAll('script').length") == 0
+    assert distinct_lines(view.screenshot(), width) > 200
+    outside = """() => [...document.querySelectorAll('svg.chart')].flatMap(svg => {
+      const box = svg.getBoundingClientRect();
+      return [...svg.querySelectorAll('text')].filter(text => {
+        const r = text.getBoundingClientRect();
+        return r.left < box.left - 1 || r.right > box.right + 1 || r.top < box.top - 1 || r.bottom > box.bottom + 1;
+      }).map(text => svg.getAttribute('aria-label') + ': ' + text.textContent);
+    })"""
+    assert view.evaluate(outside) == []
+    view.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(browser, report, scheme):
+    view = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    view.goto(report.as_uri())
+    pairs = [
+        ("--ink", "--surface"),
+        ("--muted", "--surface"),
+        ("--link", "--surface"),
+        ("--good", "--good-back"),
+        ("--bad", "--bad-back"),
+        ("--warn", "--warn-back"),
+    ]
+    values = view.evaluate(
+        "names => names.map(n => getComputedStyle(document.documentElement).getPropertyValue(n).trim())",
+        [n for p in pairs for n in p],
+    )
+    for (front, back), shown in zip(pairs, zip(values[::2], values[1::2], strict=True), strict=True):
+        assert contrast(*shown) >= 4.5, (scheme, front, back)
+    view.close()
+
+
+def test_it_prints(browser, report):
+    view = browser.new_page(color_scheme="dark")
+    view.goto(report.as_uri())
+    assert view.pdf(format="A4", print_background=True).startswith(b"%PDF")
+    view.emulate_media(media="print")
+    assert view.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    view.close()
+
+
+def distinct_lines(png: bytes, width: int) -> int:
+    """Number of different scan lines of an RGB picture; a blank one has two at most (the first is coded otherwise)."""
+    data, at = b"", 8
+    while at < len(png):
+        size, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        data += png[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        at += 12 + size
+    raw, stride = zlib.decompress(data), 1 + 3 * width
+    return len({raw[i : i + stride] for i in range(0, len(raw), stride)})
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two #rrggbb colours by WCAG 2."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

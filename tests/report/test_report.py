@@ -1,0 +1,218 @@
+"""The report: one page and one summary, complete, escaped, self-contained, and the same for the same inputs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retune import params
+from retune.evaluation import binary_metrics
+from retune.report import charts, comparison_words, inputs, markdown, page, words
+from tests.support import ROOT
+from tests.support.html_page import Page
+from tests.support.report_inputs import HOSTILE, MODELS, build
+
+METRICS = {name: words.METRICS[name] for name in binary_metrics.METRICS}
+"""What a pair is measured by."""
+
+
+EXPLORATION = "explore/similarity/index.html"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("report"))
+
+
+def read(folder: Path) -> list[inputs.Task]:
+    return inputs.read(params.load(folder / "params-resolved.json"), folder)
+
+
+@pytest.fixture(scope="module")
+def html(folder) -> str:
+    return page.render(read(folder))
+
+
+@pytest.fixture(scope="module")
+def summary(folder) -> str:
+    return markdown.render(read(folder))
+
+
+def tables(summary: str) -> list[list[list[str]]]:
+    """The tables of a Markdown text as rows of cells."""
+    blocks = re.findall(r"(?:^\|.*\|$\n?)+", summary, flags=re.MULTILINE)
+    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block.strip().splitlines()] for block in blocks]
+
+
+def test_the_page_shows_every_model_and_metric_with_its_interval(html, folder):
+    text = Page(html).text
+    for model in MODELS:
+        assert model in text
+        measured = json.loads((folder / f"reports/metrics/{model}.json").read_text())["test"]
+        for key, shown in METRICS.items():
+            assert shown.name in text
+            assert f"{measured[key]['value']:.3f}" in text
+            assert f"{measured[key]['low']:.3f}–{measured[key]['high']:.3f}" in text
+
+
+def test_the_page_has_each_part(html):
+    elements = Page(html).elements
+    anchors = {attributes.get("id") for _, attributes in elements}
+    linked = {attributes["href"] for tag, attributes in elements if tag == "a"}
+    assert linked - {EXPLORATION} <= {f"#{anchor}" for anchor in anchors}
+    assert len(linked) > 5
+    assert EXPLORATION in linked
+    drawn = [a["aria-label"] for tag, a in elements if tag == "svg" and a.get("class") == "chart"]
+    assert len(drawn) == len(set(drawn)) == 2 + 2 + len(MODELS) + 2 * 2  # forests, curves, reliability, two trainings
+    text = Page(html).text
+    for said in (
+        "2 in train and test",
+        "text_a is empty (2)",
+        "Gemma Terms of Use",
+        "kept for the best dev AUC",
+        "Stopped early",
+        "3 min 04 s",
+        "lora.r",
+    ):
+        assert said in text.replace("\u00a0", " "), said
+
+
+def test_ids_are_unique(html):
+    ids = [a["id"] for _, a in Page(html).elements if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_texts_of_the_data_and_of_models_never_become_markup(html, summary, folder):
+    assert "<script" not in html.lower()
+    assert "]]>" not in html
+    found = Page(html)
+    assert not [tag for tag, _ in found.elements if tag in ("script", "img", "iframe", "object", "link", "base")]
+    assert not [name for _, attributes in found.elements for name in attributes if name.startswith("on")]
+    assert HOSTILE in found.text
+    tasks = read(folder)
+    tasks[0].models[3].messages.append(f"{HOSTILE} collapsed")
+    tasks[0].spec.source["note"] = HOSTILE
+    page_text, marked = page.render(tasks), markdown.render(tasks)
+    assert "<script" not in page_text
+    assert " ".join(HOSTILE.split()) in " ".join(Page(page_text).text.split())
+    assert "<script" not in marked
+    assert "![" not in marked
+    assert "@everyone" not in marked
+    assert "|`" not in marked
+    assert all(len(row) == len(block[0]) for block in tables(marked) for row in block)
+    assert tables(marked) == tables(summary)
+
+
+def test_markdown_escapes_give_back_the_text():
+    markdown_it = pytest.importorskip("markdown_it")
+    renderer = markdown_it.MarkdownIt("gfm-like", {"linkify": False})
+    for text in (
+        HOSTILE,
+        "_a_ b_c __d__",
+        "# no head",
+        "- no list",
+        "1. no list",
+        "> no quote",
+        "~~x~~ $x$ [a](b) <b>&amp;",
+        "+ x",
+        "= x",
+    ):
+        rendered = Page(renderer.render(markdown.escape(text)))
+        assert rendered.text.replace("\u200b", "").strip() == " ".join(text.split())
+        assert {tag for tag, _ in rendered.elements} <= {"p"}, text
+
+
+def test_charts_escape_their_texts():
+    drawn = charts.forest(
+        [charts.Interval(HOSTILE, 0.5, 0.4, 0.6, charts.series_style(0, False), "0.500")], f'F1" onload="x {HOSTILE}'
+    )
+    elements = Page(drawn).elements
+    assert {tag for tag, _ in elements} <= {"svg", "g", "path", "line", "text"}
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+
+
+def test_nothing_is_fetched_from_outside(html):
+    for tag, attributes in Page(html).elements:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(name, "#").startswith("#") or attributes[name] == EXPLORATION, (tag, attributes)
+    styles = re.search(r"<style>(.*?)</style>", html, flags=re.DOTALL)[1]
+    assert not re.search(r"url\(|@import|@font-face", styles)
+    assert "default-src 'none'" in html
+
+
+def test_colours_are_variables_that_the_style_sheet_defines(html):
+    css = (ROOT / "retune/report/style.css").read_text(encoding="utf-8")
+    used = set(re.findall(r"var\((--[a-z0-9]+)\)", html))
+    assert used <= set(re.findall(r"(--[a-z0-9-]+):", css))
+    assert "#00ff" not in html
+    every = [charts.series_style(i, reference).css for i in range(20) for reference in (True, False)]
+    assert {re.search(r"--\w+", c)[0] for c in every} <= set(re.findall(r"(--[a-z0-9-]+):", css))
+
+
+def test_the_same_inputs_give_the_same_bytes_and_no_place_or_time(folder, html, summary):
+    code = """if True:
+        import sys
+        from retune import params
+        from retune.report import inputs, markdown, page
+        tasks = inputs.read(params.load())
+        sys.stdout.buffer.write((page.render(tasks) + markdown.render(tasks)).encode())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True
+    )
+    assert done.stdout.decode() == html + summary
+    assert str(folder) not in html
+    assert str(ROOT) not in html + summary
+    assert not re.search(r"\b20\d\d-\d\d-\d\d\b", html + summary)
+
+
+def test_the_summary_has_a_column_for_each_metric_and_a_row_for_each_model(summary, folder):
+    metrics, differences = tables(summary)
+    assert [cell.strip(" ↓") for cell in metrics[0]] == ["Model", *(m.name for m in METRICS.values())]
+    assert [row[0].split()[0] for row in metrics[2:]] == [*MODELS, "_majority"]
+    for column in range(1, len(metrics[0])):
+        bold = [row[0].split()[0] for row in metrics[2:] if "**" in row[column]]
+        key = list(METRICS)[column - 1]
+        values = {m.name: m.metrics[key]["value"] for m in read(folder)[0].models}
+        best = max(values, key=values.get) if METRICS[key].more_is_better else min(values, key=values.get)
+        assert bold == [best]
+    compared = {(row[0].strip(), row[1].strip()) for row in differences[2:]}
+    tuned = {"similarity_embedder", "similarity_llm"}
+    assert compared == {(m, r) for m in tuned for r in ("similarity_linear", "similarity_untuned")} | {
+        ("similarity_untuned", "similarity_linear")
+    }
+    assert "> [!WARNING]" in summary
+    assert "Collapsed" in summary
+
+
+def test_words_follow_the_corrected_p_and_the_direction():
+    assert words.verdict(0.1, 0.01, 0.05) == "better"
+    assert words.verdict(-0.1, 0.01, 0.05) == "worse"
+    assert words.verdict(-0.1, 0.01, 0.05, more_is_better=False) == "better"
+    for p in (0.05, 0.9, None):
+        assert words.verdict(0.1, p, 0.05) == "no difference shown"
+
+
+def test_a_comparison_reads_the_same_from_both_sides(folder):
+    pairs = comparison_words.pairs(read(folder)[0])
+    pair, turned = pairs["similarity_llm", "similarity_linear"], pairs["similarity_linear", "similarity_llm"]
+    assert turned.turned() == pair
+    assert turned.only_a == pair.only_b
+    there, back = pair.differences["f1"], turned.differences["f1"]
+    assert (there.low, there.high) == (-back.high, -back.low)
+    assert there.verdict(0.05) == "better"
+    assert back.verdict(0.05) == "worse"
+
+
+def test_axis_ticks_are_round_and_inside():
+    assert charts.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    for low, high in ((0.41, 0.87), (0, 1234), (-0.02, 0.003), (0.700001, 0.700002)):
+        found = charts.ticks(low, high)
+        assert 2 <= len(found) <= 7
+        assert low <= found[0]
+        assert found[-1] <= high

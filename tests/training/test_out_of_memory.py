@@ -1,0 +1,270 @@
+"""A lack of memory: more and smaller passes, the same results, said once; one clear error at a single row."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retune.encoders.fast_dropout import Dropout
+from retune.errors import RetuneError
+from retune.learners import reranker as ranking_encoder
+from retune.llm import generation
+from retune.llm.label_scoring import label_log_probs
+from retune.llm.packing.packing import Packing
+from retune.params import Params
+from retune.training import job, out_of_memory
+from retune.training.micro_batches import Passes, uncut
+from tests.learners.test_encoders import fit
+from tests.learners.test_encoders import spec_of as encoder_spec
+from tests.learners.test_llm import fitted
+from tests.learners.test_llm import spec_of as llm_spec
+from tests.learners.test_ranking import fit as fit_ranking
+from tests.learners.test_ranking import judged
+from tests.learners.test_ranking import spec_of as ranking_spec
+from tests.support import tiny_llm
+from tests.support.tiny_encoder import pairs, tiny_encoder
+from tests.training import test_job
+from tests.training.test_job import CPU, Toy, spec_of
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+]
+
+
+class Small(torch.autograd.Function):
+    """What fails in the backward pass for more than `rows` rows, as a real one does at its peak."""
+
+    rows = 3
+    error: Exception = ERRORS[0]
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.rows = len(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        if ctx.rows > Small.rows:
+            raise Small.error
+        return gradient
+
+
+class Hungry(Toy):
+    """The toy; its later layer has its gradient already when the backward of the first one fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen.requires_grad_(True)
+        self.dropout.p = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.trained(Small.apply(torch.tanh(self.frozen(x))))
+
+
+def trained(scratch: Path, monkeypatch, fits: int, spec: Params, error: Exception = ERRORS[0]):
+    monkeypatch.setattr(Small, "rows", fits)
+    monkeypatch.setattr(Small, "error", error)
+    return test_job.train(scratch, spec, model=Hungry())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_training_goes_on_in_smaller_passes_to_the_same_weights(tmp_path, monkeypatch, caplog, error):
+    spec = spec_of(gradient_accumulation=3)
+    ample, want = trained(tmp_path / "a", monkeypatch, 8, spec)
+    with caplog.at_level(logging.WARNING, "retune"):
+        scarce, got = trained(tmp_path / "b", monkeypatch, 3, spec, error)
+    for one, other in zip(ample.parameters(), scarce.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    losses = [[record["loss"] for record in history if "loss" in record] for history in (want.history, got.history)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert got.resources["tokens"] == want.resources["tokens"], "a pass that failed is not counted"
+    assert [line for line in caplog.messages if "memory" in line] == [
+        "memory ran out in training: 4 rows in one pass from now on",
+        "memory ran out in training: 2 rows in one pass from now on",
+    ]
+    assert want.messages == got.messages[:-1]
+    assert got.messages[-1].startswith("Memory ran out in training: 2 rows in one pass instead of 8")
+
+
+def test_a_resumed_training_keeps_the_smaller_passes(tmp_path, monkeypatch, caplog):
+    def stopped(model):
+        if (tmp_path / "checkpoint-5").exists():
+            raise KeyboardInterrupt
+        return test_job.evaluate(model)
+
+    monkeypatch.setattr(Small, "rows", 3)
+    with pytest.raises(KeyboardInterrupt):
+        test_job.train(tmp_path, model=Hungry(), evaluate=stopped)
+    caplog.clear()
+    _, record = test_job.train(tmp_path, model=Hungry())
+    assert not any("memory" in line for line in caplog.messages)
+    assert record.messages[-1].startswith("Memory ran out in training: 2 rows in one pass instead of 8")
+
+
+def test_a_single_row_that_does_not_fit_is_one_error_with_a_remedy(tmp_path, monkeypatch):
+    with pytest.raises(
+        RetuneError, match=r"memory ran out in training in the smallest possible pass: lower training.max_length"
+    ):
+        trained(tmp_path, monkeypatch, 0, spec_of())
+
+
+def test_another_error_stays_what_it_is(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="shapes"):
+        trained(tmp_path, monkeypatch, 3, spec_of(), RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize("learner", ["encoder", "embedder"])
+@pytest.mark.parametrize(
+    "loss",
+    [{"class_weights": "balanced", "r_drop": 1.0}, {"name": "focal", "adversarial": "fgm"}, {"adversarial": "pgd"}],
+    ids=lambda loss: "-".join(loss),
+)
+def test_the_losses_of_the_passes_of_a_batch_add_up_to_its_own(tmp_path, monkeypatch, learner, loss):
+    base, run = tiny_encoder(tmp_path / "base"), job.run
+    curves = []
+    for size in (16, 5):
+
+        def in_passes(model, items, passes, *rest, size=size, **more):
+            for module in model.modules():
+                if isinstance(module, Dropout):
+                    module.p = 0.0  # its draws depend on the shapes of the passes
+            return run(model, items, Passes(passes.cut, size, passes.unit), *rest, **more)
+
+        monkeypatch.setattr(job, "run", in_passes)
+        _, record = fit(learner, base, tmp_path / str(size), encoder_spec(loss))
+        curves.append([r[name] for r in record.history for name in ("loss", "grad_norm", "eval_loss") if name in r])
+    assert np.allclose(*curves, atol=1e-4)
+
+
+@pytest.mark.parametrize("reranker", ["ranknet", "listnet"])
+def test_the_losses_of_parts_of_the_queries_add_up_to_that_of_the_batch(reranker):
+    random = np.random.default_rng(0)
+    queries, options = torch.tensor(np.repeat(np.arange(6), 4)), Params(reranker=reranker, list_temperature=0.25)
+    known = {"relevance": torch.tensor(random.integers(0, 4, 24) / 3), "weights": torch.tensor(random.random(24))}
+    scores = torch.tensor(random.normal(size=24))
+    whole = ranking_encoder.amount(options, **known, queries=queries)
+    parts = 0.0
+    for rows in (queries < 1, (queries >= 1) & (queries < 4), queries >= 4):
+        own = {name: value[rows] for name, value in known.items()} | {"queries": queries[rows]}
+        share = ranking_encoder.amount(options, **own) / whole
+        parts += share * float(ranking_encoder.loss(scores[rows], options, **own))
+    assert parts == pytest.approx(float(ranking_encoder.loss(scores, options, **known, queries=queries)))
+
+
+@pytest.mark.parametrize("learner", ["encoder", "embedder"])
+def test_a_ranking_model_predicts_the_same_in_smaller_batches(tmp_path, learner, monkeypatch):
+    base = tiny_encoder(tmp_path / "base")
+    out, _ = fit_ranking(ranking_spec(learner, epochs=1), base, tmp_path)
+    predictor = import_module(f"retune.learners.{learner}").load(out, base, CPU)
+    want, forward = predictor.predict(judged()), type(predictor.model.encoder).forward
+
+    def scarce(self, input_ids, **more):
+        if input_ids.numel() > 60:
+            raise ERRORS[0]
+        return forward(self, input_ids=input_ids, **more)
+
+    monkeypatch.setattr(type(predictor.model.encoder), "forward", scarce)
+    assert np.allclose(predictor.predict(judged())["score"], want["score"], atol=1e-5)
+    assert predictor.model.limit.size <= 64
+
+
+def test_an_uncut_batch_that_does_not_fit_names_the_batch_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(Small, "rows", 3)
+    with pytest.raises(RetuneError, match=r"compares all rows of a batch with each other; lower training.batch_size"):
+        test_job.train(tmp_path, model=Hungry(), passes=uncut(lambda items: test_job.collate(items, items), 8))
+
+
+def test_an_llm_trains_in_smaller_passes_to_the_same_curve(tmp_path, monkeypatch):
+    base, loss = tiny_llm.tiny_llm(tmp_path / "base"), Packing.loss
+    limit = [10**6]
+
+    def scarce(self, part):
+        if part.ids.numel() > limit[0]:
+            raise ERRORS[0]
+        return loss(self, part)
+
+    monkeypatch.setattr(Packing, "loss", scarce)
+    spec = llm_spec(training__epochs=2, training__gradient_accumulation=2)
+    want, _ = fitted(spec, base, tmp_path / "ample")
+    limit[0] = 100
+    got, _ = fitted(spec, base, tmp_path / "scarce")
+    curves = [
+        [r[name] for r in record.history for name in ("loss", "eval_loss") if name in r] for record in (want, got)
+    ]
+    assert np.allclose(*curves, atol=1e-4)
+    assert "tokens in one pass instead of 4096" in got.messages[-1]
+
+
+@pytest.mark.parametrize("learner", ["encoder", "embedder"])
+def test_an_encoder_predicts_the_same_in_smaller_batches(tmp_path, learner, monkeypatch, caplog):
+    module = import_module(f"retune.learners.{learner}")
+    out, _ = fit(learner, tiny_encoder(tmp_path / "base"), tmp_path, encoder_spec(epochs=1))
+    predictor = module.load(out, tmp_path / "base", CPU)
+    frame = pairs(60)
+    want = predictor.predict(frame)
+    forward, sizes = type(predictor.model.encoder).forward, []
+
+    def scarce(self, input_ids, **more):
+        sizes.append(len(input_ids))
+        if len(input_ids) > 10:
+            raise ERRORS[0]
+        return forward(self, input_ids=input_ids, **more)
+
+    monkeypatch.setattr(type(predictor.model.encoder), "forward", scarce)
+    got = predictor.predict(frame)
+    assert np.allclose(got["prob_1"], want["prob_1"], atol=1e-6)
+    assert sum(size > 10 for size in sizes) == sum(line.startswith("memory ran out") for line in caplog.messages) > 1, (
+        "each size is tried once"
+    )
+    sizes.clear()
+    predictor.predict(frame)
+    assert max(sizes) <= 10, "the smaller size is remembered"
+
+
+def test_labels_are_scored_the_same_in_smaller_rows(monkeypatch, caplog):
+    random = np.random.default_rng(0)
+    prompts = [[1, 2, 3, *random.integers(5, 99, size).tolist()] for size in random.integers(4, 20, 30)]
+    packing, logits = Packing(tiny_llm.model()), Packing.logits
+    want = label_log_probs(packing, prompts, [[7, 8], [9]], 4)
+
+    def scarce(self, part):
+        if part.ids.numel() > 100:
+            raise ERRORS[0]
+        return logits(self, part)
+
+    monkeypatch.setattr(Packing, "logits", scarce)
+    assert np.allclose(label_log_probs(packing, prompts, [[7, 8], [9]], 4), want, atol=1e-5)
+    said = len(caplog.messages)
+    assert said > 0
+    assert packing.limit.size <= 128
+    label_log_probs(packing, prompts, [[7, 8], [9]], 4)
+    assert len(caplog.messages) == said, "the smaller size is remembered"
+
+
+def test_answers_are_written_the_same_in_smaller_batches(monkeypatch):
+    model = tiny_llm.model()
+    prompts = [[1, 2, 3, 5 + i, *[6] * (i % 4)] for i in range(12)]
+    want, batch = generation.generate(model, prompts, 2, 5), generation._batch
+
+    def scarce(model, prompts, *rest):
+        if len(prompts) > 5:
+            raise ERRORS[0]
+        return batch(model, prompts, *rest)
+
+    monkeypatch.setattr(generation, "_batch", scarce)
+    assert generation.generate(model, prompts, 2, 5) == want
+
+
+def test_a_single_text_that_does_not_fit_is_one_error():
+    def never(_rows):
+        raise ERRORS[0]
+
+    with pytest.raises(RetuneError, match="memory ran out in prediction in the smallest possible pass"):
+        list(out_of_memory.in_batches(range(9), out_of_memory.Limit(8, "rows", "prediction"), never))

@@ -1,0 +1,222 @@
+"""What a user of the whole pipeline is promised, on a small clone with real `dvc` commands."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import ROOT
+from tests.support.project import SMALL, Project, clone
+
+RETUNE = (sys.executable, "-m", "retune.cli")
+LLM = [f"{stage}@similarity_llm" for stage in ("train", "predict", "calibrate", "evaluate")]
+TAIL = ["compare@similarity", "report"]
+PRIMARY = {"similarity": "auc", "intent": "macro_f1"}
+
+
+TIMES = ("reports/training", "reports/predicting", "reports/index")
+"""Outputs that tell how long something took."""
+
+
+def outputs(project: Project) -> dict[str, str]:
+    """Path -> hash of every output that must be the same in every build."""
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    found = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    return {path: md5 for path, md5 in found.items() if not path.startswith(TIMES)}
+
+
+def test_a_build_ends_with_a_report_of_every_model_and_nothing_left_to_do(project):
+    summary = (project.folder / "reports/summary.md").read_text(encoding="utf-8")
+    for model in SMALL:
+        assert model in summary
+        measured = json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]
+        assert 0 <= measured[PRIMARY[model.split("_")[0]]]["value"] <= 1
+    assert project.repro() == []
+    assert "up to date" in project.run("dvc", "status")
+
+
+def test_a_default_that_only_the_llm_reads_reruns_only_the_llm(project):
+    ran = re.findall(r"Running stage '([^']+)'", project.run("dvc", "exp", "run", "-n", "wide", "-S", "lora.r=8"))
+    assert ran == ["resolve", *LLM, *TAIL]
+    assert "wide" in project.run("dvc", "exp", "show", "--no-pager", "--csv")
+    assert "lora.r" in project.run("dvc", "params", "diff")
+    assert "similarity_llm" in project.run("dvc", "metrics", "diff", "--all")
+    project.run("dvc", "plots", "diff", "HEAD", "-o", "plots")
+    assert (project.folder / "plots/index.html").exists()
+
+
+def test_a_models_own_parameter_reruns_only_that_model(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    assert project.stale() == {"train@similarity_embedder"}
+
+
+def test_a_comment_in_a_learner_reruns_nothing_but_resolve(project):
+    file = project.folder / "retune/learners/llm.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\n# why\n", encoding="utf-8")
+    assert project.repro() == ["resolve"]
+
+
+def test_an_edit_in_a_learner_reruns_only_the_models_that_use_it(project):
+    file = project.folder / "retune/learners/llm.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\nMARK = 1\n", encoding="utf-8")
+    assert project.stale() == {"train@similarity_llm", "predict@similarity_llm"}
+
+
+def test_a_prompt_reruns_only_the_llm_and_the_count_of_its_tokens(project):
+    project.edit("prompts/similarity.yaml", "问题1", "句子1")
+    assert project.stale() == {"explore@similarity", "train@similarity_llm"}
+
+
+def test_a_threshold_rule_touches_no_model(project):
+    project.edit("params.yaml", "threshold: f1", "threshold: accuracy")
+    assert project.stale() == {f"calibrate@{model}" for model in SMALL if model.startswith("similarity")}
+
+
+def test_a_failure_of_one_of_several_jobs_is_told_and_the_rest_is_kept(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    project.edit("retune/learners/llm.py", "start = time.monotonic()", "raise ValueError('no luck')")
+    said = project.run(*RETUNE, "repro", "similarity", fails=True)
+    assert "similarity_llm | ValueError: no luck" in said
+    assert "retune: similarity_llm failed: its lines above say why" in said
+    assert "Traceback" not in said.partition("retune: similarity_llm failed")[2]
+    assert "there is no task `similarty`; did you mean `similarity`?" in project.run(
+        *RETUNE, "repro", "similarty", fails=True
+    )
+    project.edit("retune/learners/llm.py", "raise ValueError('no luck')", "start = time.monotonic()")
+    assert "Running stage 'train@similarity_embedder'" not in project.run(*RETUNE, "repro", "similarity")
+    assert project.stale() == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_several_jobs_end_with_the_command_and_go_on_with_the_next(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
+    mark = f"RETUNE_MARK={project.folder}"
+    command = [*RETUNE, "repro", "similarity"]
+    environment = {**os.environ, "RETUNE_MARK": str(project.folder)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as build:
+        assert any("Running stage 'train@similarity_embedder'" in line for line in build.stdout)
+        assert len(running(mark)) > 2
+        build.send_signal(signal.SIGTERM)
+        build.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while running(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert running(mark) == []
+    assert "Running stage 'train@similarity_embedder'" in project.run(*RETUNE, "repro", "similarity")
+    assert project.stale() == set()
+
+
+def running(mark: str) -> list[int]:
+    """Processes whose environment has the mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_wrong_key_stops_the_build_with_its_nearest_neighbour(project):
+    project.edit("params.yaml", "learning_rate: 0.001", "learning_rat: 0.001")
+    output = project.run("dvc", "repro", fails=True)
+    assert "learning_rat" in output
+    assert "learning_rate" in output
+    assert "Traceback" not in output
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(project, tmp_path):
+    project.edit("params.yaml", "max_rows: 96", "max_rows: 96\n      patience: 0")
+    project.edit("params.yaml", "epochs: 1\n      max_rows: 96", "epochs: 25\n      max_rows: 96")
+    twin = project.copy(tmp_path / "twin")
+    model = "models/similarity_embedder/model.safetensors"
+
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        ["dvc", "repro", "train@similarity_embedder"],
+        cwd=project.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 200
+    while not list(project.folder.glob(".retune/scratch/train/*/**/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "the training ended before a checkpoint was seen"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    lock = project.folder / ".retune/locks/train-similarity_embedder"
+    stage = int(lock.read_text().split()[1])
+    while (cmdline := Path(f"/proc/{stage}/cmdline")).exists() and cmdline.read_text():
+        assert time.monotonic() < deadline, "the training outlived dvc"
+        time.sleep(0.1)
+    assert not (project.folder / model).exists()
+
+    output = project.run("dvc", "repro", "--force-downstream", "train@similarity_embedder")
+    assert "resum" in output.lower()
+    twin.repro("train@similarity_embedder")
+    assert (project.folder / model).read_bytes() == (twin.folder / model).read_bytes()
+    assert not list(project.folder.glob(".retune/scratch/train/*"))
+
+
+def test_a_model_of_two_processes_is_built_and_another_of_its_checkpoints_promoted(project):
+    project.edit("params.yaml", "threads: 1", "threads: 2\n  processes: 2")
+    project.edit("params.yaml", "max_rows: 96", "max_rows: 96\n      keep_checkpoints: all")
+    project.repro("train@similarity_embedder")
+    record = project.folder / "reports/training/similarity_embedder"
+    assert json.loads((record / "resources.json").read_text())["processes"] == 2
+    table = project.run("retune", "checkpoints", "similarity_embedder")
+    assert re.findall(r"^ *(\d+) .*weights stored$", table, re.MULTILINE) == ["2", "4", "6"]
+    assert (project.folder / ".retune/checkpoints/similarity_embedder.html").exists()
+    kept = int(re.search(r"^ *(\d+) .*the model", table, re.MULTILINE)[1])
+    other = 2 if kept != 2 else 4
+    said = project.run("retune", "checkpoints", "similarity_embedder", "--promote", str(other))
+    assert f"takes the weights after step {other}" in said
+    weights = project.folder / "models/similarity_embedder/model.safetensors"
+    before = weights.read_bytes()
+    output = project.run("dvc", "repro", "train@similarity_embedder")
+    assert "Running stage 'train@similarity_embedder'" in output
+    assert f"Kept step {other} of 6" in json.loads((record / "messages.json").read_text())[0]
+    assert weights.read_bytes() != before
+
+
+def test_two_clones_build_the_same_bytes_even_several_stages_at_a_time(built, tmp_path):
+    bases = {role: built.parent / role for role in ("encoder", "llm")}
+    (tmp_path / "clone").mkdir()
+    other = clone(tmp_path / "clone", bases)
+    said = other.run(*RETUNE, "repro", "--jobs", "3")
+    assert "similarity_llm | Running stage 'train@similarity_llm':" in said
+    assert "up to date" in other.run("dvc", "status")
+    assert outputs(other) == outputs(Project(built))
+    assert any(path.startswith("models/similarity_llm") for path in outputs(other))
+
+
+LIGHT = [
+    "resolve",
+    "download",
+    "download_base",
+    "convert",
+    "augment",
+    "split",
+    "calibrate",
+    "evaluate",
+    "compare",
+    "report",
+]
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_stage_without_a_model_starts_without_heavy_packages(name):
+    heavy = {"torch", "transformers", "sklearn", "scipy", "altair", "datasets"}
+    code = f"import sys, stages.{name}; print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
