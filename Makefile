@@ -1,24 +1,31 @@
-# make repro: the whole default build, $(JOBS) stages at a time. make test: all tests. Each makes .venv from requirements.lock first.
+# `make` lists the targets; each of the others makes .venv from requirements.lock first.
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro test lint format
+.PHONY: help repro test test-fast lint format
 
-repro: .venv/installed
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+repro: .venv/installed  ## build what is out of date, two stages at a time (make repro JOBS=4); the first time everything
 	retune repro --jobs $(JOBS)
 
-test: .venv/installed
+test: .venv/installed  ## all tests
 	pytest -n 2 --dist worksteal
 
-lint: .venv/installed
+test-fast: .venv/installed  ## the tests that answer within a minute or two
+	pytest -n 2 --dist worksteal -m "not slow"
+
+lint: .venv/installed  ## format, style, types, and which package imports which
 	ruff format --check .
 	ruff check .
 	mypy
+	python -m tests.support.layers
 
-format: .venv/installed
+format: .venv/installed  ## mend format and style, where that is safe
 	ruff format .
 	ruff check --fix .
 

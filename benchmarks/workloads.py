@@ -132,7 +132,7 @@ def _questions(table: dict[str, Any], chance: random.Random) -> list[tuple[str, 
 
 
 def _ids(chat: ChatPrompt, text: str) -> list[int]:
-    ids: list[int] = chat.plain.encode(text, add_special_tokens=False).ids
+    ids: list[int] = chat.text_tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
 

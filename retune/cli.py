@@ -27,9 +27,12 @@ def app() -> None:
 @commands.command()
 def keys(word: Annotated[str, typer.Argument(help="show only keys that contain this")] = "") -> None:
     """List every key of params.yaml, the catalogs and the prompts: values, limits, default, meaning."""
+    from retune.pipeline.declarations import PARAMS
     from retune.pipeline.keys import all_keys, table
+    from retune.pipeline.yaml_file import read
 
-    rows = [key for key in all_keys() if word in key.path]
+    here = read(Path(), PARAMS) if Path(PARAMS).is_file() else None
+    rows = [key for key in all_keys(here) if word in key.path]
     if not rows:
         raise RetuneError(f"no key contains `{word}`; `retune keys` lists all")
     typer.echo(table(rows))
@@ -192,9 +195,7 @@ def checkpoints(
     from retune.report import checkpoints as page
 
     if promote:
-        from retune.pipeline.params_edit import set_value
-
-        typer.echo(page.promote(model, promote, set_value))
+        typer.echo(page.promote(model, promote))
         return
     found = page.read(model)
     typer.echo(page.table(found))

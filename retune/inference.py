@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,9 @@ from retune.errors import RetuneError, unknown
 from retune.evaluation.calibration import calibrated, log_odds
 from retune.evaluation.score_estimates import estimate
 from retune.params import Params
+
+if TYPE_CHECKING:
+    from retune.learners.protocols import Predictor
 
 KINDS = ("pair", "classification", "scoring")
 WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
@@ -33,7 +36,7 @@ class Model:
 
     name: str
     spec: Params
-    predictor: Any
+    predictor: Predictor
     fitted: dict[str, Any]
 
     @property
@@ -130,7 +133,7 @@ def load(folder: str | Path) -> Model:
     base = root / "models/bases" / spec.base
     if not base.is_dir():
         raise RetuneError(f"{base.relative_to(root)} is missing: run `dvc repro download_base@{spec.base}`")
-    predictor = learners.of(spec).load(folder, base, spec.get("hardware"), **_generation(root, name))
+    predictor = learners.load(spec, folder, base, spec.get("hardware", Params()), _generation(root, name))
     return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")))
 
 
@@ -179,11 +182,10 @@ def _written(predictions: pl.DataFrame) -> list[str]:
     return [name for name in WRITTEN if name in predictions.columns]
 
 
-def _generation(root: Path, name: str) -> dict[str, Any]:
+def _generation(root: Path, name: str) -> Params | None:
     """How a model writes, as params-resolved.json says, for those that do."""
     resolved = root / params.RESOLVED
-    options = params.load(resolved).get("generation", {}).get(name) if resolved.is_file() else None
-    return {"options": options} if options else {}
+    return params.load(resolved).predictions.get(name, {}).get("generation") if resolved.is_file() else None
 
 
 def _absent(root: Path, name: str) -> RetuneError:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import polars as pl
 
+from retune import atomic_file
 from retune.data import kinds
 from retune.data.convert.mapping import map_columns
 from retune.data.convert.records import FORMATS, read
@@ -134,13 +135,8 @@ def output(file: Path | None, form: str | None) -> Iterator[tuple[IO[str], str]]
     if form is None:
         raise RetuneError(f"{file}: `{file.suffix}` tells no format; end it in {', '.join(SUFFIXES)}, or give --format")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            yield stream, form
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_file.replacing(file) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        yield stream, form
 
 
 def _is_like(table: dict[str, Any], file: Path) -> bool:

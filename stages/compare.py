@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -12,16 +13,19 @@ from retune.evaluation import bootstrap, comparison, intervals, predictions
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
+if TYPE_CHECKING:
+    from retune.evaluation.kinds.protocol import ChainedKind
+
 
 @stage
 def compare(run: Stage, task: str) -> None:
     """Write the differences of every pair of models, and the rows on which models differ."""
-    models, chains, spec = run.task(task).models, run.task(task).chains, run.task(task).evaluation
+    spec = run.task(task).comparison
     kind = measures.of(spec.kind)
     rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, kinds.of(spec.kind))
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     joined, answers = {}, {}
-    for model in models:
+    for model in spec.models:
         source = f"data/predictions/{task}/{model}/test.parquet"
         predicted = pl.read_parquet(source)
         joined[model] = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
@@ -29,10 +33,12 @@ def compare(run: Stage, task: str) -> None:
         answers[model] = kind.answers(joined[model], fitted, spec, splits)
     groups = bootstrap.group_codes(rows["group"])
     measured = {}
-    for name, chain in chains.items():
+    for name, chain in spec.chains.items():
         joined[name] = joined[chain.first]
-        answers[name], saved = kind.chained(answers[chain.first], answers[chain.second], chain.candidates)
-        metrics = intervals.metrics_with_intervals(kind, answers[name], groups, spec)
+        answers[name], saved = cast("ChainedKind[Any]", kind).chained(
+            answers[chain.first], answers[chain.second], chain.candidates
+        )
+        metrics = intervals.metrics_with_intervals(kind.MEASURE, answers[name], groups, spec)
         measured[name] = {**chain, "saved": saved, "metrics": metrics}
     result = comparison.compare(kind, answers, groups, spec) | {"chains": measured}
     if result["resamples"] > spec.bootstrap:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import bootstrap, counts, intervals, predictions
+from retune.evaluation import bootstrap, counts, details, intervals, predictions
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
@@ -27,15 +27,15 @@ def evaluate(run: Stage, model: str) -> None:
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     answers = kind.answers(joined, fitted, spec, splits)
     counted = counts.counts(joined, predicted)
-    metrics = intervals.metrics_with_intervals(kind, answers, bootstrap.group_codes(rows["group"]), spec)
-    for name in kind.METRICS[:2]:
+    metrics = intervals.metrics_with_intervals(kind.MEASURE, answers, bootstrap.group_codes(rows["group"]), spec)
+    for name in kind.MEASURE.metrics[:2]:
         value = metrics[name]
         if value["value"] is not None:
             run.log.info("%s %.3f (%.3f to %.3f)", name, value["value"], value["low"], value["high"])
     with run.output(f"reports/evaluations/{task}/{model}") as folder:
         for part in ("details", "plots"):
             (folder / part).mkdir()
-        kind.write(folder, joined, fitted, spec, splits)
+        details.of(spec.kind).write(folder, joined, fitted, spec, splits)
     with run.output(f"reports/metrics/{model}.json") as file:
         file.write_text(json.dumps({"test": counted | metrics}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

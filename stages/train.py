@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 
-from retune import learners
+from retune import learners, run_record
 from retune.pipeline.stage import Stage, stage
 from retune.training import dvclive_log, scratch_key
 
@@ -20,11 +21,12 @@ def train(run: Stage, model: str) -> None:
     if not spec.augmented:
         rows = rows.filter(pl.col("origin") == "original")
     base = run.base_dir(spec.base)
-    scratch = run.scratch(scratch_key.identity(spec), *files, base, keep=scratch_key.stays(spec))
+    scratch = run.scratch(scratch_key.identity(spec), *files, base, keep=scratch_key.outlives_training(spec))
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
-        training = learners.of(spec).fit(spec, rows, dev, base, folder, scratch)
+        training = learners.fit(spec, rows, dev, base, folder, scratch)
         dvclive_log.write(training, record)
+    run_record.write("train", model, Path(f"reports/training/{model}/metrics.json"), training.took)
 
 
 if __name__ == "__main__":

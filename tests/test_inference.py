@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,9 @@ import pytest
 import retune
 from retune import predict_file
 from retune.errors import RetuneError
-from retune.learners import tfidf_logistic
+from retune.learners.tfidf_logistic.fit import fit as fit_logistic
 from retune.params import loads
-from tests.support import ROOT
+from tests.support.command_line import run
 
 LABELS = ["办理取消", "办理开通", "查询"]
 TEXTS = ["帮我取消套餐", "我要开通流量包", "查一下话费"]
@@ -34,7 +31,7 @@ def fitted(root: Path, name: str, kind: str, labels: list[str], rows: pl.DataFra
     spec = {"task": kind, "kind": kind, "labels": labels, "learner": "linear", "base": "scratch", "seed": 0}
     spec |= {"linear": options, "hardware": {}}
     (folder / "spec.json").write_text(json.dumps(spec))
-    tfidf_logistic.fit(loads(json.dumps(spec)), rows, rows, root, folder, root)
+    fit_logistic(loads(json.dumps(spec)), rows, rows, root, folder, root)
     (root / f"data/calibrations/{kind}").mkdir(parents=True)
     (root / f"data/calibrations/{kind}/{name}.json").write_text(json.dumps({"temperature": TEMPERATURE, **calibration}))
     return spec
@@ -62,17 +59,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"file": "dev.json", "format": "jsonl", "columns": columns | {"text_b": {"from": "b.text", "regex": "^[^!]+"}}},
     ]
     tasks = {"pair": {"convert": {"tables": tables}}, "classification": {"convert": {"tables": []}}}
-    (root / "params-resolved.json").write_text(json.dumps({"seed": 0, "tasks": tasks, "models": models}))
+    (root / "params-resolved.json").write_text(
+        json.dumps({"seed": 0, "tasks": tasks, "models": models, "predictions": {}})
+    )
     return root
-
-
-def run(root: Path, *arguments: str, text: str = "", fails: bool = False) -> tuple[str, str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "retune.cli", *arguments]
-    done = subprocess.run(command, cwd=root, env=environment, input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
 
 
 PAIRS = [("花呗怎么还", "花呗怎么还钱"), ("借呗利息", "花呗额度"), ("花呗", "借呗"), ("余额宝", "余额宝")]
@@ -203,6 +193,7 @@ def test_texts_are_classified_from_python(root: Path) -> None:
         retune.load(root / "models/same").predict([{"text_a": "a"}])
 
 
+@pytest.mark.slow
 def test_a_typed_line_is_labelled_with_the_likeliest_three(root: Path) -> None:
     out, _ = run(root, "ask", "intent", text=f"{TEXTS[2]}\n{TEXTS[0]}\n\n{TEXTS[1]}\n")
     lines = out.splitlines()

@@ -13,12 +13,13 @@ import polars as pl
 import pytest
 
 import retune
-from retune import predict_file
+from retune import learners, predict_file
 from retune.errors import RetuneError
-from retune.learners import llm, tfidf_ridge
-from tests.learners.test_llm_reasoning import GENERATION, LEARNT, companies, pair, pairs, scoring
 from tests.support import tiny_llm
-from tests.test_inference import run
+from tests.support.command_line import run
+from tests.support.reasoning_fit import GENERATION, LEARNT, companies, pair, pairs, scoring
+
+pytestmark = pytest.mark.slow
 
 TEMPERATURE = 2.0
 
@@ -37,16 +38,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(spec))
         rows = pairs(48) if spec.kind == "pair" else companies(48)
-        learner = tfidf_ridge if name == "risk_linear" else llm
-        learner.fit(spec, rows, rows[:8], base, folder, root / "scratch" / name)
+        learners.fit(spec, rows, rows[:8], base, folder, root / "scratch" / name)
         fitted = root / f"data/calibrations/{spec.task}/{name}.json"
         fitted.parent.mkdir(parents=True, exist_ok=True)
         threshold = {"threshold": 0.5} if spec.kind == "pair" else {"estimate": "median"}
         fitted.write_text(json.dumps({"temperature": TEMPERATURE, **threshold}))
     tables = [{"file": "train/*.json", "columns": {"document": "info", "dimension": "$file", "score": "score"}}]
     tasks = {"risk": {"convert": {"tables": tables}}, "similarity": {"convert": {"tables": []}}}
-    generation = {"risk_llm": GENERATION, "align_llm": GENERATION, "risk_linear": {}}
-    resolved = {"seed": 0, "tasks": tasks, "models": specs, "generation": generation}
+    predictions = {"risk_llm": {"generation": GENERATION}, "align_llm": {"generation": GENERATION}, "risk_linear": {}}
+    resolved = {"seed": 0, "tasks": tasks, "models": specs, "predictions": predictions}
     (root / "params-resolved.json").write_text(json.dumps(resolved))
     return root
 

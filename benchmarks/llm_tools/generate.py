@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
-from retune.learners import llm
-
 # First: it tells torch's threads how to wait, before torch is loaded.
 from retune.llm import adapter
 from retune.llm.label_scoring import label_log_probs
+from retune.llm.reading import packed_by
 from retune.training import hardware
 
 # isort: split
@@ -56,14 +55,14 @@ def stock(job: dict[str, Any]) -> Any:
 def by_labels(job: dict[str, Any], prompts: list[list[int]]) -> Callable[[], list[int]]:
     """The label of the highest probability, by Retune."""
     spec = spec_of(job)
-    chosen = hardware.choose(spec.hardware, trees=True)
+    chosen = hardware.choose(spec.hardware, tree_attention=True)
     model: Any = adapter.load_base(Path(job["base"]), spec, chosen)
     if job["adapter"]:
         model = adapter.attach(model, Path(job["adapter"]), chosen)
     model.eval()
 
     def classify() -> list[int]:
-        packed = llm.packed_by(adapter.base_of(model), chosen, prompts)
+        packed = packed_by(adapter.base_of(model), chosen, prompts)
         with adapter.mixed_precision(packed.model, chosen):
             return [int(best) for best in label_log_probs(packed, prompts, job["answers"], job["end"]).argmax(1)]
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 # First: it tells torch's threads how to wait, before torch is loaded.
 import retune
 from retune import params
-from retune.learners import llm
 from retune.llm import adapter
-from retune.llm.sft_loss import AnswerLoss
+from retune.llm.reading import packed_by
+from retune.llm.sft_loss import SFTLoss
 from retune.training import batch_order, hardware
-from retune.training.micro_batches import Passes
+from retune.training.job import Job, run
+from retune.training.micro_batches import MicroBatches
 
 # isort: split
 import json
@@ -33,39 +34,40 @@ def main() -> None:
     clock = record.start()
     batch_order.order = in_order
     spec = spec_of(job)
-    chosen = hardware.choose(spec.hardware, trees=True)
+    chosen = hardware.choose(spec.hardware, tree_attention=True)
     base = adapter.load_base(Path(job["base"]), spec, chosen)
     model = adapter.add(base, spec.lora, spec.base_name, spec.seed, chosen)  # the weights of job["start"]: one seed
     items = [
         (row["prompt_ids"], row["answer_ids"], [1.0] * len(row["answer_ids"])) for row in record.read_rows(job["rows"])
     ]
-    packed = llm.packed_by(base, chosen, [prompt for prompt, *_ in items])
+    packed = packed_by(base, chosen, [prompt for prompt, *_ in items])
 
-    objective = AnswerLoss(packed)
+    objective = SFTLoss(packed)
     size = spec.training.batch_size
-    passes = [
-        one["part"]
+    batches = [
+        one["packed"]
         for start in range(0, len(items), size)
-        for one in objective.cut(items[start : start + size], items[start : start + size], spec.training.packed_tokens)
+        for one in objective.split(
+            items[start : start + size], items[start : start + size], spec.training.packed_tokens
+        )
     ]
-    job.run(
-        model,
-        items,
-        Passes(objective.cut, spec.training.packed_tokens, "tokens"),
-        spec,
-        Path(job["scratch"]),
-        lambda model: {"loss": 0.0},
-        chosen=chosen,
+    training = Job(
+        model=model,
+        items=items,
         lengths=[len(prompt) for prompt, *_ in items],
-        loss_fn=objective.loss,
+        micro_batches=MicroBatches(objective.split, spec.training.packed_tokens, "tokens"),
+        loss=objective.loss,
+        evaluate=lambda model: {"loss": 0.0},
+        chosen=chosen,
         tokens_of=objective.tokens,
         precision=lambda: adapter.mixed_precision(base, chosen),
     )
+    run(training, spec, Path(job["scratch"]))
     adapter.save(model, Path(job["adapter"]))
-    tokens = sum(part.ids.numel() for part in passes)
-    seen = sum(int(part.row.depth.sum()) + len(part.row.depth) for part in passes if part.row)
+    tokens = sum(batch.input_ids.numel() for batch in batches)
+    seen = sum(int(batch.row.depth.sum()) + len(batch.row.depth) for batch in batches if batch.row)
     needed = limit.operations(base, tokens, seen, sum(len(answer) for _, answer, _ in items))
-    speed = limit.speed(base, tokens // len(passes), chosen.dtype)
+    speed = limit.speed(base, tokens // len(batches), chosen.dtype)
     clock.report(
         computed_tokens=tokens,
         limit_seconds=needed / speed,

@@ -22,7 +22,7 @@ def main() -> None:
     """Write both folders and print the base's parameters."""
     job = record.read_job()
     spec = spec_of(job)
-    chosen = hardware.choose(spec.hardware, trees=True)
+    chosen = hardware.choose(spec.hardware, tree_attention=True)
     stored = Path(job["stored_base"])
     if stored != Path(job["base"]) and not (stored / "config.json").is_file():
         store(Path(job["base"]), stored, chosen.dtype)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from retune import stable_hash
 
 if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
     from retune.params import Params
 
 
-def balanced(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
+def balanced(rows: pl.LazyFrame, spec: Params, kind: Kind) -> list[pl.LazyFrame]:
     """The assigned `rows` without those of train that are too many, and a frame of copies of those that are too few.
 
     `spec.balance` is `undersample` (each label as often as the rarest), `oversample` (as the most frequent) or the most

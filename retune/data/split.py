@@ -13,6 +13,7 @@ from retune.data.shared_texts import shared, unordered
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
     from retune.params import Params
 
 SPLITS = ("train", "dev", "calibration", "test")
@@ -58,7 +59,7 @@ def reduced(rows: pl.LazyFrame, spec: Params) -> pl.LazyFrame:
     return rows.filter((pl.col("split") != "train") | (number < spec.data_ratio))
 
 
-def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str], kind: Any) -> dict[str, Any]:
+def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str], kind: Kind) -> dict[str, Any]:
     """Counts per split of the assigned `rows`, and what two splits share; `left_out` rows were augmented in vain.
 
     `targets` counts the rows by the kind's binned target. `shared_texts` leaves out columns of a few fixed values.
@@ -101,7 +102,7 @@ def summary(rows: pl.LazyFrame, left_out: int, spec: Params, official: set[str],
     }
 
 
-def check(summary: dict[str, Any], kind: Any) -> None:
+def check(summary: dict[str, Any], kind: Kind) -> None:
     """Raise `RetuneError` for a split without rows, or whose targets are too few to measure anything."""
     for name, counts in summary["splits"].items():
         problem = kind.shortage(counts["targets"]) if counts["rows"] else ""

@@ -43,7 +43,7 @@ class Dropout(nn.Module):
         return drop(x, self.p) if self.training else x
 
 
-def quicken(model: PreTrainedModel) -> None:
+def use_fast_dropout(model: PreTrainedModel) -> None:
     """Put `Dropout` in the place of every `nn.Dropout` of an encoder, `attend` in that of BERT's eager attention."""
     for module in list(model.modules()):
         for name, child in module.named_children():

@@ -1,10 +1,11 @@
-"""The README.md of a model folder: what the model is, what it was trained on, how, how well, and the licences."""
+"""The README.md of a model folder: what the model is, what it was trained on, how and how well."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from retune.training.checkpoint_choice import model_record
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -13,28 +14,19 @@ if TYPE_CHECKING:
 LIBRARY = "sentence-transformers"
 
 
-def write(spec: Params, source: dict[str, Any], data: str, training: Training, use: list[str], out: Path) -> None:
-    """Write README.md into `out`.
-
-    `source` is the base's SOURCE.json, `data` says in a sentence what the rows were, `use` are lines of Python.
-    """
+def write(spec: Params, data: str, training: Training, use: list[str], out: Path) -> None:
+    """Write README.md into `out`; `data` says in a sentence what the rows were, `use` are lines of Python."""
     tuned = spec.training.epochs > 0
-    select = spec.training.select
-    best = max(
-        (record for record in training.history if f"eval_{select}" in record),
-        key=lambda record: record[f"eval_{select}"] * (-1 if select == "loss" else 1),
-        default={},
-    )
+    best = model_record(training.history, spec.training) if tuned else training.history[-1]
+    assert best is not None, "`retune.training.job` has kept one"
     metrics = [f"| {name[5:]} | {value:.4f} |" for name, value in sorted(best.items()) if name.startswith("eval_")]
-    sections = [section for section in spec if isinstance(spec[section], dict) and section not in ("data", "hardware")]
+    sections = [section for section in spec if isinstance(spec[section], dict) and section != "hardware"]
     parameters = [f"| {section}.{key} | {value} |" for section in sections for key, value in spec[section].items()]
     task = "sentence-similarity" if spec.learner == "embedder" else "text-ranking"
     lines = [
         "---",
         f"library_name: {LIBRARY}",
         f"pipeline_tag: {task}",
-        "license: other",
-        f"license_name: {json.dumps(source['license'], ensure_ascii=False)}",
         f"tags: [{LIBRARY}, {spec.learner}, retune]",
         "---",
         "",
@@ -46,13 +38,13 @@ def write(spec: Params, source: dict[str, Any], data: str, training: Training, u
         "",
         "## Data",
         "",
-        f"{data} Source: {spec.data.name}, licence: {spec.data.license}.",
+        data,
         "",
-        "## Dev metrics" + (f" (step {best['step']})" if best else ""),
+        f"## Dev metrics (step {best['step']})",
         "",
         *["| Metric | Value |", "|:--|--:|", *metrics],
         "",
-        *(f"- {message}" for message in training.messages),
+        *(f"- {message}" for message in (*training.messages, *training.warnings)),
         "",
         "## Parameters",
         "",
@@ -60,6 +52,7 @@ def write(spec: Params, source: dict[str, Any], data: str, training: Training, u
         "",
         "## Licence",
         "",
-        f"The base {spec.base_name} is under: {source['license']}. {source.get('note') or ''}".rstrip(),
+        f"The weights come from {spec.base_name}. Its licence and that of the data stand in the project's report, in "
+        "models/catalog.yaml and in data/catalog.yaml.",
     ]
     (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -28,12 +28,16 @@ def embedder(
     prefixes: dict[str, str],
     max_length: int,
     out: Path,
+    default_prompt: str | None = None,
 ) -> None:
-    """Write a bi-encoder: token states, pooled, of length 1. `prefixes` are those of a `query` and of a `document`."""
+    """Write a bi-encoder: token states, pooled, of length 1.
+
+    `prefixes` are those of a `query` and of a `document`; `default_prompt` names the one that `encode` takes unasked.
+    """
     prompts = {"query": prefixes["query"], "document": prefixes["document"]}
     _write(encoder, tokenizer, pooling, max_length, out, [("2_Normalize", NORMALIZE)])
     _json(out / "2_Normalize/config.json", {})
-    settings = {"model_type": "SentenceTransformer", "prompts": prompts, "default_prompt_name": None}
+    settings = {"model_type": "SentenceTransformer", "prompts": prompts, "default_prompt_name": default_prompt}
     _json(out / "config_sentence_transformers.json", {**settings, "similarity_fn_name": "cosine"})
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 from safetensors import safe_open
-from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
 from retune.encoders import fast_dropout
 from retune.errors import RetuneError
+from retune.training.layers import layers_of
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -40,7 +40,7 @@ def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
     if not pooler and getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     if chosen.device.type == "cpu":
-        fast_dropout.quicken(encoder)
+        fast_dropout.use_fast_dropout(encoder)
     return encoder
 
 
@@ -67,13 +67,12 @@ def freeze(encoder: PreTrainedModel, options: Params) -> None:
     if options.freeze_layers >= depth:
         raise RetuneError(f"training.freeze_layers is {options.freeze_layers}, but the encoder has {depth} layers: at "
                           f"most {depth - 1}")  # fmt: skip
-    for child in encoder.children():
-        stacks = [m for m in child.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
-        for module in stacks[0][: options.freeze_layers] if stacks else [child]:
-            module.requires_grad_(False)
-        if stacks:
+    layers = layers_of(encoder)
+    for child in encoder.children():  # what stands before the layers (embeddings), and the lowest of them
+        if any(module is layers for module in child.modules()):
+            layers[: options.freeze_layers].requires_grad_(False)
             return
-    raise RetuneError(f"training.freeze_layers: {encoder.config.model_type} keeps its layers in no list; take 0")
+        child.requires_grad_(False)
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

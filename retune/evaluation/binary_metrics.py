@@ -9,30 +9,27 @@ without rows of both labels, anything without rows. Precision without a positive
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
+from retune.evaluation.calibration_error import BINS, bin_errors
 from retune.evaluation.weighted import Floats, Integers, columns, ratio, total
 
 METRICS = ("f1", "accuracy", "macro_f1", "precision", "recall", "auc", "average_precision", "brier", "ece")
 """The reported metrics, in this order."""
 
-BINS = 15
-"""Bins of the calibration error (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
 
-
-class Answers(NamedTuple):
+class BinaryAnswers(NamedTuple):
     """The answers of one model to n rows: gold `labels`, `decisions` and `probabilities` of the label 1, each [n]."""
 
     labels: Integers
     decisions: Integers
     probabilities: Floats
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> BinaryAnswers:
         """Put the rows in another order."""
-        return Answers(self.labels[order], self.decisions[order], self.probabilities[order])
+        return BinaryAnswers(self.labels[order], self.decisions[order], self.probabilities[order])
 
 
 class Confusion(NamedTuple):
@@ -98,25 +95,11 @@ def nll(labels: Integers, probabilities: Floats, weights: Floats) -> Floats:
 
 
 def ece(labels: Integers, probabilities: Floats, weights: Floats, bins: int = BINS) -> Floats:
-    """Measure the expected calibration error of the probability of label 1 (Naeini et al. 2015), in equal-width bins.
-
-    Each bin adds its share of the weight times |mean probability - share of label 1|. The width is fixed, not the
-    mass, so that every resample is measured with the same bins.
-    """
-    bin_of = bin_index(probabilities, bins)
-    order = np.argsort(bin_of, kind="stable")
-    gaps, ordered = (probabilities - labels)[order], columns(weights, order)
-    ends = np.searchsorted(bin_of[order], np.arange(bins + 1))
-    error = sum(np.abs(total(ordered[..., start:end], gaps[start:end])) for start, end in itertools.pairwise(ends))
-    return ratio(np.asarray(error), weights.sum(-1))
+    """Expected calibration error of the probability of label 1 (`retune.evaluation.calibration_error`)."""
+    return ratio(np.asarray(sum(bin_errors(labels, probabilities, weights, bins))), weights.sum(-1))
 
 
-def bin_index(probabilities: Floats, bins: int = BINS) -> Integers:
-    """Sort each probability into its equal-width bin, [n]: (0, 1/bins] is bin 0, which takes 0 as well."""
-    return np.searchsorted(np.linspace(0.0, 1.0, bins + 1)[1:-1], probabilities, side="left")
-
-
-def measure(answers: Answers, weights: Floats) -> dict[str, Floats]:
+def measure(answers: BinaryAnswers, weights: Floats) -> dict[str, Floats]:
     """All of `METRICS`, each [...]; the rows are sorted once, and not at all if they come ordered by probability."""
     order = np.argsort(answers.probabilities, kind="stable")
     labels, decisions, probabilities = answers.take(order)

@@ -7,10 +7,11 @@ with the p-value. The same groups, number and seed give the same resamples, so r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retune.evaluation.measure import A, Measure
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -35,21 +36,22 @@ def resamples(groups: int, times: int, seed: int, rows: int) -> Iterator[Floats]
         yield np.bincount(drawn.ravel(), minlength=size * groups).reshape(size, groups).astype(np.float64)
 
 
-def replicates(measures: Any, models: list[Any], groups: Integers, times: int, seed: int) -> list[dict[str, Floats]]:
+def replicates(
+    measure: Measure[A], models: list[A], groups: Integers, times: int, seed: int
+) -> list[dict[str, Floats]]:
     """Every metric of every model on the same resamples of the groups: for each model {metric: [times]}.
 
-    `measures` is the module of the task kind, `groups` [n] numbers the group of each row
-    from 0 on. NaN marks resamples on which a metric has no meaning.
+    `groups` [n] numbers the group of each row from 0 on. NaN marks resamples on which a metric has no meaning.
     """
-    orders = [measures.order(answers) for answers in models]
+    orders = [measure.order(answers) for answers in models]
     ordered = [answers.take(order) for answers, order in zip(models, orders, strict=True)]
     columns = [groups[order] for order in orders]
     blocks: list[list[dict[str, Floats]]] = [[] for _ in models]
     for counts in resamples(int(groups.max()) + 1, times, seed, len(groups)):
         for i, answers in enumerate(ordered):
-            blocks[i].append(measures.measure(answers, np.take(counts, columns[i], axis=1)))
+            blocks[i].append(measure.values(answers, np.take(counts, columns[i], axis=1)))
     return [
-        {metric: np.concatenate([part[metric] for part in parts]) for metric in measures.METRICS} for parts in blocks
+        {metric: np.concatenate([part[metric] for part in parts]) for metric in measure.metrics} for parts in blocks
     ]
 
 

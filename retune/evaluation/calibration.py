@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retune.errors import RetuneError
-from retune.evaluation.binary_metrics import Answers, brier, ece, measure, nll
+from retune.evaluation.binary_metrics import BinaryAnswers, brier, ece, measure, nll
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
     from retune.params import Params
 
-COLDEST, HOTTEST = 0.05, 100.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
 """Limits of the temperature: rows that are separated without error would drive it to 0, random answers to infinity."""
 
 
@@ -33,24 +33,32 @@ def calibrated(odds: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(labels: Integers, odds: Floats) -> float:
-    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within [COLDEST, HOTTEST]."""
-    return least(lambda temperature: float(np.sum((calibrated(odds, temperature) - labels) * odds)) > 0)
+    """Find the temperature of least negative log-likelihood (Guo et al. 2017), within its limits."""
+    return best_temperature(lambda temperature: float(np.sum((calibrated(odds, temperature) - labels) * odds)) > 0)
 
 
-def least(too_cold: Callable[[float], bool]) -> float:
-    """Find the optimum within [COLDEST, HOTTEST]; `too_cold(temperature)` is the sign of the slope there.
+def best_temperature(too_cold: Callable[[float], bool]) -> float:
+    """Find the optimum within the limits; `too_cold(temperature)` is the sign of the slope there.
 
     The likelihood is log-concave in 1/T, so the sign tells the side of the optimum: bisection in log T.
     """
-    low, high = np.log(COLDEST), np.log(HOTTEST)
-    if not too_cold(COLDEST):
-        return COLDEST
-    if too_cold(HOTTEST):
-        return HOTTEST
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    if not too_cold(MIN_TEMPERATURE):
+        return MIN_TEMPERATURE
+    if too_cold(MAX_TEMPERATURE):
+        return MAX_TEMPERATURE
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if too_cold(float(np.exp(middle))) else (low, middle)
     return float(np.exp((low + high) / 2))
+
+
+def at_limit(temperature: float, uninformative: str = "the probabilities say little") -> list[str]:
+    """A sentence where a temperature lies at one of its limits; `uninformative` is why it is at the upper one."""
+    if temperature not in (MIN_TEMPERATURE, MAX_TEMPERATURE):
+        return []
+    why = "no wrong answer holds it back" if temperature == MIN_TEMPERATURE else uninformative
+    return [f"The temperature stops at its limit {temperature:g}: {why}."]
 
 
 def best_threshold(
@@ -116,17 +124,12 @@ def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) ->
             f"threshold and temperature need calibration rows of both labels that the model answered, but {found}; "
             "raise `split.calibration` or add rows"
         )
-    odds, messages = log_odds(prob_0, prob_1), []
+    odds = log_odds(prob_0, prob_1)
     temperature = fit_temperature(labels, odds) if spec.temperature else 1.0
-    if temperature in (COLDEST, HOTTEST):
-        why = (
-            "no wrong answer holds it back"
-            if temperature == COLDEST
-            else "the probabilities say little about the labels"
-        )
-        messages.append(f"The temperature stops at its limit {temperature:g}: {why}.")
+    messages = at_limit(temperature, "the probabilities say little about the labels")
     after = calibrated(odds, temperature)
-    threshold = best_threshold(labels, after, spec.threshold, spec.cost_false_positive, spec.cost_false_negative)
+    costs = (spec.cost_false_positive, spec.cost_false_negative) if spec.threshold == "cost" else ()
+    threshold = best_threshold(labels, after, spec.threshold, *costs)
     decisions = (after >= threshold).astype(np.int64)
     if decisions.min() == decisions.max():
         messages.append(
@@ -139,13 +142,13 @@ def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) ->
         "rule": spec.threshold,
         "temperature": temperature,
         "rows": len(labels),
-        "before": _quality(Answers(labels, (before >= 0.5).astype(np.int64), before)),
-        "after": _quality(Answers(labels, decisions, after)),
+        "before": _quality(BinaryAnswers(labels, (before >= 0.5).astype(np.int64), before)),
+        "after": _quality(BinaryAnswers(labels, decisions, after)),
         "messages": messages,
     }
 
 
-def _quality(answers: Answers) -> dict[str, float]:
+def _quality(answers: BinaryAnswers) -> dict[str, float]:
     ones = np.ones(len(answers.labels))
     labels, _, probabilities = answers
     found = measure(answers, ones)

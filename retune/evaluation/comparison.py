@@ -1,9 +1,9 @@
 """Models of one task against each other, on the same rows and the same bootstrap resamples.
 
-`p` is corrected by Holm's method for the number of pairs (or of models against knowing nothing), metric by metric;
-`p_uncorrected` is the plain one. The sign test (McNemar's exact test, where rows are right or wrong) takes the rows as
-independent; the bootstrap differences keep groups together and are the safer reading. Both take what was fitted on the
-calibration split as given.
+`p` is corrected by Holm's method for the number of pairs (or of models against the constant baseline), metric by
+metric; `p_uncorrected` is the plain one. The sign test (McNemar's exact test, where rows are right or wrong) takes the
+rows as independent; the bootstrap differences keep groups together and are the safer reading. Both take what was fitted
+on the calibration split as given.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from retune.evaluation.bootstrap import centred, interval, p_value, replicates
 from retune.evaluation.intervals import finite, point, summarise
+from retune.evaluation.measure import A, Measure
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
+    from retune.evaluation.kinds.protocol import Kind
     from retune.params import Params
 
 
-def compare(measures: Any, models: dict[str, Any], groups: Integers, spec: Params) -> dict[str, Any]:
-    """All pairs of models of one task, and each model against knowing nothing, on rows with `groups` [n].
+def compare(kind: Kind[A], models: dict[str, A], groups: Integers, spec: Params) -> dict[str, Any]:
+    """All pairs of models of one task, and each model against the constant baseline, on rows with `groups` [n].
 
     Differences are a minus b. Returns `models`, `pairs` (a, b, metrics, sign_test, agreement), `ignorant` (the metrics
-    of knowing nothing: the majority class, a constant score), `over_ignorant` ({model: metrics}, model minus that),
-    `resamples` and `correction` (what `p` is, in words). `measures` is the module of the task kind, `models` the
-    answers of each, `spec` the task's `evaluation` section.
+    of the constant baseline: the majority class, a constant score), `over_ignorant` ({model: metrics}, model minus
+    that), `resamples` and `correction` (what `p` is, in words). `models` are the answers of each, `spec` is the task's
+    `evaluation` section.
     """
-    ignorant = measures.ignorant(next(iter(models.values())))
-    everyone = [*models.values(), ignorant]
+    measure, baseline = kind.MEASURE, kind.constant_baseline(next(iter(models.values())))
+    compared = [*models.values(), baseline]
     times = resamples_for(len(models), spec.bootstrap, spec.confidence)
-    replicated = replicates(measures, everyone, groups, times, spec.seed)
-    values = [point(measures, answers) for answers in everyone]
+    replicated = replicates(measure, compared, groups, times, spec.seed)
+    values = [point(measure, answers) for answers in compared]
     names = list(models)
 
     def differences(i: int, j: int) -> dict[str, Any]:
@@ -42,14 +44,14 @@ def compare(measures: Any, models: dict[str, Any], groups: Integers, spec: Param
                 values[j][metric],
                 replicated[i][metric] - replicated[j][metric],
                 spec.confidence,
-                centre=metric in measures.CENTRED,
+                centre=metric in measure.centred,
             )
-            for metric in measures.METRICS
+            for metric in measure.metrics
         }
 
     pairs: list[dict[str, Any]] = []
     for i, j in itertools.combinations(range(len(names)), 2):
-        only_a, only_b, agreement = measures.wins(everyone[i], everyone[j])
+        only_a, only_b, agreement = kind.wins(compared[i], compared[j])
         pairs.append(
             {
                 "a": names[i],
@@ -59,34 +61,34 @@ def compare(measures: Any, models: dict[str, Any], groups: Integers, spec: Param
                 "agreement": agreement,
             }
         )
-    over_ignorant = {name: differences(i, -1) for i, name in enumerate(names)}
-    for metric in measures.METRICS:
+    over_baseline = {name: differences(i, -1) for i, name in enumerate(names)}
+    for metric in measure.metrics:
         _correct([pair["metrics"][metric] for pair in pairs])
-        _correct([metrics[metric] for metrics in over_ignorant.values()])
+        _correct([metrics[metric] for metrics in over_baseline.values()])
     _correct([pair["sign_test"] for pair in pairs])
     return {
         "models": names,
         "pairs": pairs,
-        "ignorant": summarise(measures, ignorant, replicated[-1], spec.confidence),
-        "over_ignorant": over_ignorant,
+        "ignorant": summarise(measure, baseline, replicated[-1], spec.confidence),
+        "over_ignorant": over_baseline,
         "resamples": times,
         "correction": f"p is corrected for {len(pairs)} pairs of models by Holm's method, metric by metric",
     }
 
 
-def paired(measures: Any, answers: dict[str, Any], groups: Integers, spec: Params) -> dict[str, Any]:
+def paired(measure: Measure[A], answers: dict[str, A], groups: Integers, spec: Params) -> dict[str, Any]:
     """{name: metrics with intervals} of each; of two on the same rows also `difference`, the first minus the second."""
     given = list(answers.values())
-    replicated = replicates(measures, given, groups, spec.bootstrap, spec.seed)
+    replicated = replicates(measure, given, groups, spec.bootstrap, spec.seed)
     found: dict[str, Any] = {
-        name: summarise(measures, one, drawn, spec.confidence)
+        name: summarise(measure, one, drawn, spec.confidence)
         for (name, one), drawn in zip(answers.items(), replicated, strict=True)
     }
     if len(given) == 2:
-        a, b = (point(measures, one) for one in given)
+        a, b = (point(measure, one) for one in given)
         found["difference"] = {
             name: difference(a[name], b[name], replicated[0][name] - replicated[1][name], spec.confidence, centre=False)
-            for name in measures.METRICS
+            for name in measure.metrics
         }
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from retune.evaluation.binary_metrics import BINS, bin_index
+from retune.evaluation.calibration_error import BINS, bin_index
 from retune.evaluation.weighted import Floats, Integers
 
 POINTS = 200

@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retune.evaluation.bootstrap import centred, interval, replicates
+from retune.evaluation.measure import A, Measure
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
     from retune.params import Params
 
 
-def metrics_with_intervals(measures: Any, answers: Any, groups: Integers, spec: Params) -> dict[str, Any]:
-    """{metric: {value, low, high}} in the kind's order, from `spec.bootstrap` resamples of the groups [n]."""
-    replicated = replicates(measures, [answers], groups, spec.bootstrap, spec.seed)[0]
-    return summarise(measures, answers, replicated, spec.confidence)
+def metrics_with_intervals(measure: Measure[A], answers: A, groups: Integers, spec: Params) -> dict[str, Any]:
+    """{metric: {value, low, high}} in the order of the report, from `spec.bootstrap` resamples of the groups [n]."""
+    replicated = replicates(measure, [answers], groups, spec.bootstrap, spec.seed)[0]
+    return summarise(measure, answers, replicated, spec.confidence)
 
 
-def summarise(measures: Any, answers: Any, replicated: dict[str, Floats], confidence: float) -> dict[str, Any]:
+def summarise(measure: Measure[A], answers: A, replicated: dict[str, Floats], confidence: float) -> dict[str, Any]:
     """{metric: {value, low, high}} from replicates [B]; null where a metric has no meaning.
 
     `undefined` counts the resamples that the interval had to leave out, if there are any.
     """
-    values = point(measures, answers)
+    values = point(measure, answers)
     summary: dict[str, Any] = {}
-    for metric in measures.METRICS:
-        noisy = metric in measures.CENTRED
+    for metric in measure.metrics:
+        noisy = metric in measure.centred
         draws = centred(replicated[metric], values[metric]) if noisy else replicated[metric]
         low, high = interval(draws, confidence) or (None, None)
         if noisy and low is not None:
@@ -38,10 +39,10 @@ def summarise(measures: Any, answers: Any, replicated: dict[str, Floats], confid
     return summary
 
 
-def point(measures: Any, answers: Any) -> dict[str, float]:
+def point(measure: Measure[A], answers: A) -> dict[str, float]:
     """Every metric on all rows, each once."""
-    ones = np.ones(len(answers[0]))
-    return {metric: float(value) for metric, value in measures.measure(answers, ones).items()}
+    ones = np.ones(len(measure.order(answers)))
+    return {metric: float(value) for metric, value in measure.values(answers, ones).items()}
 
 
 def finite(value: float) -> float | None:

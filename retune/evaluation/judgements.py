@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +21,7 @@ from retune.data import kinds
 from retune.evaluation import bootstrap, judge
 from retune.evaluation.comparison import paired
 from retune.evaluation.judge import Case
+from retune.evaluation.measure import Measure
 from retune.evaluation.predictions import limited
 from retune.evaluation.rationale import MEASURES
 from retune.evaluation.weighted import Floats, Integers, ratio, total
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
-METRICS = MEASURES
-CENTRED = ()
-
 SAME = "两段文本在这项任务的意义上是否一致？"
 """The question of kind `pair`; of kind `scoring` it is the dimension."""
 TOKENS = ("prompt_tokens", "completion_tokens")
@@ -42,34 +39,39 @@ SHOWN = 200
 """Characters of an unparsed answer that the report shows."""
 
 
-class Answers(NamedTuple):
+class Grades(NamedTuple):
     """The grades of n reasons."""
 
     values: Floats  # [n, measures]
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> Grades:
         """Put the rows in another order, or take some of them."""
-        return Answers(self.values[order])
+        return Grades(self.values[order])
 
 
-def order(given: Answers) -> Integers:
+def order(given: Grades) -> Integers:
     """As they stand: nothing is sorted."""
     return np.arange(len(given.values))
 
 
-def measure(given: Answers, weights: Floats) -> dict[str, Floats]:
+def measure(given: Grades, weights: Floats) -> dict[str, Floats]:
     """The mean grade of each measure, [...], of row weights [..., n]."""
     rows = weights.sum(-1)
     return {name: ratio(total(weights, given.values[:, i]), rows) for i, name in enumerate(MEASURES)}
 
 
-def write(details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str], told: dict[str, list[str]]) -> None:
+MEASURE = Measure(MEASURES, measure, order)
+
+
+def write(
+    details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str], written: dict[str, list[str]]
+) -> None:
     """Ask the judge, and write judge.json (see `summary`) and judge.jsonl, reason by reason.
 
-    `texts` are the columns of the document, `told` the reasons of the joined rows: `generated`, then `gold`.
+    `texts` are the columns of the document, `written` the reasons of the joined rows: `generated`, then `gold`.
     """
-    sides = list(told) if spec.judge.gold else ["generated"]
-    whole = joined.with_columns(pl.Series(side, told[side], dtype=pl.String) for side in sides)
+    sides = list(written) if spec.judge.gold else ["generated"]
+    whole = joined.with_columns(pl.Series(side, written[side], dtype=pl.String) for side in sides)
     rows = limited(whole, spec.judge.rows, kinds.of(spec.kind))
     asked = cases(rows, spec, texts, sides)
     replies = judge.ask(spec.judge, [Case(*row) for row in asked.select(Case._fields).iter_rows()])
@@ -121,13 +123,13 @@ def summary(given: pl.DataFrame, sides: Sequence[str], rows: int, spec: Params) 
     not corrected). Metrics and difference are left out where there is nothing to measure.
     """
     parsed = pl.col(MEASURES[0]).is_not_null()
-    asked, written = (int(given[name].sum()) for name in TOKENS)
-    cost = (asked * spec.judge.price_input + written * spec.judge.price_output) / 1e6
+    read, said = (int(given[name].sum()) for name in TOKENS)
+    cost = (read * spec.judge.price_input + said * spec.judge.price_output) / 1e6
     found: dict[str, Any] = {
         "model": spec.judge.model,
         "rows": rows,
-        TOKENS[0]: asked,
-        TOKENS[1]: written,
+        TOKENS[0]: read,
+        TOKENS[1]: said,
         "cost": cost,
     }
     lost = given.filter(~parsed)["raw"].fill_null("")
@@ -150,5 +152,5 @@ def summary(given: pl.DataFrame, sides: Sequence[str], rows: int, spec: Params) 
 def _measured(tables: dict[str, pl.DataFrame], spec: Params) -> dict[str, Any]:
     """The metrics of each table with intervals; of two with the same rows also their difference."""
     groups = bootstrap.group_codes(next(iter(tables.values()))["group"])
-    values = {side: Answers(table.select(MEASURES).to_numpy().astype(np.float64)) for side, table in tables.items()}
-    return paired(sys.modules[__name__], values, groups, spec)
+    values = {side: Grades(table.select(MEASURES).to_numpy().astype(np.float64)) for side, table in tables.items()}
+    return paired(MEASURE, values, groups, spec)

@@ -6,23 +6,20 @@ a third of the classes of which no row is there, anything without rows.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-from retune.evaluation.weighted import Floats, Integers, by_code, columns, ratio, total
+from retune.evaluation.calibration_error import bin_errors
+from retune.evaluation.weighted import Floats, Integers, by_code, ratio, total
 
 METRICS = (
     "macro_f1", "accuracy", "weighted_f1", "top3", "top5", "head_f1", "middle_f1", "tail_f1", "brier", "ece",
 )  # fmt: skip
 """The reported metrics, in this order."""
 
-BINS = 15
-"""Bins of the calibration error, as for pairs."""
 
-
-class Answers(NamedTuple):
+class ClassAnswers(NamedTuple):
     """The answers of one model to n rows: gold class, decided class and the place of the gold class among all by rank.
 
     `decisions` is -1 and `ranks` is K for an unparsed answer; `confidences` is the calibrated probability of the
@@ -37,11 +34,11 @@ class Answers(NamedTuple):
     errors: Floats
     thirds: Integers
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> ClassAnswers:
         """Put the rows in another order."""
         labels, decisions, ranks, confidences, errors, thirds_ = self
         rows = (labels[order], decisions[order], ranks[order], confidences[order], errors[order])
-        return Answers(*rows, thirds_)
+        return ClassAnswers(*rows, thirds_)
 
 
 def thirds(rows: list[int]) -> Integers:
@@ -56,7 +53,7 @@ def thirds(rows: list[int]) -> Integers:
     return found
 
 
-def measure(answers: Answers, weights: Floats) -> dict[str, Floats]:
+def measure(answers: ClassAnswers, weights: Floats) -> dict[str, Floats]:
     """All of `METRICS`, each [...]."""
     labels, decisions, ranks, confidences, errors, third_of = answers
     count = len(third_of)
@@ -81,14 +78,9 @@ def measure(answers: Answers, weights: Floats) -> dict[str, Floats]:
     return result
 
 
-def ece(right: Integers, confidences: Floats, weights: Floats, bins: int = BINS) -> Floats:
-    """Expected calibration error of the decided class's probability (Guo et al. 2017), in equal-width bins."""
-    bin_of = np.searchsorted(np.linspace(0.0, 1.0, bins + 1)[1:-1], confidences, side="left")
-    order = np.argsort(bin_of, kind="stable")
-    gaps, ordered = (confidences - right)[order], columns(weights, order)
-    ends = np.searchsorted(bin_of[order], np.arange(bins + 1))
-    parts = [np.abs(total(ordered[..., a:b], gaps[a:b])) for a, b in itertools.pairwise(ends)]
-    return ratio(np.sum(parts, axis=0), weights.sum(-1))
+def ece(right: Integers, confidences: Floats, weights: Floats) -> Floats:
+    """Expected calibration error of the decided class's probability (`retune.evaluation.calibration_error`)."""
+    return ratio(np.sum(bin_errors(right, confidences, weights), axis=0), weights.sum(-1))
 
 
 def _mean(values: Floats, used: np.ndarray) -> Floats:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from retune import stable_hash
 from retune.errors import RetuneError
+
+if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
 
 PROBABILITIES = ("prob_", "direct_prob_")
 REMEDY = "run `dvc repro`, and delete the predictions if it stays"
@@ -51,7 +54,7 @@ def join(rows: pl.DataFrame, predictions: pl.DataFrame, columns: Sequence[str], 
     return rows.join(found, on="id", how="left", maintain_order="left")
 
 
-def limited(rows: pl.DataFrame, limit: int | None, kind: Any) -> pl.DataFrame:
+def limited(rows: pl.DataFrame, limit: int | None, kind: Kind) -> pl.DataFrame:
     """About `limit` rows (`evaluation.limit`) of a test split, chosen by a hash of the kind's `UNIT`, in order.
 
     Rows with the same value of `UNIT` stay together, so there may be more by one such value.

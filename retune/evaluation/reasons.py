@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,39 +12,38 @@ import polars as pl
 
 from retune.evaluation import bootstrap, rationale
 from retune.evaluation.comparison import paired
+from retune.evaluation.measure import Measure
 from retune.evaluation.weighted import Floats, Integers, ratio, total
 
 if TYPE_CHECKING:
     from retune.params import Params
 
-METRICS = (*rationale.MEASURES, "unsupported")
-"""The means of the measures, and the share of all figures that stand in no document."""
 
-CENTRED = ()
-
-
-class Answers(NamedTuple):
-    """The measures of n texts; the weights' shape follows from the first field, as for a kind's answers."""
+class RationaleAnswers(NamedTuple):
+    """The measures of n texts."""
 
     figures: Floats  # [n], figures of the text
     unsupported: Floats  # [n], those that are not in the document
     values: Floats  # [n, measures]; NaN where a measure has no meaning
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> RationaleAnswers:
         """Put the rows in another order, or take some of them."""
-        return Answers(self.figures[order], self.unsupported[order], self.values[order])
+        return RationaleAnswers(self.figures[order], self.unsupported[order], self.values[order])
 
 
-def order(given: Answers) -> Integers:
+def order(given: RationaleAnswers) -> Integers:
     """As they stand: nothing is sorted."""
     return np.arange(len(given.figures))
 
 
-def measure(given: Answers, weights: Floats) -> dict[str, Floats]:
-    """All of `METRICS`, each [...], of row weights [..., n]."""
+def measure(given: RationaleAnswers, weights: Floats) -> dict[str, Floats]:
+    """The means of the measures, and the share of all figures that stand in no document; each [...]."""
     rows = weights.sum(-1)
     found = {name: ratio(total(weights, given.values[:, i]), rows) for i, name in enumerate(rationale.MEASURES)}
     return found | {"unsupported": ratio(total(weights, given.unsupported), total(weights, given.figures))}
+
+
+MEASURE = Measure((*rationale.MEASURES, "unsupported"), measure, order)
 
 
 def write(details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str]) -> None:
@@ -58,10 +56,11 @@ def write(details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str
         return
     terms = rationale.built_in() if spec.get("terms") is None else list(spec.terms)
     documents = joined.select(pl.concat_str(texts, separator="\n")).to_series().to_list()
-    kept = pl.Series([bool(text.strip()) for text in told(joined, "")])
+    kept = pl.Series([bool(text.strip()) for text in written(joined, "")])
     rows = {
         name: [
-            rationale.measure(text, document, terms) for text, document in zip(told(joined, of), documents, strict=True)
+            rationale.measure(text, document, terms)
+            for text, document in zip(written(joined, of), documents, strict=True)
         ]
         for name, of in (("generated", "predicted_"), ("gold", ""))
     }
@@ -87,11 +86,11 @@ def write(details: Path, joined: pl.DataFrame, spec: Params, texts: Sequence[str
         from retune.evaluation import judgements  # the client of an endpoint takes a second to load
 
         judgements.write(
-            details, joined, spec, texts, {"generated": told(joined, "predicted_"), "gold": told(joined, "")}
+            details, joined, spec, texts, {"generated": written(joined, "predicted_"), "gold": written(joined, "")}
         )
 
 
-def told(joined: pl.DataFrame, of: str) -> list[str]:
+def written(joined: pl.DataFrame, of: str) -> list[str]:
     """Reasoning and reason of each row as one text; `of` is `predicted_`, or empty for the gold ones."""
     parts = [f"{of}{name}" for name in ("reasoning", "reason") if f"{of}{name}" in joined.columns]
     if not parts:
@@ -99,15 +98,15 @@ def told(joined: pl.DataFrame, of: str) -> list[str]:
     return joined.select(pl.concat_str(parts, separator="\n", ignore_nulls=True)).to_series().fill_null("").to_list()
 
 
-def _answers(rows: list[rationale.Rationale]) -> Answers:
+def _answers(rows: list[rationale.Rationale]) -> RationaleAnswers:
     values = [[np.nan if (v := getattr(row, name)) is None else v for name in rationale.MEASURES] for row in rows]
     counts = np.array([(row.figures, row.unsupported) for row in rows], dtype=np.float64)
-    return Answers(counts[:, 0], counts[:, 1], np.array(values, dtype=np.float64))
+    return RationaleAnswers(counts[:, 0], counts[:, 1], np.array(values, dtype=np.float64))
 
 
-def _compared(texts: dict[str, Answers], groups: pl.Series, spec: Params) -> dict[str, Any]:
+def _compared(texts: dict[str, RationaleAnswers], groups: pl.Series, spec: Params) -> dict[str, Any]:
     """The metrics of each with intervals; of two also the paired difference, the first minus the second."""
-    found = paired(sys.modules[__name__], texts, bootstrap.group_codes(groups), spec)
+    found = paired(MEASURE, texts, bootstrap.group_codes(groups), spec)
     for name, given in texts.items():
         found[name] = {"metrics": found[name], "figures": float(given.figures.mean())}
     return found

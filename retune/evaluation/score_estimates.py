@@ -7,20 +7,11 @@ median to the middle of the scale, and leaves the mode. So `auto` takes what has
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from retune.evaluation import bootstrap, kinds
-from retune.evaluation.intervals import metrics_with_intervals
 from retune.evaluation.weighted import Floats
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from retune.params import Params
 
 RULES = ("mean", "median", "mode")
 """In the order in which `auto` prefers them where they are equally good."""
@@ -44,11 +35,3 @@ def choose(chances: Floats, scores: Floats, gold: Floats, rule: str) -> dict[str
     maes = {name: float(np.abs(estimate(chances, scores, name) - gold).mean()) for name in RULES}
     best = next(name for name in RULES if maes[name] <= min(maes.values()) + SAME)
     return {"estimate": best if rule == "auto" else rule, "maes": maes}
-
-
-def write(path: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> None:
-    """Write {mean, median, mode: {metric: {value, low, high}}} of the same rows and temperature as JSON."""
-    kind, groups = kinds.of(spec.kind), bootstrap.group_codes(joined["group"])
-    given = {rule: kind.answers(joined, fitted | {"estimate": rule}, spec, splits) for rule in RULES}
-    found = {rule: metrics_with_intervals(kind, one, groups, spec) for rule, one in given.items()}
-    path.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ TINY = 1e-24
 """A variance below this share of the mean square is rounding, not variation."""
 
 
-class Answers(NamedTuple):
+class ScoreAnswers(NamedTuple):
     """The estimates of one model for n rows; `limits` and `bins` are the same for all rows."""
 
     gold: Floats  # [n]
@@ -30,11 +30,11 @@ class Answers(NamedTuple):
     limits: tuple[int, int]  # lowest and highest score
     bins: tuple[int, ...]  # the scores at which a new bin begins, but for the first
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> ScoreAnswers:
         """Put the rows in another order, or take some of them."""
         gold, estimates, seen, levels, dimensions, limits, bins = self
         rows = (gold[order], estimates[order], seen[order], levels[order], dimensions[order])
-        return Answers(*rows, limits, bins)
+        return ScoreAnswers(*rows, limits, bins)
 
 
 def rounded(estimates: Floats, limits: tuple[int, int]) -> Floats:
@@ -48,7 +48,7 @@ def bin_of(scores: Floats, bins: tuple[int, ...]) -> Integers:
     return np.searchsorted(np.asarray(bins, dtype=np.float64), scores, side="right")
 
 
-def measure(given: Answers, weights: Floats) -> dict[str, Floats]:
+def measure(given: ScoreAnswers, weights: Floats) -> dict[str, Floats]:
     """All of `METRICS`, each [...]."""
     weight = weights.sum(-1)
     errors = np.abs(given.estimates - given.gold)

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 
 from retune.evaluation.intervals import finite
-from retune.evaluation.score_metrics import Answers, correlation, rounded
+from retune.evaluation.score_metrics import ScoreAnswers, correlation, rounded
 from retune.evaluation.weighted import Floats
 
 FEWEST = 3
 """Documents that two dimensions must share, for their correlation to be reported."""
 
 
-def write(path: Path, joined: pl.DataFrame, given: Answers, dimensions: list[str]) -> None:
+def write(path: Path, joined: pl.DataFrame, given: ScoreAnswers, dimensions: list[str]) -> None:
     """Write correlations, spread and repeats as JSON."""
     found = {
         "correlations": correlations(joined["document"], given, dimensions),
@@ -28,7 +28,7 @@ def write(path: Path, joined: pl.DataFrame, given: Answers, dimensions: list[str
     path.write_text(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def correlations(documents: pl.Series, given: Answers, dimensions: list[str]) -> dict[str, Any]:
+def correlations(documents: pl.Series, given: ScoreAnswers, dimensions: list[str]) -> dict[str, Any]:
     """Pearson's correlation between the dimensions of a document: `gold` and `predicted` [D, D], on the same rows.
 
     A cell is null where fewer than `FEWEST` documents have both dimensions, or one does not vary. `documents` counts
@@ -67,7 +67,7 @@ def _matrix(values: Floats, codes: list[int]) -> Floats:
     return matrix
 
 
-def spread(given: Answers, dimensions: list[str]) -> list[dict[str, Any]]:
+def spread(given: ScoreAnswers, dimensions: list[str]) -> list[dict[str, Any]]:
     """Where the scores of each dimension lie, gold and predicted: means, standard deviations, and their distance.
 
     `distance` is the total variation of the distributions of whole scores: 0 the same, 1 no score in common. Rows
@@ -93,7 +93,7 @@ def spread(given: Answers, dimensions: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def distribution(given: Answers) -> pl.DataFrame:
+def distribution(given: ScoreAnswers) -> pl.DataFrame:
     """A row for each score: x (the score), y (share of the rounded estimates), gold (share of the gold scores)."""
     part = given.take(np.flatnonzero(given.seen))
     x = np.arange(given.limits[0], given.limits[1] + 1)
@@ -108,7 +108,7 @@ def _shares(values: Floats, limits: tuple[int, int]) -> Floats:
     return shares
 
 
-def repeats(joined: pl.DataFrame, given: Answers) -> dict[str, Any] | None:
+def repeats(joined: pl.DataFrame, given: ScoreAnswers) -> dict[str, Any] | None:
     """How much the scores of the same row vary when its answer is sampled again; None where none was.
 
     Over the rows with at least two parsed answers: `variance` (unbiased, mean of the rows) and `deviation` (its root),

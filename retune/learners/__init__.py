@@ -1,12 +1,23 @@
-"""What is trained: one module for each learner and kind of task, found by one table, with `fit` and `load`.
+"""What is trained: one package for each learner and kind of task, found by one table.
 
-What ranks documents, or gives numbers, is another model than what tells labels, so a kind may have a module of its own.
+What ranks documents, or gives numbers, is another model than what tells labels, so a kind may have a package of its
+own. Its modules `fit` and `predict` (retune.learners.protocols) never import each other: what only predicts is in no
+training's fingerprint, and the other way round. Both import what both need.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from retune.learners.protocols import Fit, Load, Predictor
+    from retune.params import Params
+    from retune.training.record import Training
 
 MODULES: dict[str, dict[str, str]] = {
     "linear": {"": "tfidf_logistic", "ranking": "bm25", "scoring": "tfidf_ridge"},
@@ -15,15 +26,22 @@ MODULES: dict[str, dict[str, str]] = {
     "llm": {"": "llm", "ranking": "llm_reranker"},
     "api": {"": "api"},
 }
-"""Learner -> kind of task ("": any other) -> module of this package."""
+"""Learner -> kind of task ("": any other) -> package in this one."""
 
 
 def module(learner: str, kind: str) -> str:
-    """The full name of the module of a learner for a task kind."""
+    """The full name of the package of a learner for a task kind."""
     table = MODULES[learner]
     return f"retune.learners.{table.get(kind, table[''])}"
 
 
-def of(spec: Any) -> Any:
-    """The learner module of a model's spec."""
-    return import_module(module(spec.learner, spec.kind))
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Train the model of a spec by its learner; see `retune.learners.protocols.Fit`."""
+    learner: Fit = import_module(f"{module(spec.learner, spec.kind)}.fit").fit
+    return learner(spec, train, dev, base, out, scratch)
+
+
+def load(spec: Params, model_dir: Path, base: Path, hardware: Params, options: Params | None = None) -> Predictor:
+    """Read the model of a spec by its learner; see `retune.learners.protocols.Load`."""
+    learner: Load = import_module(f"{module(spec.learner, spec.kind)}.predict").load
+    return learner(model_dir, base, hardware, options)

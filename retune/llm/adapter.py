@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from retune.errors import RetuneError
 from retune.llm.fused import gated_mlp, lora_linear, rms_norm
 from retune.training import hardware
+from retune.training.layers import layers_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -33,14 +34,15 @@ log = logging.getLogger("retune")
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-def load_base(folder: Path, spec: Params, chosen: Chosen, divided: bool = False) -> PreTrainedModel:
+def load_base(folder: Path, spec: Params, chosen: Chosen, sharded: bool = False) -> PreTrainedModel:
     """The causal LM of a Hugging Face folder; its weights in the chosen dtype, or quantised as `quantization` says.
 
     A full fine-tune keeps them in float32 (mixed precision is the caller's): small steps vanish in 16 bits. One that
-    will be `divided` stays in the machine's memory until it is (retune.training.distributed.fsdp), as it may be larger
+    will be `sharded` stays in the machine's memory until it is (retune.training.distributed.fsdp), as it may be larger
     than the GPU.
     """
-    dtype = torch.float32 if spec.lora.method == "full" else chosen.dtype
+    whole = trained_whole(spec)
+    dtype = torch.float32 if whole else chosen.dtype
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
@@ -58,16 +60,16 @@ def load_base(folder: Path, spec: Params, chosen: Chosen, divided: bool = False)
         raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
     finally:
         transformers.logging.set_verbosity(level)
-    if spec.lora.method != "full":
+    if not whole:
         model.requires_grad_(False)
         rms_norm.fuse(model)
         gated_mlp.fuse(model)
-    if divided:
+    if sharded:
         return model
     if spec.quantization.bits == 16:
         model.to(chosen.device)
-        if spec.lora.method != "full":
-            lora_linear.lay_out(model.get_decoder())
+        if not whole:
+            lora_linear.lay_out_weights(model.get_decoder())
         return model
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights at the first evaluation and round their scales: a training that was
@@ -77,18 +79,24 @@ def load_base(folder: Path, spec: Params, chosen: Chosen, divided: bool = False)
     return model
 
 
+def trained_whole(spec: Params) -> bool:
+    """Whether all weights are trained, without an adapter; an untuned model has no section `lora`."""
+    return bool(spec.training.epochs > 0 and spec.lora.method == "full")
+
+
 def _quantized(quantization: Params, chosen: Chosen) -> dict[str, Any]:
     if quantization.bits == 16:
         return {}
     if chosen.device.type == "mps":
         raise RetuneError(f"quantization.bits {quantization.bits} does not run on mps; use 16, or hardware.device cpu")
-    four = {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": bool(quantization.double),
-        "bnb_4bit_compute_dtype": chosen.dtype,
-    }
-    config = BitsAndBytesConfig(**four) if quantization.bits == 4 else BitsAndBytesConfig(load_in_8bit=True)
+    config = BitsAndBytesConfig(load_in_8bit=True)
+    if quantization.bits == 4:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=bool(quantization.double),
+            bnb_4bit_compute_dtype=chosen.dtype,
+        )
     return {"quantization_config": config, "device_map": {"": chosen.device}}
 
 
@@ -117,7 +125,7 @@ def add(
         use_dora=lora.method == "dora",
         use_rslora=lora.method == "rslora",
         task_type=task,
-        exclude_modules=_lowest(model, freeze_layers) if freeze_layers else None,
+        exclude_modules=_lowest_layers(model, freeze_layers) if freeze_layers else None,
     )
     model.name_or_path = base_name  # peft writes it into the adapter's config
     hardware.make_deterministic(seed)
@@ -127,20 +135,18 @@ def add(
         if "target" not in str(error).lower():
             raise
         raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
-    _quicken(adapted, chosen)
+    _use_fused_lora(adapted, chosen)
     return adapted
 
 
-def _lowest(model: PreTrainedModel, count: int) -> str:
+def _lowest_layers(model: PreTrainedModel, count: int) -> str:
     """A regular expression for the names of all modules in the lowest `count` layers."""
     depth = model.config.get_text_config().num_hidden_layers
     if count >= depth:
-        said = f"training.freeze_layers is {count}, but the model has {depth} layers: at most {depth - 1}"
-        raise RetuneError(said)
-    lists = [n for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList) and len(m) == depth]
-    if not lists:
-        raise RetuneError(f"training.freeze_layers: {model.config.model_type} keeps its layers in no list; take 0")
-    return rf"{re.escape(lists[0])}\.({'|'.join(map(str, range(count)))})\..*"
+        raise RetuneError(f"training.freeze_layers is {count}, but the model has {depth} layers: at most {depth - 1}")
+    layers = layers_of(model)
+    (name,) = [name for name, module in model.named_modules() if module is layers]
+    return rf"{re.escape(name)}\.({'|'.join(map(str, range(count)))})\..*"
 
 
 def base_of(model: Any) -> PreTrainedModel:
@@ -152,8 +158,8 @@ def base_of(model: Any) -> PreTrainedModel:
 def mixed_precision(model: torch.nn.Module, chosen: Chosen) -> contextlib.AbstractContextManager[Any]:
     """Autocast where some float32 weight needs it; it costs about a third, and changes no bit where none does."""
     fused = {id(weight) for weight in lora_linear.weights(model)}
-    mixed = any(weight.dtype == torch.float32 and id(weight) not in fused for weight in model.parameters())
-    return hardware.autocast(chosen) if mixed else contextlib.nullcontext()
+    has_float32 = any(weight.dtype == torch.float32 and id(weight) not in fused for weight in model.parameters())
+    return hardware.autocast(chosen) if has_float32 else contextlib.nullcontext()
 
 
 def save(model: PeftModel, out: Path) -> None:
@@ -176,17 +182,18 @@ def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
     config = LoraConfig(**{name: value for name, value in fields.items() if name != "peft_type"})
     model.name_or_path = config.base_model_name_or_path
     adapted = get_peft_model(model, config)
-    found = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
-    lost = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)
-    if lost:
+    keys = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
+    unmatched = [name for name in keys.missing_keys if "lora_" in name] + list(keys.unexpected_keys)
+    if unmatched:
         raise RetuneError(
-            f"{folder / WEIGHTS} does not fit its base ({len(lost)} tensors, first `{lost[0]}`): rebuild the model"
+            f"{folder / WEIGHTS} does not fit its base ({len(unmatched)} tensors, first `{unmatched[0]}`): rebuild the "
+            "model"
         )
-    _quicken(adapted, chosen)
+    _use_fused_lora(adapted, chosen)
     return adapted
 
 
-def _quicken(model: torch.nn.Module, chosen: Chosen) -> None:
+def _use_fused_lora(model: torch.nn.Module, chosen: Chosen) -> None:
     """Fuse the plain LoRA layers; in the others let autocast round the adapter, not peft widen every activation."""
     lora_linear.fuse(model)
     if chosen.dtype == torch.float32:

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -20,6 +20,9 @@ from retune.data.split import SPLITS
 from retune.errors import RetuneError
 from retune.llm.prompt import targets, template
 from retune.params import Params
+
+if TYPE_CHECKING:
+    from retune.data.kinds.protocol import KindWithLabels
 
 INFO = "dataset_info.json"
 FORMATS = ("sharegpt", "alpaca", "jsonl")
@@ -58,13 +61,13 @@ def export(
     _check(name, spec, rows, form, splits)
     tables = {split: pl.scan_parquet(rows / f"{split}.parquet", glob=False) for split in splits}
     if thinking is None:
-        thinking = any(_reasons(table) for table in tables.values())
+        thinking = any(_has_reasoning(table) for table in tables.values())
     suffix = "jsonl" if form == "jsonl" else "json"
     files = {split: f"{name}_{split}.{suffix}" for split in splits}
     infos = {
         f"{name}_{split}": {"file_name": file, **LAYOUTS[form]} for split, file in files.items() if suffix == "json"
     }
-    known = _known(out / INFO) if infos else {}
+    existing = _existing_info(out / INFO) if infos else {}
     out.mkdir(parents=True, exist_ok=True)
     parts = {file: out / f".{file}.part" for file in (*files.values(), *([INFO] if infos else []))}
     counts = {}
@@ -72,7 +75,7 @@ def export(
         for split, file in files.items():
             counts[file] = _write(parts[file], tables[split], record_of(spec, form, thinking), suffix)
         if infos:
-            text = json.dumps({**known, **infos}, ensure_ascii=False, indent=2)
+            text = json.dumps({**existing, **infos}, ensure_ascii=False, indent=2)
             parts[INFO].write_text(text + "\n", encoding="utf-8")
         for file, part in parts.items():
             os.replace(part, out / file)
@@ -87,10 +90,15 @@ def record_of(spec: Params, form: str, thinking: bool) -> Callable[[Record], Rec
     if form == "jsonl":
         return lambda row: row
     prompt, kind = spec.prompt, kinds.of(spec.kind)
-    system, values = template.system(prompt, spec.get("labels") or kind.LABELS), prompt.get("values") or {}
+    system, values = (
+        template.system(prompt, spec.get("labels") or cast("KindWithLabels", kind).LABELS),
+        prompt.get("values") or {},
+    )
 
     def record(row: Record) -> Record:
-        user = template.user(prompt.user, template.shown({column: row[column] for column in kind.TEXTS}, values))
+        user = template.user(
+            prompt.user, template.display_values({column: row[column] for column in kind.TEXTS}, values)
+        )
         if spec.kind == "ranking":  # the LLM reranker is asked whether the document answers the query
             row = {**row, "label": int(row["relevance"] >= labels.RELEVANT)}
         answer = targets.target_text(row, prompt, thinking)
@@ -117,24 +125,24 @@ def _check(name: str, spec: Params, rows: Path, form: str, splits: Sequence[str]
             raise RetuneError(f"{rows / split}.parquet is missing: run `dvc repro split@{name}` first")
 
 
-def _reasons(table: pl.LazyFrame) -> bool:
+def _has_reasoning(table: pl.LazyFrame) -> bool:
     """Whether any row comes with reasoning."""
     if "reasoning" not in table.collect_schema():
         return False
     return bool(table.select(pl.col("reasoning").is_not_null().any()).collect(engine="streaming").item())
 
 
-def _known(path: Path) -> dict[str, Any]:
+def _existing_info(path: Path) -> dict[str, Any]:
     """The entries of a dataset_info.json that is there already."""
     if not path.is_file():
         return {}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise RetuneError(f"{path}:{error.lineno} is not JSON ({error.msg}); mend it or export elsewhere") from None
-    if not isinstance(known, dict):
+    if not isinstance(entries, dict):
         raise RetuneError(f"{path} is no JSON object; mend it or export elsewhere")
-    return known
+    return entries
 
 
 def _write(path: Path, table: pl.LazyFrame, record: Callable[[Record], Record], suffix: str) -> int:

@@ -6,7 +6,7 @@ the answers (guided choice): it adds up to one, and a token that must follow cos
 disadvantage. Where one answer begins another (是, 是的; 1, 10) the token that follows a complete answer is one of those
 that it can go on with: the end of the turn, or the first one of the text between an answer and its reason.
 
-The answers stand as a tree of branches behind each text, and many texts behind the instructions that they share, in one
+The answers stand as a trie behind each text, and many texts behind the instructions that they share, in one
 packed row (retune.llm.packing.packing): every distinct history is computed once, none behind the last choice, and of
 the output head only the rows of tokens that stand for a choice.
 """
@@ -19,26 +19,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from retune.llm.packing.packing import Packing, Triplet
+from retune.llm.packing.packing import PackedModel, Target
 from retune.progress import bar
 from retune.training import out_of_memory
 
 
 @dataclass(frozen=True)
-class Tree:
+class AnswerTrie:
     """Where the answers part: `nodes`, the tokens before each choice, and `edges`, which node and which token each.
 
-    `chosen` (answers, edges) says which choices lead to an answer; `starts` where the edges of each node begin.
+    `on_path` (answers, edges) says which edges lead to an answer; `first_edges` where the edges of each node begin.
     """
 
     nodes: tuple[tuple[int, ...], ...]
     edges: tuple[tuple[int, int], ...]
-    chosen: np.ndarray
-    starts: np.ndarray
+    on_path: np.ndarray
+    first_edges: np.ndarray
 
 
 def label_log_probs(
-    packing: Packing,
+    packed: PackedModel,
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     end: int,
@@ -47,29 +47,29 @@ def label_log_probs(
 ) -> np.ndarray:
     """Give log P(label | prompt): float64 (rows, labels), row order kept; the probabilities of a row add up to one.
 
-    `prompts` and `answers` are token ids, `end` is the token behind a complete answer; `batch_tokens` a pass, or as
-    many as `packing.limit` says, which learns from a lack of memory. The model's mode (eval) is the caller's.
+    `prompts` and `answers` are token ids, `end` is the token behind a complete answer; a batch has `batch_tokens`, or
+    as many as `packed.limit` says, which falls where memory runs out. The model's mode (eval) is the caller's.
     """
-    tree = tree_of(answers, end)
+    trie = trie_of(answers, end)
     scores = np.zeros((len(prompts), len(answers)))
     order = sorted(range(len(prompts)), key=lambda row: (tuple(prompts[row]), row))
-    limit = packing.limit if batch_tokens is None else out_of_memory.Limit(batch_tokens, "tokens", "label scoring")
+    limit = packed.limit if batch_tokens is None else out_of_memory.Limit(batch_tokens, "tokens", "label scoring")
     longest = max(map(len, prompts), default=0) + max(map(len, answers))
 
-    def read(rows: Sequence[int]) -> np.ndarray:
-        return _read(packing, [prompts[row] for row in rows], tree, max(limit.size, longest))
+    def score(rows: Sequence[int]) -> np.ndarray:
+        return _score_batch(packed, [prompts[row] for row in rows], trie, max(limit.size, longest))
 
-    def within(start: int, size: int) -> int:
-        return _count((prompts[order[place]] for place in range(start, len(order))), tree, size)
+    def rows_within(start: int, size: int) -> int:
+        return _prompts_within((prompts[order[place]] for place in range(start, len(order))), trie, size)
 
     with torch.inference_mode(), bar(total=len(prompts), desc="scoring", unit="row", disable=not progress) as done:
-        for rows, found in out_of_memory.in_batches(order, limit, read, within):
-            scores[rows] = found
+        for rows, log_probs in out_of_memory.in_batches(order, limit, score, rows_within):
+            scores[rows] = log_probs
             done.update(len(rows))
     return scores
 
 
-def tree_of(answers: Sequence[Sequence[int]], end: int) -> Tree:
+def trie_of(answers: Sequence[Sequence[int]], end: int) -> AnswerTrie:
     """The choices between different, non-empty answers; each is followed by `end`."""
     whole = [(*answer, end) for answer in answers]
     children: dict[tuple[int, ...], list[int]] = {}
@@ -80,49 +80,49 @@ def tree_of(answers: Sequence[Sequence[int]], end: int) -> Tree:
                 followers.append(token)
     nodes = tuple(node for node, followers in children.items() if len(followers) > 1)
     edges = tuple((place, token) for place, node in enumerate(nodes) for token in children[node])
-    chosen = [[answer[: len(nodes[n]) + 1] == (*nodes[n], token) for n, token in edges] for answer in whole]
-    starts = np.cumsum([0, *(len(children[node]) for node in nodes)])[:-1]
-    return Tree(nodes, edges, np.array(chosen, dtype=np.float64), starts)
+    on_path = [[answer[: len(nodes[n]) + 1] == (*nodes[n], token) for n, token in edges] for answer in whole]
+    first_edges = np.cumsum([0, *(len(children[node]) for node in nodes)])[:-1]
+    return AnswerTrie(nodes, edges, np.array(on_path, dtype=np.float64), first_edges)
 
 
-def of_edges(logits: np.ndarray, tree: Tree) -> np.ndarray:
+def log_probs_of_edges(logits: np.ndarray, trie: AnswerTrie) -> np.ndarray:
     """Give log P(answer | prompt), float64 (prompts, answers), for the logits (prompts, edges) of every edge."""
-    totals = np.logaddexp.reduceat(logits, tree.starts, axis=1)
-    logs = logits - totals[:, [node for node, _ in tree.edges]]
-    return np.asarray(logs @ tree.chosen.T, dtype=np.float64)
+    totals = np.logaddexp.reduceat(logits, trie.first_edges, axis=1)  # (prompts, nodes)
+    logs = logits - totals[:, [node for node, _ in trie.edges]]  # (prompts, edges)
+    return np.asarray(logs @ trie.on_path.T, dtype=np.float64)
 
 
-def _count(prompts: Iterable[Sequence[int]], tree: Tree, size: int) -> int:
+def _prompts_within(prompts: Iterable[Sequence[int]], trie: AnswerTrie, size: int) -> int:
     """How many prompts, each by what it adds to the one before, and their nodes make a packed row of `size` tokens.
 
     At least one.
     """
-    fed = {node[:end] for node in tree.nodes for end in range(1, len(node) + 1)}
+    branches = {node[:end] for node in trie.nodes for end in range(1, len(node) + 1)}
     tokens, count = 0, 0
     last: Sequence[int] = ()
     for prompt in prompts:
-        tokens += len(prompt) - _shared(last, prompt) + len(fed)
+        tokens += len(prompt) - _common_length(last, prompt) + len(branches)
         if count and tokens > size:
             break
         count, last = count + 1, prompt
     return count
 
 
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
     limit = min(len(one), len(other))
     return next((i for i in range(limit) if one[i] != other[i]), limit)
 
 
-def _read(packing: Packing, prompts: list[Sequence[int]], tree: Tree, budget: int) -> np.ndarray:
+def _score_batch(packed: PackedModel, prompts: list[Sequence[int]], trie: AnswerTrie, budget: int) -> np.ndarray:
     """Give log P(answer | prompt) of one batch: float64 (prompts, answers)."""
-    sequences = [[*prompt, *node] for prompt in prompts for node in tree.nodes]
-    tokens: list[list[int]] = [[token for n, token in tree.edges if n == node] for node in range(len(tree.nodes))]
-    triplets: list[list[Triplet]] = [
+    sequences = [[*prompt, *node] for prompt in prompts for node in trie.nodes]
+    tokens: list[list[int]] = [[token for n, token in trie.edges if n == node] for node in range(len(trie.nodes))]
+    targets: list[list[Target]] = [
         [(len(prompt) + len(node) - 1, token, 1.0) for token in tokens[place]]
         for prompt in prompts
-        for place, node in enumerate(tree.nodes)
+        for place, node in enumerate(trie.nodes)
     ]
-    logits = np.zeros(len(prompts) * len(tree.edges))
-    for part in packing.parts(sequences, triplets, budget):
-        logits[part.order.numpy()] = packing.logits(part).numpy()
-    return of_edges(logits.reshape(len(prompts), len(tree.edges)), tree)
+    logits = np.zeros(len(prompts) * len(trie.edges))  # (prompts * edges,)
+    for batch in packed.batches(sequences, targets, budget):
+        logits[batch.target_numbers.numpy()] = packed.logits(batch).numpy()
+    return log_probs_of_edges(logits.reshape(len(prompts), len(trie.edges)), trie)

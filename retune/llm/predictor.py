@@ -16,10 +16,10 @@ import polars as pl
 from retune.data import labels
 from retune.data.written_answers import read as parse
 from retune.llm import adapter, generation
-from retune.llm.label_scoring import Tree, label_log_probs, of_edges, tree_of
-from retune.llm.packing import packing
-from retune.llm.packing.packing import Packing
+from retune.llm.label_scoring import AnswerTrie, log_probs_of_edges, trie_of
+from retune.llm.packing.packing import PackedModel
 from retune.llm.prompt import prompt, targets
+from retune.llm.reading import packed_by, score
 from retune.params import Params
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SPARE = 16
 """Tokens that a generated answer may have beyond the longest one that the prompt asks for."""
 
 
-class Predictor:
+class PromptedLlm:
     """A model behind its prompt; `predict` gives a row per input row, in its order.
 
     `written` are the tokens that it has generated so far, `seconds` the time that this took.
@@ -39,7 +39,7 @@ class Predictor:
     def __init__(self, model: Any, chat: ChatPrompt, chosen: Chosen, spec: Params, options: Params | None) -> None:
         self.model, self.chat, self.chosen, self.spec = model, chat, chosen, spec
         self.options = Params() if options is None else options
-        self.packing: Packing | None = None
+        self.packing: PackedModel | None = None
         self.written, self.seconds = 0, 0.0
 
     @property
@@ -55,22 +55,22 @@ class Predictor:
         reason (scoring), and direct_prob_0 .., the probabilities behind an empty block of thoughts.
         """
         prompts = prompt.encode(self.chat, frame)
-        nothing = [[*ids, *targets.block(self.chat, [])] for ids in prompts.ids]
+        nothing = [[*ids, *targets.think_block(self.chat, [])] for ids in prompts.ids]
         packed, truncated = self._packed(prompts.ids), np.array(prompts.truncated, dtype=bool)
         if not self.thinks:
             log_probs = score(packed, self.chat, nothing, self.chosen, progress=True)
             return self._table(frame, log_probs, truncated)
-        tree = tree_of(self.chat.answers, self.chat.after_answer)
-        watch = watched(tree, nothing)
-        written = self._write(prompts.ids, list(frame["id"]), self._sampling(self.options.temperature), watch)
+        trie = trie_of(self.chat.answers, self.chat.after_answer)
+        recorder = logits_recorder(trie, nothing)
+        written = self._write(prompts.ids, list(frame["id"]), self._sampling(self.options.temperature), recorder)
         texts = [self._text(ids) for ids in written]
         said = [self._read(text) for text in texts]
-        thoughts = [one.ids for one in self.chat.plain.encode_batch([one.reasoning for one in said])]
-        blocks = [targets.block(self.chat, some) for some in thoughts]
-        known = {} if watch is None else self._seen(watch, tree, blocks, written)
+        thoughts = [one.ids for one in self.chat.text_tokenizer.encode_batch([one.reasoning for one in said])]
+        blocks = [targets.think_block(self.chat, some) for some in thoughts]
+        known = {} if recorder is None else self._seen(recorder, trie, blocks, written)
         behind = [[*ids, *block] for ids, block in zip(prompts.ids, blocks, strict=True)]
         # one call, so that both readings of a row share its prompt
-        log_probs = self._score(packed, tree, [*nothing, *behind], known)
+        log_probs = self._score(packed, trie, [*nothing, *behind], known)
         direct, after = log_probs[: len(frame)], log_probs[len(frame) :]
         more = {
             "generated": pl.Series(texts, dtype=pl.String),
@@ -112,8 +112,8 @@ class Predictor:
         longest = max(map(len, self.chat.answers)) + 1 + SPARE
         with adapter.mixed_precision(model, self.chosen):
             written = generation.generate(model, prompts.ids, self.chat.end, longest, progress=True)
-        texts = [self.chat.plain.decode(ids) for ids in written]
-        known = [self.chat.plain.decode(ids) for ids in self.chat.answers]
+        texts = [self.chat.text_tokenizer.decode(ids) for ids in written]
+        known = [self.chat.text_tokenizer.decode(ids) for ids in self.chat.answers]
         codes = [parse(text, known) for text in texts]
         return pl.DataFrame(
             {
@@ -125,7 +125,7 @@ class Predictor:
             }
         )
 
-    def _packed(self, prompts: list[list[int]]) -> Packing:
+    def _packed(self, prompts: list[list[int]]) -> PackedModel:
         if self.packing is None:
             self.packing = packed_by(adapter.base_of(self.model), self.chosen, prompts)
         return self.packing
@@ -146,7 +146,7 @@ class Predictor:
         prompts: list[list[int]],
         keys: list[Any],
         sampling: generation.Sampling | None,
-        watch: generation.Watch | None = None,
+        recorder: generation.LogitsRecorder | None = None,
     ) -> list[list[int]]:
         """What follows the prompts and the opening tag."""
         assert self.chat.think is not None
@@ -155,7 +155,7 @@ class Predictor:
         with adapter.mixed_precision(model, self.chosen):
             written = generation.generate(
                 model, [[*ids, *opening] for ids in prompts], self.chat.end, options.max_new_tokens, options.batch_size,
-                progress=True, sampling=sampling, keys=keys, watch=watch,
+                progress=True, sampling=sampling, keys=keys, recorder=recorder,
             )  # fmt: skip
         self.written += sum(map(len, written))
         self.seconds += time.monotonic() - start
@@ -165,27 +165,27 @@ class Predictor:
         """As a text, the opening tag included."""
         assert self.chat.think is not None
         ids = [*self.chat.think.open, *written]
-        return self.chat.whole.decode(ids, skip_special_tokens=False).rstrip("\ufffd")
+        return self.chat.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd")
 
     def _seen(
-        self, watch: generation.Watch, tree: Tree, blocks: list[list[int]], written: list[list[int]]
+        self, recorder: generation.LogitsRecorder, trie: AnswerTrie, blocks: list[list[int]], written: list[list[int]]
     ) -> dict[int, np.ndarray]:
-        """Logits of the tree's edges that were found while the texts were written.
+        """Logits of the trie's edges that were found while the texts were written.
 
         By row: without a thought; by row + rows: behind its block, if that stands in the text token by token.
         """
         assert self.chat.think is not None
-        (node,), opening = tree.nodes, self.chat.think.open
-        found = dict(watch.aside)
+        (node,), opening = trie.nodes, self.chat.think.open
+        found = dict(recorder.extra_logits)
         for row, (block, ids) in enumerate(zip(blocks, written, strict=True)):
             ahead = [*block, *node]
-            place, steps = len(ahead) - len(opening), watch.written.get(row, [])
+            place, steps = len(ahead) - len(opening), recorder.step_logits.get(row, [])
             if place < len(steps) and ahead == [*opening, *ids][: len(ahead)]:
                 found[len(blocks) + row] = steps[place]
         return found
 
     def _score(
-        self, packed: Packing, tree: Tree, sequences: list[list[int]], known: dict[int, np.ndarray]
+        self, packed: PackedModel, trie: AnswerTrie, sequences: list[list[int]], known: dict[int, np.ndarray]
     ) -> np.ndarray:
         """Log-probabilities of the labels behind each sequence; those of `known` logits are not read again."""
         chat, rest = self.chat, [row for row in range(len(sequences)) if row not in known]
@@ -194,37 +194,25 @@ class Predictor:
             log_probs[rest] = score(packed, chat, [sequences[row] for row in rest], self.chosen, progress=True)
         if known:
             logits = np.stack(list(known.values())).astype(np.float64)
-            log_probs[list(known)] = of_edges(logits, tree)
+            log_probs[list(known)] = log_probs_of_edges(logits, trie)
         return log_probs
 
-    def _read(self, text: str) -> targets.Said:
+    def _read(self, text: str) -> targets.ParsedText:
         return targets.parse(
             text, [self.spec.prompt.answers[label] for label in self.chat.labels], self.spec.prompt.get("reason")
         )
 
-    def _label(self, said: targets.Said) -> str | None:
+    def _label(self, said: targets.ParsedText) -> str | None:
         return None if said.code is None else self.chat.labels[said.code]
 
 
-def watched(tree: Tree, asides: list[list[int]]) -> generation.Watch | None:
-    """What to watch of a generation, whose answers follow thoughts, to know the labels' probabilities behind both.
+def logits_recorder(trie: AnswerTrie, sequences: list[list[int]]) -> generation.LogitsRecorder | None:
+    """What to record of a generation, whose answers follow thoughts, to know the labels' probabilities behind both.
 
     None where the answers part more than once: a text goes one way at the first choice, and tells of no other.
     """
-    if len(tree.nodes) != 1:
+    if len(trie.nodes) != 1:
         return None
-    return generation.Watch([token for _, token in tree.edges], [[*aside, *tree.nodes[0]] for aside in asides])
-
-
-def packed_by(model: Any, chosen: Chosen, prompts: list[list[int]]) -> Packing:
-    """How the model runs these prompts; proven on some of them."""
-    with adapter.mixed_precision(model, chosen):
-        return packing.prepare(model, chosen, prompts)
-
-
-def score(
-    packed: Packing, chat: ChatPrompt, prompts: list[list[int]], chosen: Chosen, progress: bool = False
-) -> np.ndarray:
-    """Log-probabilities of the labels, float64 (prompts, labels), in the order of `chat.labels`."""
-    with adapter.mixed_precision(packed.model, chosen):
-        return label_log_probs(packed, prompts, chat.answers, chat.after_answer, progress=progress)
+    return generation.LogitsRecorder(
+        [token for _, token in trie.edges], [[*sequence, *trie.nodes[0]] for sequence in sequences]
+    )

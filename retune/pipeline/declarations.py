@@ -18,7 +18,10 @@ PARAMS, DATA, MODELS, PROMPTS = "params.yaml", "data/catalog.yaml", "models/cata
 
 @dataclass
 class Project:
-    """The valid part of a project's declarations; the documents hold every problem found so far."""
+    """The valid part of a project's declarations; the documents hold every problem found so far.
+
+    `kinds` are the constants of the task kinds that were asked for (retune.pipeline.kind_constants).
+    """
 
     folder: Path
     documents: dict[str, Document]
@@ -30,6 +33,7 @@ class Project:
     sources: dict[str, Source] = field(default_factory=dict)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     prompts: dict[str, Prompt] = field(default_factory=dict)
+    kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
@@ -44,6 +48,13 @@ class Project:
     def raw(self, name: str) -> dict[str, Any]:
         """A document's data as written; empty where it is not a mapping."""
         return mapping(self.documents[name].data)
+
+    def said(self, *keys: str) -> dict[str, Any]:
+        """The mapping at a key path of params.yaml, as written; empty where there is none."""
+        found = self.raw(PARAMS)
+        for key in keys:
+            found = mapping(found.get(key))
+        return found
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """One hash per stage instance over the code that it runs, so that an edit rebuilds what it reaches and nothing else.
 
-Counted: the syntax trees of the project's modules in the import closure of the stage script and of the learner, task
-kind and sample generator that the instance names; the data files of these modules; the versions that
-requirements.lock gives to the packages that these modules import, and to those that `ENGINES` says compute for them.
+Counted: the syntax trees of the project's modules in the import closure of the stage script and of the learner (its
+`fit` or its `predict`), task kind and sample generator that the instance names; the data files of these modules; the
+versions that requirements.lock gives to the packages that these modules import, and to those that `ENGINES` says
+compute for them.
 
-Not counted: comments, docstrings, formatting; imports under `if TYPE_CHECKING:`; the standard library and the minor
-version of Python; packages that only come along with another one (a new `certifi` must not retrain a model).
+Not counted: comments, docstrings, annotations, formatting, the order of imports (retune.pipeline.syntax); imports under
+`if TYPE_CHECKING:`; the modules of `UNCOUNTED` and the packages of `UNCOUNTED_PACKAGES`; the standard library and the
+minor version of Python; packages that only come along with another one (a new `certifi` must not retrain a model).
 
-A data file (any file but *.py) belongs to the module beside it of the same stem (`samples/similarity.yaml` to
-`retune.sources.samples.similarity`), else to the nearest package above it (all of `report/` to `retune.report`).
+A data file (of a suffix in `DATA`: an editor's backup or a note is none) belongs to the module beside it of the same
+stem (`samples/similarity.yaml` to `retune.sources.samples.similarity`), else to the nearest package above it
+(`report/style.css` to `retune.report`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import ast
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +50,22 @@ STAGES = {
 
 DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Import name -> distribution, where they differ by more than case and `_`."""
+
+UNCOUNTED = {
+    "retune.progress": "how a progress bar looks",
+    "retune.pipeline.runtime": "locks, logs and the end of a stage whose parent died",
+    "retune.run_record": "where times and memory are kept, which no stage computes with",
+}
+"""Module -> what it does, which cannot change a result; what only it imports does not count either."""
+
+UNCOUNTED_PACKAGES = {
+    "dvclive": "writes the curves of a training from its history",
+    "tqdm": "progress bars",
+}
+"""Distribution -> what it does, which cannot change a result."""
+
+DATA = (".css", ".html", ".js", ".txt", ".yaml")
+"""Suffixes of the data files that modules read beside themselves."""
 
 ENGINES = {
     "accelerate": ("torch",),
@@ -93,7 +113,7 @@ class Code:
         for package in PACKAGES:
             for file in sorted((self.folder / package).rglob("*")):
                 parts = file.relative_to(self.folder).parts
-                if file.suffix in (".py", ".pyc") or any(p[0] == "." or p == "__pycache__" for p in parts):
+                if file.suffix not in DATA or any(p[0] in ".#" for p in parts):
                     continue
                 if file.is_file():
                     owned.setdefault(self._owner(parts), []).append(file)
@@ -159,19 +179,20 @@ class Code:
         ]
         while ahead:
             name = ahead.pop()
-            if name not in seen:
+            if name not in seen and name not in UNCOUNTED:
                 seen.add(name)
                 ahead.extend(self.module(name).project)
         return sorted(seen)
 
-    def versions(self, modules: list[str]) -> dict[str, str]:
-        """The locked version of every distribution that counts for these modules."""
+    def versions(self, modules: list[str], packages: Sequence[str] = ()) -> dict[str, str]:
+        """The locked version of every distribution that counts for these modules and for further `packages`."""
         counted: dict[str, str] = {}
         ahead = [(package, name) for name in modules for package in sorted(self.module(name).packages)]
         wanted = [(DISTRIBUTIONS.get(package, normalised(package)), name) for package, name in ahead]
+        wanted += [(package, LOCK) for package in packages]
         while wanted:
             distribution, importer = wanted.pop()
-            if distribution in counted:
+            if distribution in counted or distribution in UNCOUNTED_PACKAGES:
                 continue
             if distribution not in self.locked:
                 raise RetuneError(
@@ -182,13 +203,13 @@ class Code:
             wanted.extend((engine, importer) for engine in ENGINES.get(distribution, ()))
         return dict(sorted(counted.items()))
 
-    def fingerprint(self, roots: list[str]) -> str:
-        """The hash of what `roots` can run."""
+    def fingerprint(self, roots: list[str], packages: Sequence[str] = ()) -> str:
+        """The hash of what `roots` can run, with the help of further `packages` that no module of theirs imports."""
         modules = self.closure(roots)
         digest = hashlib.sha256()
         for name in modules:
             digest.update(f"{name} {self.module(name).digest}\n".encode())
-        for name, version in self.versions(modules).items():
+        for name, version in self.versions(modules, packages).items():
             digest.update(f"{name}=={version}\n".encode())
         return digest.hexdigest()[:16]
 
@@ -202,13 +223,25 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     """The modules that a stage instance starts from; `entry` is its section of the resolved file."""
     found = [f"stages.{stage}"]
     if stage in ("train", "predict"):
-        found.append(learners.module(entry["learner"], entry["kind"]))
+        part = "fit" if stage == "train" else "predict"
+        found.append(f"{learners.module(entry['learner'], entry['kind'])}.{part}")
     if stage in ("calibrate", "evaluate", "compare"):
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
+    if stage == "evaluate":
+        found.append(f"retune.evaluation.details.{entry['kind']}")
     if stage == "download":
         source = entry["source"]
         return [*found, f"retune.sources.samples.{source['generator']}"] if source["kind"] == "sample" else found
     return found if stage == "download_base" else [*found, f"retune.data.kinds.{entry['kind']}"]
+
+
+def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    """Distributions that compute for a stage instance by its parameters alone: transformers imports them."""
+    quantised = entry.get("quantization", {}).get("bits", 16) < 16
+    tuned = entry.get("training", {}).get("epochs", 0) > 0
+    if quantised and (stage == "predict" or (stage == "train" and tuned)):
+        return ("bitsandbytes",)
+    return ()
 
 
 def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
@@ -217,16 +250,16 @@ def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
     Raises `RetuneError` for a module with a syntax error, a missing one, and a package that is not locked.
     """
     code = Code(folder)
-    known: dict[tuple[str, ...], str] = {}
+    known: dict[Any, str] = {}
 
-    def of(names: list[str]) -> str:
-        key = tuple(names)
+    def of(names: list[str], more: tuple[str, ...] = ()) -> str:
+        key = (*names, *more)
         if key not in known:
-            known[key] = code.fingerprint(names)
+            known[key] = code.fingerprint(names, more)
         return known[key]
 
     result: dict[str, Any] = {
-        stage: {name: of(roots(stage, entry)) for name, entry in resolved[section].items()}
+        stage: {name: of(roots(stage, entry), packages(stage, entry)) for name, entry in resolved[section].items()}
         for stage, section in STAGES.items()
     }
     kinds = sorted({task["kind"] for task in resolved["tasks"].values()})

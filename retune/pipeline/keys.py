@@ -6,16 +6,18 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from retune.pipeline import effective
 from retune.pipeline.declarations import DATA, MODELS, PARAMS
 from retune.pipeline.schema.catalog import Checkpoint, Source
 from retune.pipeline.schema.params import Model, Params, Prompt, Task
 from retune.pipeline.validation import concrete, fields, show
+from retune.pipeline.yaml_file import Document
 
 FILES: dict[str, tuple[str, type[BaseModel]]] = {
     PARAMS: ("", Params),
@@ -31,32 +33,45 @@ SIMPLE = {int: "whole number", float: "number", str: "text", bool: "true or fals
 
 @dataclass(frozen=True)
 class Key:
-    """One key: where it stands, what it may be, what it is when not given, what it means."""
+    """One key: where it stands, what it may be, what it is when not given, what it is here and where, what it means."""
 
     file: str
     path: str
     values: str
     default: str
     meaning: str
+    here: str = ""
 
 
-def all_keys() -> list[Key]:
-    """All keys of all files, in the order of the schemas."""
-    return [key for file, (start, schema) in FILES.items() for key in _keys(file, start, schema)]
+def all_keys(params: Document | None = None) -> list[Key]:
+    """All keys of all files, in the order of the schemas, with what they are in `params`, a project's params.yaml."""
+    keys = [key for file, (start, schema) in FILES.items() for key in _keys(file, start, schema)]
+    return [replace(key, here=_here(key, params)) for key in keys] if params else keys
+
+
+def _here(key: Key, params: Document) -> str:
+    """`64 (params.yaml:187)`; empty where the file does not say it, so that it is the default."""
+    at = tuple(key.path.split("."))
+    if key.file != PARAMS or at not in params.lines:
+        return ""
+    value = params.data
+    for name in at:
+        value = value[name]
+    shown = show(value).removeprefix("the text ").strip("'")
+    return "" if isinstance(value, dict) and value else f"{shown} ({params.place(at)})"
 
 
 def table(rows: list[Key]) -> str:
     """Aligned text: a heading for each file, a line for each key."""
     lines: list[str] = []
-    heads = Key("", "key", "values", "default", "meaning")
-    widths = [
-        max((len(getattr(row, name)) for row in [heads, *rows]), default=0) for name in ("path", "values", "default")
-    ]
+    heads = Key("", "key", "values", "default", "meaning", "here")
+    columns = ["path", "values", "default", *(["here"] if any(row.here for row in rows) else [])]
+    widths = [max(len(getattr(row, name)) for row in [heads, *rows]) for name in columns]
     for file in dict.fromkeys(row.file for row in rows):
         lines += ["", file]
         for row in [heads, *(row for row in rows if row.file == file)]:
-            cells = [row.path.ljust(widths[0]), row.values.ljust(widths[1]), row.default.ljust(widths[2]), row.meaning]
-            lines.append(("  " + "  ".join(cells)).rstrip())
+            cells = [getattr(row, name).ljust(width) for name, width in zip(columns, widths, strict=True)]
+            lines.append(("  " + "  ".join([*cells, row.meaning])).rstrip())
     return "\n".join(lines).lstrip("\n")
 
 
@@ -69,7 +84,7 @@ def _keys(file: str, start: str, schema: type[BaseModel]) -> Iterator[Key]:
                 start + name,
                 describe(info.annotation, info.metadata),
                 _default(info),
-                _meaning(schema, name, info),
+                _meaning(schema, name, info, start + name),
             )
         for path, inner in schemas:
             yield from _keys(file, f"{start}{name}{path}.", inner)
@@ -125,9 +140,11 @@ def _default(info: FieldInfo) -> str:
     return '""' if value == "" else show(value).removeprefix("the text ").strip("'")
 
 
-def _meaning(schema: type[BaseModel], name: str, info: FieldInfo) -> str:
+def _meaning(schema: type[BaseModel], name: str, info: FieldInfo, path: str) -> str:
     if info.description:
-        return info.description
+        known = effective.KEYS.get(path)
+        readers = f" [{effective.readers(known.by)}]" if known and known.by != effective.NEURAL else ""
+        return info.description + readers
     if schema in (Task, Model) and concrete(info.annotation)[0] == dict[str, Any]:
         return f"keys of the section `{name}`; each beats the default"
     return ""

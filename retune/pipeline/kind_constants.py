@@ -11,8 +11,14 @@ from retune.pipeline.declarations import Project
 def constants(project: Project, kind: str) -> dict[str, Any]:
     """The literal constants of a task kind's module, read without importing it, since it imports polars.
 
-    `COLUMNS` are the fields of the class `Rows`, wherever it stands in the module.
+    `COLUMNS` are the fields of the class `Rows`, wherever it stands in the module. A module is read once a project.
     """
+    if kind not in project.kinds:
+        project.kinds[kind] = _read(project, kind)
+    return project.kinds[kind]
+
+
+def _read(project: Project, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     path = project.folder / f"retune/data/kinds/{kind}.py"
     if not path.is_file():

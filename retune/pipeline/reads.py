@@ -14,42 +14,56 @@ from typing import Any
 from retune.pipeline.fingerprint import STAGES
 
 READS = {
-    "download_base": ("bases.{key}",),
-    "download": ("tasks.{key}.source",),
-    "convert": ("tasks.{key}.convert",),
-    "augment": ("tasks.{key}.augmentation",),
-    "split": ("tasks.{key}.split",),
-    "explore": ("tasks.{key}.exploration",),
-    "train": ("models.{key}",),
-    "predict": (
-        "models.{key}.hardware",
-        "generation.{key}",
-        "tasks.{task}.evaluation.limit",
-        "tasks.{task}.evaluation.generate_rows",
-    ),
-    "calibrate": ("tasks.{task}.calibration",),
-    "evaluate": ("tasks.{task}.evaluation",),
-    "compare": ("tasks.{key}.models", "tasks.{key}.chains", "tasks.{key}.evaluation"),
-    "report": ("tasks", "models", "bases"),
+    "download_base": "bases.{key}",
+    "download": "tasks.{key}.source",
+    "convert": "tasks.{key}.convert",
+    "augment": "tasks.{key}.augmentation",
+    "split": "tasks.{key}.split",
+    "explore": "tasks.{key}.exploration",
+    "train": "models.{key}",
+    "predict": "predictions.{key}",
+    "calibrate": "tasks.{task}.calibration",
+    "evaluate": "tasks.{task}.evaluation",
+    "compare": "tasks.{key}.comparison",
 }
-"""Stage -> the parts of the resolved file that its instance `key` (a model's: of `task`) reads."""
+"""Stage -> the part of the resolved file that its instance `key` (a model's: of `task`) reads."""
+
+FOR_PEOPLE = ("license", "note")
+"""What a base says to people: it stands in the report, and in no file that a training reads."""
+
+SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "models")
+"""What the report shows of a task, beside the confidence of its intervals; of models and bases it shows all."""
 
 
 def reads(resolved: dict[str, Any]) -> dict[str, Any]:
     """The `reads` section of the resolved file: {stage: {instance: hash}}, and the report's hash."""
     found: dict[str, Any] = {
-        stage: {key: _hash(stage, resolved, key, entry.get("task", key)) for key, entry in resolved[section].items()}
+        stage: {
+            key: _hash(_part(stage, resolved, key, entry.get("task", key))) for key, entry in resolved[section].items()
+        }
         for stage, section in STAGES.items()
     }
-    return {**found, "report": _hash("report", resolved, "", "")}
+    return {**found, "report": _hash(_shown(resolved))}
 
 
-def _hash(stage: str, resolved: dict[str, Any], key: str, task: str) -> str:
+def _part(stage: str, resolved: dict[str, Any], key: str, task: str) -> Any:
+    value: Any = resolved
+    for name in READS[stage].split("."):
+        value = value[name.format(key=key, task=task)]
+    return {k: v for k, v in value.items() if k not in FOR_PEOPLE} if stage == "download_base" else value
+
+
+def _shown(resolved: dict[str, Any]) -> Any:
+    tasks = {
+        name: {
+            **{key: task[key] for key in SHOWN if key in task},
+            "confidence": task["evaluation"]["confidence"],
+        }
+        for name, task in resolved["tasks"].items()
+    }
+    return {"tasks": tasks, "models": resolved["models"], "bases": resolved["bases"]}
+
+
+def _hash(value: Any) -> str:
     """The hash of what one instance reads; the order of keys counts, since it can be that of columns."""
-    parts = {}
-    for path in READS[stage]:
-        value: Any = resolved
-        for name in path.split("."):
-            value = None if value is None else value.get(name.format(key=key, task=task))
-        parts[path] = value
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]

@@ -1,7 +1,8 @@
 """The compiler: params.yaml, the catalogs and the prompts become params-resolved.json, which every stage reads.
 
 Merge rule: what a model or task says beats the default section, key by key; nothing else. The merged section is
-validated again. All problems of all files are reported at once.
+validated again. All problems of all files are reported at once. What is merged and checked is then cut down to what has
+an effect (retune.pipeline.effective); each stage reads one section of the result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune.errors import RetuneError
-from retune.pipeline import declarations, fingerprint, kind_constants
+from retune.pipeline import declarations, effective, fingerprint, kind_constants
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
@@ -37,14 +38,20 @@ class Resolution:
 
 def resolve(folder: Path) -> Resolution:
     """Compile the project in `folder`; raises one `RetuneError` that lists every problem."""
-    declared = declarations.load(folder)
+    resolved, found = compiled(declarations.load(folder))
+    resolved["code"] = fingerprint.fingerprints(folder, resolved)
+    return Resolution(resolved, found)
+
+
+def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
+    """What `declared` comes to, with the hashes of what stages read and not yet of their code; and the warnings."""
     resolved: dict[str, Any] = {
         "seed": declared.seed,
         "bases": {role: _base(declared, role, name) for role, name in declared.bases.items()},
         "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
         "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
-        # Beside the models: `train` depends on all of a model's section, and what is generated trains nothing.
-        "generation": {name: _generation(declared, name, model) for name, model in declared.models.items()},
+        # Beside the models: `train` depends on all of a model's section, and what predicts trains nothing.
+        "predictions": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
     for name, task in resolved["tasks"].items():
         task["exploration"] = _exploration(resolved, name, task)
@@ -52,9 +59,38 @@ def resolve(folder: Path) -> Resolution:
     if problems := declared.problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
+    found = warnings(declared, resolved)
+    _cut(declared, resolved)
     resolved["reads"] = reads(resolved)
-    resolved["code"] = fingerprint.fingerprints(folder, resolved)
-    return Resolution(resolved, warnings(declared, resolved))
+    return resolved, found
+
+
+def _cut(declared: Project, resolved: dict[str, Any]) -> None:
+    """Leave of the merged and checked sections what has an effect."""
+    tasks, models = resolved["tasks"], resolved["models"]
+    for name, spec in models.items():
+        task = tasks[spec["task"]]
+        target = str(kind_constants.constants(declared, spec["kind"])["TARGET"])
+        written = resolved["predictions"][name]
+        resolved["predictions"][name] = effective.prediction(spec, written, task["evaluation"], target)
+        models[name] = effective.model(spec)
+    for task in tasks.values():
+        task["augmentation"] = effective.augmentation(task["augmentation"])
+        task["calibration"] = effective.calibration(task["calibration"])
+        task["comparison"] = {
+            "models": task["models"],
+            "chains": task["chains"],
+            **effective.comparison(task["evaluation"]),
+        }
+        task["evaluation"] = effective.evaluation(task["evaluation"])
+        for section in ("convert", "split", "calibration", "evaluation", "comparison"):
+            _name_dimensions(task[section])
+
+
+def _name_dimensions(section: dict[str, Any]) -> None:
+    """Dimensions by name alone, but where a judge is told of them: their texts are for prompts."""
+    if "dimensions" in section and not section.get("judge"):
+        section["dimensions"] = list(section["dimensions"])
 
 
 def dumps(resolved: dict[str, Any]) -> str:
@@ -115,7 +151,8 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     for method in ("swap", "transitive") if task.reasoning else ():  # it speaks of the first and the second text
         sections["augmentation"].pop(method, None)
     if not reasons(task):
-        del sections["evaluation"]["judge"]
+        for key in ("judge", "terms"):
+            sections["evaluation"].pop(key, None)
     sections["split"]["data_ratio"] = task.data_ratio
     sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
     return {
@@ -189,32 +226,25 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
     if labels:
         resolved["labels"] = list(labels)
     resolved |= _scoring(task) if task else {}
+    if "dimensions" in resolved:
+        resolved["dimensions"] = list(resolved["dimensions"])  # their texts are in the prompt
     kind = task.kind if task else None
     for section in sections(model.learner, kind):
         if section == "lora" and model.lora is None and model.learner != "llm":
             resolved["lora"] = {"method": "full"}  # the default section is the LLM's
         else:
             resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
-    if kind == "ranking" and (source := declared.sources.get(task.source if task else "")):
-        resolved["data"] = {"name": task.source if task else "", "license": source.license}  # for the model card
-    _writing(declared, model, resolved)
     if resolved.get("training", {}).get("select") == "auto":
-        resolved["training"]["select"] = "loss" if resolved["training"].get("thinking") else shape.get("SELECT", "loss")
+        thinks = resolved["training"]["thinking"] and writes(model.learner, task)
+        resolved["training"]["select"] = "loss" if thinks else shape.get("SELECT", "loss")
     if model.curriculum:
         resolved["curriculum"] = [stage.model_dump() for stage in model.curriculum]
         resolved["training"]["epochs"] = sum(stage.epochs for stage in model.curriculum)
     if model.dimensions:
         resolved["train_dimensions"] = model.dimensions
-    resolved.setdefault("hardware", {})  # `predict` depends on this key, and DVC wants it to exist
     if model.learner in ("llm", "api") and task:
         resolved |= _prompt(declared, task, labels)
     return resolved
-
-
-def _writing(declared: Project, model: Model, resolved: dict[str, Any]) -> None:
-    """Leave to the models that can write reasoning or a reason what is said of it under `training`."""
-    if "training" in resolved and not writes(model.learner, declared.tasks.get(model.task)):
-        del resolved["training"]["thinking"], resolved["training"]["answer_weight"]
 
 
 def _generation(declared: Project, name: str, model: Model) -> dict[str, Any]:

@@ -5,36 +5,81 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores", "annotation", "returns"}
+"""Fields of syntax trees that follow from the place, or that nothing reads when the module runs."""
+
+DOCUMENTED = {ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef}
+
+FOR_TYPES = {"__future__", "typing", "typing_extensions", "collections.abc"}
+"""Modules whose imports compute nothing: where a name of theirs is used, the use itself counts."""
+
+WORDS_OF_FIELDS = {"ClassVar", "InitVar", "KW_ONLY"}
+"""Names that mean something to `dataclasses` in the annotation of a field."""
+
 
 def syntax(tree: ast.Module) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
     """A module's syntax as text, and its import statements; neither holds what stands under `if TYPE_CHECKING:`.
 
-    Like `ast.dump` without docstrings and without what is empty or follows from the place (so it is the same in every
-    minor version of Python), and a few times faster.
+    Like `ast.dump`, and a few times faster, without docstrings, annotations of functions and variables, the order of
+    import statements that follow each other, and what is empty or follows from the place (so it is the same in every
+    minor version of Python). The fields of a class keep their names and order, and those of a class with a base (a
+    schema may read them) their annotations.
     """
-    out: list[str] = []
     imports: list[ast.Import | ast.ImportFrom] = []
+    out: list[str] = []
     write = out.append
 
-    def dump(value: Any) -> None:
+    def dump(value: Any, fields: bool = False) -> None:
+        """Write a value; `fields`: it stands in the body of a class whose annotations are read."""
         if isinstance(value, list):
             write("[")
-            for item in value:
-                dump(item)
+            body(value, fields)
             write("]")
-            return
-        if not isinstance(value, ast.AST):
+        elif not isinstance(value, ast.AST):
             write(repr(value))
-            return
-        kind = type(value)
-        if isinstance(value, ast.Constant):
+        elif isinstance(value, ast.Constant):
             write(repr(value.value))
-            return
-        if isinstance(value, ast.If) and _is_type_checking(value.test):
-            dump(value.orelse)
-            return
-        if isinstance(value, ast.Import | ast.ImportFrom):
-            imports.append(value)
+        elif isinstance(value, ast.If) and _is_type_checking(value.test):
+            body(value.orelse, fields)
+        elif isinstance(value, ast.AnnAssign):
+            annotated(value, fields)
+        else:
+            node(value)
+
+    def body(values: list[Any], fields: bool) -> None:
+        run: list[ast.Import | ast.ImportFrom] = []
+        for one in values:
+            if isinstance(one, ast.Import | ast.ImportFrom):
+                run.append(one)
+                continue
+            flush(run)
+            dump(one, fields)
+        flush(run)
+
+    def flush(run: list[ast.Import | ast.ImportFrom]) -> None:
+        imports.extend(run)
+        write(" ".join(sorted(text for one in run for text in _imported(one))))
+        run.clear()
+
+    def annotated(value: ast.AnnAssign, fields: bool) -> None:
+        """`x: int = 1` is `x = 1`; without a value it is nothing, but in a class, where it makes a field."""
+        if value.value is not None:
+            node(ast.Assign(targets=[value.target], value=value.value))
+        elif in_class[-1]:
+            write("Field(")
+            dump(value.target)
+            write(")")
+        if in_class[-1] and (fields or _names(value.annotation) & WORDS_OF_FIELDS):
+            dump(value.annotation)
+
+    in_class = [False]
+
+    def node(value: ast.AST) -> None:
+        kind = type(value)
+        is_class = isinstance(value, ast.ClassDef)
+        scope = is_class or isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if scope:
+            in_class.append(is_class)
         write(kind.__name__)
         write("(")
         for name in kind._fields:
@@ -45,17 +90,32 @@ def syntax(tree: ast.Module) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
                 inner = _without_docstring(inner) or ([] if kind is ast.Module else [ast.Pass()])
             if inner is not None and inner != []:
                 write(name)
-                dump(inner)
+                dump(inner, isinstance(value, ast.ClassDef) and name == "body" and _reads_annotations(value))
         write(")")
+        if scope:
+            in_class.pop()
 
     dump(tree)
-    return " ".join(out), imports
+    return " ".join(part for part in out if part), imports
 
 
-NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
-"""Fields of syntax trees that follow from the place, or that Python does not read."""
+def _imported(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    """A text for each name that a statement imports; none where they are for types alone."""
+    if isinstance(statement, ast.Import):
+        return [f"import({one.name},{one.asname})" for one in statement.names if one.name not in FOR_TYPES]
+    if statement.level == 0 and statement.module in FOR_TYPES:
+        return []
+    start = "." * statement.level + (statement.module or "")
+    return [f"import({start},{one.name},{one.asname})" for one in statement.names]
 
-DOCUMENTED = {ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef}
+
+def _names(tree: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(tree) if isinstance(inner, ast.Name)}
+
+
+def _reads_annotations(value: ast.ClassDef) -> bool:
+    """Whether a class has a base that may read the annotations of its fields, as a schema does."""
+    return any(not (isinstance(base, ast.Name) and base.id in ("NamedTuple", "Protocol")) for base in value.bases)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from retune import params
+from retune import params, yaml_edit
 from retune.errors import RetuneError
 from retune.params import STATE
 from retune.training import checkpoint_choice
 
 PREFIX = "eval_"
-
-SetValue = Callable[[Path, tuple[str, ...], Any], None]
-"""Writes a value at a key path into a YAML file."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def read(model: str, root: Path = Path()) -> Trained:
         )
     options = params.load(spec).training
     last = max(record.get("stage", 1) for record in evaluations)  # the model is that of a curriculum's last stage
-    kept = checkpoint_choice.kept_record([record for record in evaluations if record.get("stage", 1) == last], options)
+    kept = checkpoint_choice.model_record([record for record in evaluations if record.get("stage", 1) == last], options)
     assert kept is not None
     stored = (root / STATE / "scratch/train").glob(f"{model}-{'?' * 16}/checkpoint-*/trained.safetensors")
     steps = {int(path.parent.name.rpartition("-")[2]) for path in stored}
@@ -85,7 +80,8 @@ def table(trained: Trained) -> str:
 
 def draw(trained: Trained, root: Path = Path()) -> Path:
     """Write a page with a curve for each metric, the model's step marked; its path."""
-    from retune.report import charts, jinja
+    from retune.report import charts, curve_page
+    from retune.report.figures import Figure
 
     style = charts.series_style(0, reference=False)
     figures = []
@@ -94,24 +90,14 @@ def draw(trained: Trained, root: Path = Path()) -> Path:
         line = charts.Line(points, style, (28.0,) * len(points))
         label = f"dev {name} of {trained.model} by step"
         svg = charts.curves([line], label, "Step", f"Dev {name}", unit=False, height=190, rule=float(trained.kept))
-        figures.append(f"<figure><h4>Dev {escape(name)}</h4>{svg}</figure>")
-    css = (jinja.HERE / "style.css").read_text(encoding="utf-8")
-    body = (
-        f"<h1>Checkpoints</h1><h2>{escape(trained.model)}</h2>"
-        f"<p>Dashed line: step {trained.kept}, the model.</p>{''.join(figures)}<pre>{escape(table(trained))}</pre>"
-    )
+        figures.append(Figure(f"Dev {name}", svg))
     out = root / STATE / "checkpoints" / f"{trained.model}.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Checkpoints of {escape(trained.model)}</title>'
-        f"<style>{css}</style><main>{body}</main></html>\n",
-        encoding="utf-8",
-    )
-    return out
+    note = f"Dashed line: step {trained.kept}, the model."
+    return curve_page.write(out, "Checkpoints", trained.model, figures, table(trained), note=note)
 
 
-def promote(model: str, step: str, set_value: SetValue, root: Path = Path()) -> str:
-    """Write `models.MODEL.training.checkpoint` into params.yaml by `set_value`; a sentence of what the next build does.
+def promote(model: str, step: str, root: Path = Path()) -> str:
+    """Write `models.MODEL.training.checkpoint` into params.yaml; a sentence of what the next build does.
 
     Raises `RetuneError` for a step after which this training was not evaluated, and for a curriculum.
     """
@@ -123,7 +109,7 @@ def promote(model: str, step: str, set_value: SetValue, root: Path = Path()) -> 
         raise RetuneError(f"`{step}` is no checkpoint of {model}; there are: {', '.join(map(str, steps))}, best")
     value = step if step == "best" else int(step)
     wanted = checkpoint_choice.best_record(trained.evaluations, trained.select)["step"] if value == "best" else value
-    set_value(root / "params.yaml", ("models", model, "training", "checkpoint"), value)
+    yaml_edit.set_value(root / "params.yaml", ("models", model, "training", "checkpoint"), value)
     said = f"params.yaml: models.{model}.training.checkpoint is {step}; `dvc repro` "
     if wanted in trained.stored:
         return said + f"takes the weights after step {wanted}, which are stored in {STATE}"

@@ -92,8 +92,8 @@ def ablations(task: Task) -> list[Pair]:
     ]
 
 
-def over_ignorant(task: Task, key: str) -> dict[str, Difference]:
-    """A metric of each model minus that of knowing nothing but how frequent the targets are."""
+def over_baseline(task: Task, key: str) -> dict[str, Difference]:
+    """A metric of each model minus that of the constant baseline."""
     return {name: _differences(metrics)[key] for name, metrics in task.comparison["over_ignorant"].items()}
 
 

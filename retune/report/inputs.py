@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from retune import run_record
 from retune.data import kinds as task_kinds
 from retune.params import Params
 from retune.report import kinds, words
 from retune.report.files import read_json, read_table
 from retune.training.checkpoint_choice import LOWER
 
+if TYPE_CHECKING:
+    from retune.report.kinds.protocol import Kind
+
 History = dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a task: its parameters, its results, and the record of its training."""
+    """One model of a task: its parameters, its results, and the record of its training.
+
+    `size` are its training rows and parameters, `runs` the names of what is known of its training and its prediction on
+    this machine (retune.run_record). A chain of two models has parameters and metrics alone.
+    """
 
     name: str
     spec: Params
-    base: Params
     metrics: dict[str, dict[str, float | None]]
-    counts: dict[str, int]
-    calibration: dict[str, Any]
-    details: dict[str, Any]
-    history: History
-    resources: dict[str, Any]
-    messages: list[str]
-    speed: dict[str, Any]
-    stages: list[dict[str, Any]]
+    base: Params = field(default_factory=Params)
+    counts: dict[str, int] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=dict)
+    size: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    runs: dict[str, str] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def role(self) -> str:
@@ -93,7 +102,7 @@ class Task:
         return [*self.models, *(_chain(self, name, entry) for name, entry in self.comparison["chains"].items())]
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> Kind:
         """What the report shows of tasks of this kind."""
         return kinds.of(self.spec.kind)
 
@@ -141,17 +150,24 @@ def _model(params: Params, task: str, name: str, root: Path) -> Model:
         calibration=read_json(root / "data/calibrations" / task / f"{name}.json"),
         details=kinds.of(spec.kind).read(evaluation),
         history=history(training / "plots/metrics"),
-        resources=read_json(training / "resources.json", default={}),
-        messages=read_json(training / "messages.json", default=[]),
+        size=read_json(training / "counts.json", default={}),
+        **read_json(training / "messages.json", default={}),
         stages=read_json(training / "stages.json", default=[]),
-        speed=read_json(root / f"reports/predicting/{name}/resources.json", default={}),
+        runs={
+            stage: run_record.key(stage, name, result.read_bytes())
+            for stage, result in (
+                ("train", training / "metrics.json"),
+                ("predict", root / f"data/predictions/{task}/{name}/test.parquet"),
+            )
+            if result.is_file()
+        },
     )
 
 
 def _chain(task: Task, name: str, entry: dict[str, Any]) -> Model:
     """A chain of two models, which was measured when they were compared."""
     spec = Params(task=task.name, kind=task.spec.kind, learner="chain")
-    return Model(name, spec, Params(), entry["metrics"], {}, {}, {}, {}, {}, [], {}, [])
+    return Model(name, spec, metrics=entry["metrics"])
 
 
 def history(folder: Path) -> History:

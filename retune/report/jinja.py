@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,16 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     for name in (
-        "number", "signed", "interval", "signed_interval", "p_value", "count", "share", "duration", "quantity",
-        "gibibytes", "machine", "has_chinese", "shorten", "is_warning", "rows_of", "metric",
+        "number", "signed", "interval", "signed_interval", "p_value", "count", "share", "quantity", "has_chinese",
+        "shorten", "rows_of", "metric",
     ):  # fmt: skip
         environment.filters[name] = getattr(words, name)
-    # What isn't escaped: drawings of charts.py, which escapes what it writes; our style sheet; and line break marks.
+    # What isn't escaped: drawings of charts.py, which escapes what it writes; our style sheet and script; and line
+    # break marks.
     environment.filters["drawing"] = lambda figure: Markup(figure.svg)
     environment.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
     environment.globals["css"] = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    script = (HERE / "runs.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {"runs_script": Markup(script), "runs_digest": Markup(f"sha256-{digest}")}
     return environment

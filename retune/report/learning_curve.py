@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from retune import run_record
 from retune.errors import RetuneError
 from retune.params import RESOLVED, STATE
 
@@ -67,7 +67,7 @@ def read(task: str, metric: str | None, root: Path = Path()) -> Curve:
             continue
         same = _same_models(task, resolved, here)
         left_out += len(same) < len(here["tasks"][task]["models"])
-        found = [_point(task, model, experiment, resolved, files, metric) for model in same]
+        found = [_point(task, model, experiment, resolved, files, metric, root) for model in same]
         points += [point for point in found if point]
     points = sorted({_place(p): p for p in points}.values(), key=_place)
     if len({point.ratio for point in points}) < 2:
@@ -107,17 +107,19 @@ def table(curve: Curve) -> str:
 
 def draw(curve: Curve, root: Path = Path()) -> Path:
     """Write a page with the metric and the training seconds against the ratio; its path."""
-    from retune.report import charts, jinja
+    from retune.report import charts, curve_page
+    from retune.report.figures import Figure
 
+    styles = {model: charts.series_style(index, reference=False) for index, model in enumerate(curve.models)}
     figures = []
     for title, of in (
         (f"Test {curve.metric}", lambda point: point.value),
         ("Training, seconds", lambda point: point.seconds),
     ):
         lines = []
-        for index, model in enumerate(curve.models):
+        for model, style in styles.items():
             points = [(p.ratio, float(of(p))) for p in curve.points if p.model == model and of(p) is not None]
-            lines.append(charts.Line(points, charts.series_style(index, reference=False), (36.0,) * len(points)))
+            lines.append(charts.Line(points, style, (36.0,) * len(points)))
         svg = charts.curves(
             [line for line in lines if line.points],
             f"{title} against the share of the training data",
@@ -126,21 +128,9 @@ def draw(curve: Curve, root: Path = Path()) -> Path:
             unit=False,
             height=230,
         )
-        figures.append(f"<figure><h4>{escape(title)}</h4>{svg}</figure>")
-    keys = "".join(
-        f'<li><span style="color:{charts.series_style(index, reference=False).css}">&#9632;</span> {escape(model)}</li>'
-        for index, model in enumerate(curve.models)
-    )
-    css = (jinja.HERE / "style.css").read_text(encoding="utf-8")
+        figures.append(Figure(title, svg))
     out = root / STATE / "curves" / f"{curve.task}.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning curve of {escape(curve.task)}</title>'
-        f"<style>{css}</style><main><h1>Learning curve</h1><h2>{escape(curve.task)}</h2><ul>{keys}</ul>"
-        f"{''.join(figures)}<pre>{escape(table(curve))}</pre></main></html>\n",
-        encoding="utf-8",
-    )
-    return out
+    return curve_page.write(out, "Learning curve", curve.task, figures, table(curve), keys=list(styles.items()))
 
 
 @dataclass(frozen=True)
@@ -151,10 +141,16 @@ class _Files:
 
     def read(self, path: str) -> dict[str, Any] | None:
         """A JSON file; None where this revision has none, or its content is not in the cache."""
+        content = self.content(path)
+        return None if content is None else _json(content.decode())
+
+    def content(self, path: str) -> bytes | None:
+        """The bytes of a file; None where there are none."""
         try:
-            return _json(self.system.read_text(path, encoding="utf-8"))
+            found: bytes = self.system.read_bytes(path)
         except FileNotFoundError:
             return None
+        return found
 
 
 def _experiments(root: Path) -> Iterator[tuple[str, _Files]]:
@@ -170,7 +166,7 @@ def _experiments(root: Path) -> Iterator[tuple[str, _Files]]:
 
 
 def _point(
-    task: str, model: str, experiment: str, resolved: dict[str, Any], files: _Files, metric: str | None
+    task: str, model: str, experiment: str, resolved: dict[str, Any], files: _Files, metric: str | None, root: Path
 ) -> Point | None:
     metrics = files.read(f"reports/metrics/{model}.json")
     if metrics is None:
@@ -181,16 +177,18 @@ def _point(
     if not isinstance(found, dict):
         known = [key for key, value in measured.items() if isinstance(value, dict)]
         raise RetuneError(f"`{name}` is no metric of {model}; there are: {', '.join(known)}")
-    cost = files.read(f"reports/training/{model}/resources.json") or {}
+    record = f"reports/training/{model}"
+    size = files.read(f"{record}/counts.json") or {}
+    cost = run_record.read("train", model, files.content(f"{record}/metrics.json") or b"", root)
     return Point(
         model,
         experiment,
         float(resolved["tasks"][task]["split"]["data_ratio"]),
-        int(resolved["models"][model]["seed"]),
+        int(resolved["models"][model].get("seed", 0)),
         found["value"],
         found["low"],
         found["high"],
-        cost.get("rows"),
+        size.get("rows"),
         cost.get("training_seconds", cost.get("seconds")),
     )
 

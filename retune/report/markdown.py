@@ -64,8 +64,8 @@ def _metrics(task: Task) -> str:
         return f"{_strong(number, bold)}<br><sub>{span}</sub>"
 
     rows = [[_name(m), *(cell(m.metrics.get(key), m.name in best[key]) for key in keys)] for m in task.systems]
-    ignorant = task.comparison["ignorant"]
-    rows.append([f"_{task.kind.IGNORANT}_", *(cell(ignorant.get(key), bold=False) for key in keys)])
+    constant = task.comparison["ignorant"]
+    rows.append([f"_{task.kind.CONSTANT_BASELINE}_", *(cell(constant.get(key), bold=False) for key in keys)])
     names = [words.metric(k).name + ("" if words.metric(k).more_is_better else " ↓") for k in keys]
     return table(["Model", *names], rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retune.report import comparison_words, figures, provenance, reasoning, words
+from retune.report import comparison_words, figures, provenance, reasoning
 from retune.report.inputs import Task
 from retune.report.jinja import environment
 
@@ -30,14 +30,16 @@ def _view(task: Task) -> dict[str, Any]:
         "provenance": provenance.of(task),
         "forests": figures.forests(task),
         "training": [
-            (m, figures.training(task, m), figures.chosen_step(m)) for m in task.models if m.history or m.messages
+            (m, figures.training(task, m), figures.chosen_step(m))
+            for m in task.models
+            if m.history or m.messages or m.warnings
         ],
         "ranked": comparison_words.ranked(task),
         "matrix": comparison_words.pairs(task) if 2 < len(task.systems) <= MATRIX else {},
         "pairs": comparison_words.listed(task),
         "ablations": comparison_words.ablation_sentences(task),
         "paired": [key for key in task.kind.COMPARED if key in keys],
-        "over_ignorant": comparison_words.over_ignorant(task, task.kind.OVER),
+        "over_baseline": comparison_words.over_baseline(task, task.kind.OVER_BASELINE),
         "warnings": warnings(task),
         "reasoning": reasons,
         "sections": [*task.kind.SECTIONS, *([("reasoning", "Reasoning")] if reasons else [])],
@@ -49,9 +51,8 @@ def warnings(task: Task) -> list[tuple[str, str]]:
     """What a reader must not overlook, as (task or model, sentence): leaks, failed trainings, unparsed answers."""
     found = [(task.name, message) for message in [*provenance.leaks(task), *task.exploration["warnings"]]]
     for model in task.models:
-        found += [(model.name, message) for message in model.messages if words.is_warning(message)]
-        found += [(model.name, message) for message in model.calibration["messages"]]
+        found += [(model.name, said) for said in (*model.warnings, *model.calibration["messages"])]
         if unparsed := model.counts["unparsed"]:
-            said = f"{unparsed} of {model.counts['rows']} test rows have no parsed answer; they count as wrong."
-            found.append((model.name, said))
+            lost = f"{unparsed} of {model.counts['rows']} test rows have no parsed answer; they count as wrong."
+            found.append((model.name, lost))
     return found

@@ -110,18 +110,6 @@ def share(part: float | None, whole: float) -> str:
     return DASH if part is None or not whole else f"{100 * part / whole:.1f}{SPACE}%"
 
 
-def duration(seconds: float | None) -> str:
-    """`4.2 s`, `3 min 20 s` or `2 h 05 min`."""
-    if seconds is None:
-        return DASH
-    if seconds < 60:
-        return f"{seconds:.1f}{SPACE}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{SPACE}min {rest:02d}{SPACE}s"
-    return f"{minutes // 60}{SPACE}h {minutes % 60:02d}{SPACE}min"
-
-
 def quantity(value: float | None) -> str:
     """`21.3 M` parameters."""
     if value is None:
@@ -130,21 +118,6 @@ def quantity(value: float | None) -> str:
         if value >= limit:
             return f"{value / limit:.3g}{SPACE}{unit}"
     return f"{value:.0f}"
-
-
-def gibibytes(value: float | None) -> str:
-    """`1.31 GiB`."""
-    return DASH if value is None else f"{value:.2f}{SPACE}GiB"
-
-
-def machine(resources: dict[str, Any]) -> str:
-    """`cpu, float32, sdpa, 2 threads`: what a training ran on, as far as it is known."""
-    parts = [str(resources[key]) for key in ("device", "dtype", "attention") if resources.get(key)]
-    if threads := resources.get("threads"):
-        parts.append(f"{threads}{SPACE}thread{'s' if threads != 1 else ''}")
-    if (processes := resources.get("processes", 1)) > 1:
-        parts.append(f"{processes}{SPACE}processes")
-    return ", ".join(parts) or DASH
 
 
 def remarks(counts: dict[str, Any]) -> list[str]:
@@ -173,14 +146,6 @@ def verdict(difference: float | None, p: float | None, alpha: float, more_is_bet
     if difference is None or p is None or p >= alpha or difference == 0:
         return SAME
     return "better" if (difference > 0) == more_is_better else "worse"
-
-
-def is_warning(message: str) -> bool:
-    """Whether a message of a training must not be overlooked."""
-    return (
-        re.search(r"collaps|diverg|not finite|\bnan\b|never|fail|warning|only one class|did not", message, re.I)
-        is not None
-    )
 
 
 def has_chinese(text: str) -> bool:

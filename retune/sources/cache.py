@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from retune import atomic_file
 from retune.errors import RetuneError
 from retune.sources.path import expand
 
@@ -61,6 +62,5 @@ def need_space(where: Path, size: int, what: str) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a cached file to an output, atomically and without sharing it, so that no edit reaches the cache."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    with atomic_file.replacing(target) as part:
+        shutil.copyfile(source, part)

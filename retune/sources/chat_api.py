@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
+from retune import atomic_file
 from retune.errors import RetuneError
 from retune.params import STATE
 from retune.progress import bar
-from retune.sources import retry_after
+from retune.sources import retry
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -32,8 +33,6 @@ log = logging.getLogger("retune")
 
 KEYS = ("RETUNE_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the key; the first that is set counts."""
-PAUSE, LONGEST, LONGEST_ASKED = 1.0, 60.0, 600.0
-"""Seconds before the second attempt, doubled with each further one up to the next; the last bounds `Retry-After`."""
 PASSING = {408, 409, 425, 429}
 """Status codes that another attempt may mend, beside 500 and above."""
 REFUSED = {400, 413, 422}
@@ -143,17 +142,17 @@ class _Session:
                     return Reply(None, [], 0, 0, refused=said)
                 if status not in PASSING and status < 500:
                     raise self._lasting(status, said) from None
-                wait = retry_after.seconds(error.response.headers.get("Retry-After"))
+                asked = retry.asked(error.response.headers.get("Retry-After"))
                 reason = f"status {status}, {said}"
             except openai.APITimeoutError:
-                wait, reason = None, f"no answer within {self.api.timeout:g} s"
+                asked, reason = None, f"no answer within {self.api.timeout:g} s"
             except openai.APIConnectionError as error:
                 if not self.reached:
                     raise self._unreachable(error) from None
-                wait, reason = None, str(error.__cause__ or error)
+                asked, reason = None, str(error.__cause__ or error)
             if failure > self.api.retries:
                 break
-            pause = min(PAUSE * 2 ** (failure - 1), LONGEST) if wait is None else min(wait, LONGEST_ASKED)
+            pause = retry.pause(failure, asked)
             log.warning(
                 "%s: %s; again in %.0f s (retry %d of %d)", self.api.url, reason, pause, failure, self.api.retries
             )
@@ -265,6 +264,5 @@ def _keep(key: str, reply: Reply) -> None:
     """Write an answer, whole or not at all."""
     file = _file(key)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(dataclasses.asdict(reply), ensure_ascii=False), encoding="utf-8")
-    part.replace(file)
+    with atomic_file.replacing(file) as part:
+        part.write_text(json.dumps(dataclasses.asdict(reply), ensure_ascii=False), encoding="utf-8")

@@ -109,14 +109,16 @@ def _hub(source: Params, out: Path, log: logging.Logger, commit: str, files: lis
     return {"commit": commit}
 
 
-def record(source: Params, out: Path, more: dict[str, Any], log: logging.Logger) -> dict[str, Any]:
+def record(
+    source: Params, out: Path, more: dict[str, Any], log: logging.Logger, fields: tuple[str, ...] = RECORDED
+) -> dict[str, Any]:
     """Write `SOURCE.json` (no times, no machine: the same files give the same record) and tell the licence."""
     written = [file for file in sorted(out.rglob("*")) if file.is_file() and file != out / RECORD]
     files = {
         file.relative_to(out).as_posix(): {"sha256": path.sha256(file), "bytes": file.stat().st_size}
         for file in written
     }
-    record = {key: source[key] for key in RECORDED if source.get(key) is not None} | more | {"files": files}
+    record = {key: source[key] for key in fields if source.get(key) is not None} | more | {"files": files}
     (out / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     log.info("%s: %d files, %.1f MB", source.name, len(files), sum(file.stat().st_size for file in written) / 1e6)
     log.info("%s: licence %s%s", source.name, source.license, f" ({source.note})" if source.get("note") else "")

@@ -15,15 +15,10 @@ import httpx
 
 from retune.errors import RetuneError
 from retune.progress import bar
-from retune.sources import cache, retry_after
+from retune.sources import cache, retry
 
 ATTEMPTS = 6
 """Attempts in a row that bring no byte before a download gives up."""
-PAUSE = 1.0
-"""Seconds before the second attempt; each further pause is twice as long, up to `LONGEST`."""
-LONGEST = 60.0
-LONGEST_ASKED = 600.0
-"""The same for a pause that the server asks for by `Retry-After`."""
 CHUNK = 1 << 20
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """Status codes that another attempt may mend."""
@@ -45,11 +40,11 @@ class Remote:
 
 
 class _Passing(Exception):
-    """A failure that another attempt may mend; `wait` is what the server asked for, in seconds."""
+    """A failure that another attempt may mend; `asked` is how long the server asked to wait, in seconds."""
 
-    def __init__(self, message: str, wait: float | None = None) -> None:
+    def __init__(self, message: str, asked: float | None = None) -> None:
         super().__init__(message)
-        self.wait = wait
+        self.asked = asked
 
 
 def fetch(remote: Remote) -> Path:
@@ -163,7 +158,7 @@ def _accepted(response: httpx.Response, token: str) -> httpx.Response:
     """Return the response, if it is a success; passing failures are told from lasting ones."""
     status = response.status_code
     if status in PASSING:
-        raise _Passing(f"status {status}", retry_after.seconds(response.headers.get("Retry-After")))
+        raise _Passing(f"status {status}", retry.asked(response.headers.get("Retry-After")))
     if status in DENIED:
         raise RetuneError(
             f"{response.url} refuses access (status {status}): set {token}, and accept its terms on the site"
@@ -191,8 +186,7 @@ def _persist(url: str, attempt: Callable[[], Any], progress: Callable[[], int]) 
                     f"{url} could not be fetched in {failures} attempts ({reason}): check the network "
                     "(or HF_ENDPOINT, MODELSCOPE_ENDPOINT, HTTPS_PROXY) and run again, it goes on where it stopped"
                 ) from error
-            asked = error.wait if isinstance(error, _Passing) else None
-            pause = min(PAUSE * 2 ** (failures - 1), LONGEST) if asked is None else min(asked, LONGEST_ASKED)
+            pause = retry.pause(failures, error.asked if isinstance(error, _Passing) else None)
             log.warning("%s: %s; again in %.0f s (failure %d of %d)", url, reason, pause, failures, ATTEMPTS)
             time.sleep(pause)
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from retune import yaml_edit
 from retune.errors import RetuneError
 from retune.params import Params
 
 COMMIT = re.compile("[0-9a-f]{40}")
-REVISION = re.compile(r"""(?<![\w-])(revision:[ \t]*)(["']?)([^\s"',}#]+)\2""")
-
-
 CATALOGS = (Path("data/catalog.yaml"), Path("models/catalog.yaml"))
 
 
@@ -24,21 +22,14 @@ def pin(name: str, catalog: Path | None = None) -> str:
     import yaml
 
     path = catalog or _catalog_of(name)
-    text = path.read_text(encoding="utf-8")
-    entries = yaml.safe_load(text) or {}
+    entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if name not in entries:
         raise RetuneError(f"{path} has no entry `{name}`; there are: {', '.join(entries)}")
     entry = Params(entries[name])
     old, new = str(entry.get("revision") or "none"), commit(name, entry)
     if old == new:
         return f"{path}: {name} is pinned already, revision {new}"
-    edited = replace(text, name, new)
-    entries[name]["revision"] = new
-    if yaml.safe_load(edited) != entries:
-        raise RetuneError(f"{path}: could not edit `{name}` in place: write `revision: {new}` into it by hand")
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(edited, encoding="utf-8")
-    part.replace(path)
+    yaml_edit.set_value(path, (name, "revision"), new, after="repo")
     return f"{path}: {name}, revision {old} -> {new}"
 
 
@@ -72,24 +63,3 @@ def commit(name: str, entry: Params) -> str:
             f"the hub gave `{found}` as the commit of {entry.repo}, which is not a full hash; try again later"
         )
     return found
-
-
-def replace(text: str, name: str, revision: str) -> str:
-    """Return the catalog's text with the revision of one entry replaced, or added behind its `repo`."""
-    start = re.search(rf"""^(["']?){re.escape(name)}\1[ \t]*:""", text, re.MULTILINE)
-    if start is None:
-        return text
-    following = re.compile(r"^[^\s#]", re.MULTILINE).search(text, start.end())
-    end = following.start() if following else len(text)
-    lines = text[start.end() : end].splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if not line.lstrip().startswith("#") and (found := REVISION.search(line)):
-            lines[number] = line[: found.start()] + found[1] + revision + line[found.end() :]
-            break
-    else:
-        for number, line in enumerate(lines):
-            if line.lstrip().startswith("repo:"):
-                indent = line[: len(line) - len(line.lstrip())]
-                lines.insert(number + 1, f"{indent}revision: {revision}\n")
-                break
-    return text[: start.end()] + "".join(lines) + text[end:]

@@ -34,25 +34,25 @@ def order(
     Rows are shuffled, sorted by length within groups of `MEGABATCH` batches and cut into batches, which are shuffled.
     Rows of equal `together` move as one, in an order that is shuffled too, and count by their longest.
     """
-    size, groups = np.asarray(lengths), _groups(together, len(lengths))
-    longest = np.array([size[group].max() for group in groups])
-    chunk_size = MEGABATCH * batch_size * max(1, len(groups)) // max(1, len(size)) or 1
+    tokens, groups = np.asarray(lengths), _groups(together, len(lengths))
+    longest = np.array([tokens[group].max() for group in groups])
+    groups_per_megabatch = MEGABATCH * batch_size * max(1, len(groups)) // max(1, len(tokens)) or 1
     batches: list[np.ndarray] = []
-    per_epoch = math.ceil(len(size) / batch_size)
+    per_epoch = math.ceil(len(tokens) / batch_size)
     for epoch in range(math.ceil(epochs)):
-        random = np.random.default_rng([seed, epoch])
-        shuffled = random.permutation(len(groups))
-        chunks = np.array_split(shuffled, range(chunk_size, len(shuffled), chunk_size))
-        numbers = np.concatenate([chunk[np.argsort(longest[chunk], kind="stable")] for chunk in chunks])
-        rows = np.concatenate([random.permutation(groups[number]) for number in numbers])
-        cut = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        batches += [cut[i] for i in random.permutation(per_epoch)]
+        rng = np.random.default_rng([seed, epoch])
+        shuffled = rng.permutation(len(groups))
+        megabatches = np.array_split(shuffled, range(groups_per_megabatch, len(shuffled), groups_per_megabatch))
+        by_length = [numbers[np.argsort(longest[numbers], kind="stable")] for numbers in megabatches]
+        rows = np.concatenate([rng.permutation(groups[number]) for number in np.concatenate(by_length)])
+        epoch_batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        batches += [epoch_batches[i] for i in rng.permutation(per_epoch)]
     return batches[: max(1, round(per_epoch * epochs))]
 
 
 def _groups(together: Sequence[Hashable] | None, rows: int) -> list[np.ndarray]:
     """Row numbers of each value of `together`, in the order of their first rows; without it every row alone."""
-    found: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for row in range(rows):
-        found.setdefault(row if together is None else together[row], []).append(row)
-    return [np.array(group) for group in found.values()]
+        groups.setdefault(row if together is None else together[row], []).append(row)
+    return [np.array(group) for group in groups.values()]

@@ -1,4 +1,4 @@
-"""What follows from a training's dev evaluations: the best checkpoint, the early stop, and what to say of them."""
+"""What follows from a training's dev evaluations: the best checkpoint, early stopping, and the sentences about both."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def best_record(history: History, select: str) -> dict[str, Any]:
     return max(evaluations, key=lambda record: sign * record[f"eval_{select}"])
 
 
-def kept_record(history: History, options: Params) -> dict[str, Any] | None:
+def model_record(history: History, options: Params) -> dict[str, Any] | None:
     """The evaluation whose checkpoint becomes the model, by `training.checkpoint`; None while it has yet to come."""
     if options.checkpoint == "best":
         return best_record(history, options.select)
     return next((r for r in history if r["step"] == options.checkpoint and f"eval_{options.select}" in r), None)
 
 
-def worth_keeping(history: History, options: Params) -> set[int]:
+def steps_to_keep(history: History, options: Params) -> set[int]:
     """The steps whose weights stay beside the last ones: the model's, and those of `training.keep_checkpoints`."""
     sign = -1 if options.select in LOWER else 1
     evaluations = [record for record in history if f"eval_{options.select}" in record]
     ranked = sorted(evaluations, key=lambda record: (-sign * record[f"eval_{options.select}"], record["step"]))
     count = {"best": 1, "all": len(ranked)}.get(options.keep_checkpoints, options.keep_checkpoints)
-    kept = kept_record(history, options)
-    return {record["step"] for record in ranked[:count]} | ({kept["step"]} if kept else set())
+    model = model_record(history, options)
+    return {record["step"] for record in ranked[:count]} | ({model["step"]} if model else set())
 
 
 def check(options: Params, steps: int) -> None:
@@ -46,14 +46,14 @@ def check(options: Params, steps: int) -> None:
     step = options.checkpoint
     if step != "best" and (step > steps or (step % options.eval_steps and step != steps)):
         last = steps - (steps - 1) % options.eval_steps - 1
-        said = f"every {options.eval_steps} steps up to {last}, and {steps}" if last else f"step {steps} alone"
+        evaluated = f"every {options.eval_steps} steps up to {last}, and {steps}" if last else f"step {steps} alone"
         raise RetuneError(
-            f"training.checkpoint is {step}, but this training of {steps} steps is evaluated after {said}: take one of "
-            "them, or `best`"
+            f"training.checkpoint is {step}, but this training of {steps} steps is evaluated after {evaluated}: take "
+            "one of them, or `best`"
         )
 
 
-def stale(history: History, select: str, patience: int) -> bool:
+def out_of_patience(history: History, select: str, patience: int) -> bool:
     """Whether the last `patience` evaluations brought no gain; never for a patience of 0."""
     steps = [record["step"] for record in history if f"eval_{select}" in record]
     return bool(patience and steps) and len(steps) - 1 - steps.index(best_record(history, select)["step"]) >= patience
@@ -61,24 +61,31 @@ def stale(history: History, select: str, patience: int) -> bool:
 
 def finished(history: History, options: Params, steps: int) -> bool:
     """Whether a training with this history has nothing left to do."""
-    return history[-1]["step"] >= steps or stale(history, options.select, options.patience)
+    return history[-1]["step"] >= steps or out_of_patience(history, options.select, options.patience)
 
 
 def messages(history: History, options: Params, steps: int) -> list[str]:
-    """Sentences for the report: the step that was kept, an early stop, a collapse to one class (which is warned of)."""
-    kept, best = kept_record(history, options), best_record(history, options.select)
-    assert kept is not None, "`retune.training.job` has refused it"
-    said = [f"Kept step {kept['step']} of {steps}, dev {options.select} {kept[f'eval_{options.select}']:.4f}."]
+    """Sentences for the report: the step that was kept, and an early stop."""
+    model, best = model_record(history, options), best_record(history, options.select)
+    assert model is not None, "`retune.training.job` has refused it"
+    sentences = [f"Kept step {model['step']} of {steps}, dev {options.select} {model[f'eval_{options.select}']:.4f}."]
     if options.checkpoint != "best":
         value = f"{best[f'eval_{options.select}']:.4f}"
-        said[0] = f"{said[0][:-1]}, as training.checkpoint says; the best is step {best['step']}, {value}."
+        sentences[0] = f"{sentences[0][:-1]}, as training.checkpoint says; the best is step {best['step']}, {value}."
     last = history[-1]["step"]
     if last < steps:
-        said.append(f"Stopped early at step {last} of {steps}: {options.patience} evaluations without gain.")
-    problem = dev_metrics.collapse({name.removeprefix("eval_"): value for name, value in kept.items()})
-    if problem:
-        log.warning(problem)
-        said.append(problem)
-    for message in said[:2]:
+        sentences.append(f"Stopped early at step {last} of {steps}: {options.patience} evaluations without gain.")
+    for message in sentences:
         log.info(message)
-    return said
+    return sentences
+
+
+def warnings(history: History, options: Params) -> list[str]:
+    """What the report must warn of: that the model of this history has collapsed to one class."""
+    model = model_record(history, options)
+    assert model is not None, "`retune.training.job` has refused it"
+    problem = dev_metrics.collapse({name.removeprefix("eval_"): value for name, value in model.items()})
+    if problem is None:
+        return []
+    log.warning(problem)
+    return [problem]

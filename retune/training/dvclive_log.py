@@ -1,4 +1,4 @@
-"""The record of a training as a DVCLive folder, plus its resources and messages."""
+"""The record of a training as a DVCLive folder, plus its counts and messages; nothing in it tells of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def write(training: Training, folder: Path) -> None:
-    """Write `metrics.json` and plots/metrics/**.tsv (by DVCLive), resources, messages and stages (JSON) into `folder`.
+    """Write `metrics.json` and plots/metrics/**.tsv (by DVCLive), counts, messages and stages (JSON) into `folder`.
 
     It is written once, from the trainer's own history, which a resumed training carries on: a killed run leaves no
     step twice and none out. Without history both are there and empty.
@@ -26,6 +26,7 @@ def write(training: Training, folder: Path) -> None:
                     live.log_metric(name.replace("eval_", "dev/", 1), value, timestamp=False)
             live.make_summary()
     (folder / "plots/metrics").mkdir(parents=True, exist_ok=True)
-    for name in ("resources", "messages", "stages"):
-        text = json.dumps(getattr(training, name), ensure_ascii=False, indent=2)
+    said = {"messages": training.messages, "warnings": training.warnings}
+    for name, content in (("counts", training.counts), ("messages", said), ("stages", training.stages)):
+        text = json.dumps(content, ensure_ascii=False, indent=2)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")

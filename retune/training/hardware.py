@@ -1,4 +1,4 @@
-"""Where and how a model runs: device, number format, attention kernel, threads; each choice is said with its reason."""
+"""Where and how a model runs: device, dtype, attention kernel, threads; each choice is logged with its reason."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ class Chosen:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose(hardware: Params, trees: bool = False) -> Chosen:
+def choose(hardware: Params, tree_attention: bool = False) -> Chosen:
     """Resolve the `hardware` section; every `auto` is decided from what the machine has, never from a timing.
 
     So the same machine always gives the same choice, on which the bits of a training depend. Sets torch's thread count.
-    `trees`: attention has to follow shared prefixes (retune.llm.packing.packing), which flash attention cannot.
+    `tree_attention`: attention has to follow shared prefixes (retune.llm.packing), which flash attention cannot.
     Raises `RetuneError` where the section asks for what the machine lacks.
     """
     device, why_device = _device(hardware.device)
     dtype, why_dtype = _dtype(hardware.dtype, device)
-    attention, why_attention = _attention(hardware.attention, device, dtype, trees)
-    threads = max(1, (hardware.threads or cores()) // data_parallel.size())
+    attention, why_attention = _attention(hardware.attention, device, dtype, tree_attention)
+    threads = max(1, (hardware.threads or cores()) // data_parallel.world_size())
     why_threads = "as params.yaml says" if hardware.threads else "one per core"
     if data_parallel.active():
-        why_threads += f", divided among {data_parallel.size()} processes"
+        why_threads += f", divided among {data_parallel.world_size()} processes"
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     if device.type == "cpu":
-        keep_memory()
+        reuse_freed_memory()
     for name, value, why in (
         ("device", device, why_device),
         ("dtype", str(dtype).removeprefix("torch."), why_dtype),
@@ -71,7 +71,7 @@ def choose(hardware: Params, trees: bool = False) -> Chosen:
     return Chosen(device, dtype, attention, threads)
 
 
-def keep_memory() -> None:
+def reuse_freed_memory() -> None:
     """Let freed tensors' memory serve the next ones, instead of going back to the system page by page.
 
     glibc maps a block of more than 32 MiB anew each time, and the system zeroes its pages at the first touch: a fifth
@@ -88,19 +88,19 @@ def keep_memory() -> None:
 
 
 def processes(hardware: Params) -> int:
-    """How many processes train together; raises `RetuneError` where the device has not so many places."""
-    wanted, device = int(hardware.processes), device_type(hardware)
+    """How many processes train together; raises `RetuneError` where there are not so many devices."""
+    requested, device = int(hardware.get("processes", 1)), device_type(hardware)
     if device == "cuda":
-        found = torch.cuda.device_count()
-        if wanted > found:
-            said = (
-                f"hardware.processes is {wanted}, but torch sees {found} CUDA GPUs, one for each: use 0 for all of them"
+        available = torch.cuda.device_count()
+        if requested > available:
+            raise RetuneError(
+                f"hardware.processes is {requested}, but torch sees {available} CUDA GPUs, one for each: use 0 for all "
+                "of them"
             )
-            raise RetuneError(said)
-        return wanted or found
-    if device == "mps" and wanted > 1:
-        raise RetuneError(f"hardware.processes is {wanted}, but an Apple GPU serves one process: use 1")
-    return wanted or 1
+        return requested or available
+    if device == "mps" and requested > 1:
+        raise RetuneError(f"hardware.processes is {requested}, but an Apple GPU serves one process: use 1")
+    return requested or 1
 
 
 def gpus(count: int) -> list[str]:
@@ -119,61 +119,62 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _device(wanted: str) -> tuple[torch.device, str]:
-    if wanted == "auto":
+def _device(requested: str) -> tuple[torch.device, str]:
+    if requested == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), torch.cuda.get_device_name()
         if torch.backends.mps.is_available():
             return torch.device("mps"), "Apple GPU, and no CUDA GPU"
         return torch.device("cpu"), "no GPU that torch can use"
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present[wanted]:
-        raise RetuneError(f"hardware.device is {wanted}, but torch finds none here; use `auto` or `cpu`")
-    return torch.device(wanted), "as params.yaml says"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[requested]:
+        raise RetuneError(f"hardware.device is {requested}, but torch finds none here; use `auto` or `cpu`")
+    return torch.device(requested), "as params.yaml says"
 
 
-def _dtype(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
-    if wanted != "auto":
-        dtype: torch.dtype = getattr(torch, wanted)
+def _dtype(requested: str, device: torch.device) -> tuple[torch.dtype, str]:
+    if requested != "auto":
+        dtype: torch.dtype = getattr(torch, requested)
         if dtype == torch.float16 and device.type != "cuda":
-            said = f"hardware.dtype float16 needs a CUDA GPU, not {device.type}; use bfloat16, float32 or auto"
-            raise RetuneError(said)
+            raise RetuneError(
+                f"hardware.dtype float16 needs a CUDA GPU, not {device.type}; use bfloat16, float32 or auto"
+            )
         return dtype, "as params.yaml says"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16, "GPU supports it"
         return torch.float16, "GPU has no bfloat16 units"
     if device.type == "cpu":
-        found = sorted(processor_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
-        if found:
-            return torch.bfloat16, f"processor has {', '.join(found)}"
+        units = sorted(processor_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
+        if units:
+            return torch.bfloat16, f"processor has {', '.join(units)}"
         return torch.float32, "processor has no bfloat16 units (AMX, AVX512-BF16)"
     return torch.float32, f"the safe one on {device.type}"
 
 
 def processor_flags() -> set[str]:
-    """Instruction sets of the processor, in the words of /proc/cpuinfo (`amx_bf16`; `bf16` on ARM); empty elsewhere."""
+    """Instruction sets of the processor, as /proc/cpuinfo names them (`amx_bf16`; `bf16` on ARM); empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return set()
-    listed = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
-    return set(next(listed, "").split())
+    listings = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
+    return set(next(listings, "").split())
 
 
-def _attention(wanted: str, device: torch.device, dtype: torch.dtype, trees: bool) -> tuple[str, str]:
+def _attention(requested: str, device: torch.device, dtype: torch.dtype, tree_attention: bool) -> tuple[str, str]:
     installed = importlib.util.find_spec("flash_attn") is not None
     half = dtype in (torch.bfloat16, torch.float16)
-    if wanted == "flash_attention_2":
+    if requested == "flash_attention_2":
         if not (installed and half and device.type == "cuda"):
             raise RetuneError(
                 "hardware.attention flash_attention_2 needs a CUDA GPU, bfloat16 or float16, and flash-attn: use auto "
                 "or sdpa"
             )
-        return wanted, "as params.yaml says"
-    if wanted != "auto":
-        return wanted, "as params.yaml says"
-    if installed and half and device.type == "cuda" and not trees:
+        return requested, "as params.yaml says"
+    if requested != "auto":
+        return requested, "as params.yaml says"
+    if installed and half and device.type == "cuda" and not tree_attention:
         return "flash_attention_2", "flash-attn is installed and the GPU can run it"
     if device.type == "cpu":
         # Measured on 64 texts of 16 tokens in bfloat16: without dropout the backward takes 3 times as long as eager's.

@@ -8,13 +8,13 @@ choice of the best checkpoint follow from the history alone, and nothing that de
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import math
 import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from retune.training.record import Training
 if TYPE_CHECKING:
     from retune.params import Params
     from retune.training.hardware import Chosen
-    from retune.training.micro_batches import Batch, Passes
+    from retune.training.micro_batches import Batch, MicroBatches
 
 log = logging.getLogger("retune")
 
@@ -42,45 +42,57 @@ CONSTANT = ("eval_auc_noise", "eval_majority")
 """Of the dev rows, not of the model: kept for judging a collapse, not for the history."""
 
 
-def run(
-    model: nn.Module,
-    items: Sequence[Any],
-    passes: Passes,
-    spec: Params,
-    scratch: Path,
-    evaluate: Callable[[nn.Module], dict[str, float]],
-    *,
-    chosen: Chosen,
-    lengths: Sequence[int],
-    together: Sequence[Hashable] | None = None,
-    loss_fn: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
-    rate_factors: Mapping[str, float] | None = None,
-    tokens_of: Callable[[Batch], int] | None = None,
-    precision: Callable[[], AbstractContextManager[Any]] | None = None,
-) -> Training:
-    """Train the parameters of `model` that require a gradient, and leave those of the best checkpoint in it.
+def _attended(batch: Batch) -> int:
+    return int(batch["attention_mask"].sum())
 
-    `items` are the training rows, `lengths` their tokens (rows of similar length share a batch), rows of equal
-    `together` stand in one batch where it has room; `passes` makes forward passes of the rows of a batch;
-    `loss_fn(model, one)` gives what one of them adds to the mean loss of the batch, a scalar (default: `.loss` of the
-    model's output); `evaluate(model)` gives dev metrics, of which `spec.training.select` picks the checkpoint;
-    `rate_factors` multiply the learning rate of the parameters that they name; `tokens_of(one)` counts the tokens of a
-    pass (default: the attention mask's sum); `precision()` is the context of a forward pass (default: autocast to the
-    chosen dtype). An unfinished run in `scratch` is carried on, to the same bytes.
 
-    Raises `RetuneError` for a loss that is not finite, where there is no row to train on, and where memory lacks for a
-    single row.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training: of a model, on items, measured on dev."""
+
+    model: nn.Module
+    """Its parameters that require a gradient are trained."""
+    items: Sequence[Any]
+    """What a batch is made of: the training rows, or (kind ranking) their queries."""
+    lengths: Sequence[int]
+    """The tokens of each item: items of similar length share a batch."""
+    micro_batches: MicroBatches
+    """Splits the items of a batch into forward passes."""
+    loss: Callable[[nn.Module, Batch], torch.Tensor]
+    """`loss(model, one)` gives what one micro-batch adds to the mean loss of its batch, a scalar."""
+    evaluate: Callable[[nn.Module], dict[str, float]]
+    """Gives dev metrics, of which `training.select` picks the checkpoint."""
+    chosen: Chosen
+    """Where and how the model runs."""
+    batch_size: int | None = None
+    """Items in a batch; None: `training.batch_size`, which counts rows."""
+    together: Sequence[Hashable] | None = None
+    """Items of equal values stand in one batch where it has room."""
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
+    """What the learning rate of the parameters that it names is multiplied by."""
+    tokens_of: Callable[[Batch], int] = _attended
+    """Counts the tokens of a micro-batch; default: those that the attention mask shows."""
+    precision: Callable[[], AbstractContextManager[Any]] | None = None
+    """The context of a forward pass; None: autocast to the chosen dtype."""
+
+
+def run(job: Job, spec: Params, scratch: Path) -> Training:
+    """Train the model as the section `training` of `spec` says, and leave the weights of the best checkpoint in it.
+
+    An unfinished run in `scratch` is carried on, to the same bytes. Raises `RetuneError` for a loss that is not finite,
+    where there is no item to train on, and where memory runs out for a single one.
     """
-    # The Trainer takes seconds to import; predictions and untuned models have no use for it.
+    # The Trainer takes seconds to import; untuned models have no use for it.
     from transformers.trainer_callback import PrinterCallback
 
     from retune.training import trainer
-    from retune.training.trainer import ITEMS, Evaluations, Loop, Setup
+    from retune.training.trainer import ITEMS, Evaluations, Loop
 
-    options = spec.training
-    if not items:
+    options, model = spec.training, job.model
+    if not job.items:
         raise RetuneError("no training row is left: lower split.dev, split.calibration and split.test, or add data")
-    batches = batch_order.order(lengths, options.batch_size, options.epochs, spec.seed, together)
+    batch_size = job.batch_size or options.batch_size
+    batches = batch_order.order(job.lengths, batch_size, options.epochs, spec.seed, job.together)
     whole = len(batches)
     if options.max_steps:
         batches = batches[: options.max_steps * options.gradient_accumulation]
@@ -89,57 +101,49 @@ def run(
     checkpoint_choice.check(options, steps)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
-    if not fsdp.divided(model):
-        model.to(chosen.device)
-    data_parallel.same_weights(list(trained.values()))
+    if not fsdp.is_sharded(model):
+        model.to(job.chosen.device)
+    data_parallel.broadcast_weights(list(trained.values()))
     if options.gradient_checkpointing:
         _checkpoint_activations(model)
 
     run_of_steps = "%d rows, %d steps of %d rows, %s of %s parameters trained"
-    per_step = options.batch_size * options.gradient_accumulation
+    per_step = batch_size * options.gradient_accumulation
     counts = [sum(w.numel() for w in weights) for weights in (trained.values(), model.parameters())]
-    log.info(run_of_steps, len(items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
+    log.info(run_of_steps, len(job.items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
 
     with _quiet():
-        arguments = optimizer.arguments(spec, scratch, steps, chosen)
-    adamw = optimizer.optimizer(trained, options, rate_factors or {}, chosen)
+        arguments = optimizer.training_arguments(spec, scratch, steps, job.chosen)
+    adamw = optimizer.adamw(trained, options, job.rate_factors, job.chosen)
     if shares := spec.hardware.get("sharding") == "optimizer":
-        zero1.divide(adamw)
+        zero1.shard(adamw)
     loop = Loop(
-        model=model,
+        job,
+        options,
+        scratch,
+        trained,
+        shares,
         args=arguments,
-        train_dataset=Batches(items, batches),
+        train_dataset=Batches(job.items, batches),
         data_collator=lambda one: {ITEMS: one[0]},
         optimizers=(adamw, None),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
-        setup=Setup(
-            trained,
-            scratch,
-            evaluate,
-            chosen,
-            options,
-            passes,
-            loss_fn or _own_loss,
-            tokens_of or _attended,
-            precision or functools.partial(hardware.autocast, chosen),
-            shares,
-        ),
     )
     loop.remove_callback(PrinterCallback)
     if data_parallel.rank() == 0:
         _forget_what_cannot_serve(scratch, options)
-    data_parallel.wait()
+    data_parallel.barrier()
     last = trainer.last_checkpoint(scratch)
     if last is None or not checkpoint_choice.finished(trainer.history_of(last), options, steps):
         if last is not None:
             log.info("resume after step %d", trainer.step_of(last))
-        with _quiet(), out_of_memory.explained("the optimiser's step"):
+        with _quiet(), out_of_memory.explain_oom("the optimiser's step"):
             loop.train(resume_from_checkpoint=str(last) if last else None)
         last = trainer.last_checkpoint(scratch)
     assert last is not None, "the last step is always evaluated and saved"
 
     history = trainer.history_of(last)
-    kept = checkpoint_choice.kept_record(history, options)
+    kept = checkpoint_choice.model_record(history, options)
     if kept is None:
         raise RetuneError(
             f"training.checkpoint is {options.checkpoint}, but the training stopped early, at step "
@@ -149,12 +153,13 @@ def run(
     if data_parallel.rank() == 0:
         trainer.strip(last)
     clock = json.loads((last / trainer.CLOCK).read_text(encoding="utf-8"))
-    limit = passes.limit()
+    limit = job.micro_batches.limit()
     limit.size = clock["pass"]
     return Training(
         history=[_epochs(record, epochs) for record in history],
-        resources=_resources(clock, len(items), chosen, counts),
+        resources=_resources(clock, len(job.items), job.chosen, counts),
         messages=[*checkpoint_choice.messages(history, options, steps), *limit.messages],
+        warnings=checkpoint_choice.warnings(history, options),
     )
 
 
@@ -189,7 +194,7 @@ def _forget_what_cannot_serve(scratch: Path, options: Params) -> None:
     from retune.training import trainer
 
     last = trainer.last_checkpoint(scratch)
-    if last is None or (kept := checkpoint_choice.kept_record(trainer.history_of(last), options)) is None:
+    if last is None or (kept := checkpoint_choice.model_record(trainer.history_of(last), options)) is None:
         return
     if not (scratch / f"checkpoint-{kept['step']}" / trainer.WEIGHTS).exists():
         log.info("the weights after step %d were not kept: the training begins anew", kept["step"])
@@ -202,15 +207,6 @@ def _checkpoint_activations(model: nn.Module) -> None:
         if isinstance(module, PreTrainedModel):
             module.activation_checkpointing_enable({"use_reentrant": False})
             return
-
-
-def _own_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    loss: torch.Tensor = model(**batch).loss
-    return loss
-
-
-def _attended(batch: Batch) -> int:
-    return int(batch["attention_mask"].sum())
 
 
 def _epochs(record: dict[str, Any], epochs: float) -> dict[str, Any]:
@@ -239,7 +235,7 @@ def _machine(chosen: Chosen) -> dict[str, Any]:
         "dtype": chosen.dtype_name,
         "attention": chosen.attention,
         "threads": chosen.threads,
-        "processes": data_parallel.size(),
+        "processes": data_parallel.world_size(),
     }
 
 

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from retune.params import Params
     from retune.training.hardware import Chosen
 
-LAUNCHERS = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+LAUNCHER_VARIABLES = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """What torchrun, MPI and clusters tell of processes. The Trainer would cut our batches by it; `data_parallel` does."""
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
-    """What the Trainer is told; the rest of it is `retune.training.trainer`'s."""
+def training_arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
+    """The Trainer's arguments for a training of `steps`; what it shall not do itself is switched off."""
     from transformers import TrainingArguments
 
-    for name in LAUNCHERS:
+    for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
     options = spec.training
-    given = TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         per_device_train_batch_size=1,  # one of our batches
-        num_train_epochs=1,  # `order` holds all epochs
+        num_train_epochs=1,  # `batch_order` holds all epochs
         gradient_accumulation_steps=options.gradient_accumulation,
         learning_rate=options.learning_rate,
         lr_scheduler_type=SCHEDULES[options.schedule],
@@ -55,29 +55,31 @@ def arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> Traini
         disable_tqdm=True,
         log_level="error",
     )
-    given._n_gpu = min(given.n_gpu, 1)  # torch's DataParallel would cut our batches
-    return given
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # torch's DataParallel would cut our batches
+    return arguments
 
 
-def optimizer(
-    trained: dict[str, nn.Parameter], options: Params, factors: Mapping[str, float], chosen: Chosen
+def adamw(
+    trained: dict[str, nn.Parameter], options: Params, rate_factors: Mapping[str, float], chosen: Chosen
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019); matrices decay, vectors (biases, norms) don't.
 
+    `rate_factors` multiply the learning rate of the parameters that they name.
     Groups of the plain learning rate come first: the first one's is what the history shows.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained.items():
         decay = options.weight_decay if weight.ndim > 1 else 0.0
-        groups.setdefault((factors.get(name, 1.0), decay), []).append(weight)
+        groups.setdefault((rate_factors.get(name, 1.0), decay), []).append(weight)
 
     def plain_first(group: tuple[tuple[float, float], Any]) -> bool:
-        return group[0][0] != 1.0
+        (factor, _decay), _weights = group
+        return factor != 1.0
 
     return torch.optim.AdamW(
         [
-            {"params": p, "lr": options.learning_rate * factor, "weight_decay": d}
-            for (factor, d), p in sorted(groups.items(), key=plain_first)
+            {"params": weights, "lr": options.learning_rate * factor, "weight_decay": decay}
+            for (factor, decay), weights in sorted(groups.items(), key=plain_first)
         ],
         lr=options.learning_rate,
         fused=chosen.device.type in ("cpu", "cuda"),

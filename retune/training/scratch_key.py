@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from retune.params import Params
 
-CHOICE = ("checkpoint", "keep_checkpoints")
+CHECKPOINT_KEYS = ("checkpoint", "keep_checkpoints")
 
 
 def identity(spec: Params) -> Params:
     """The parameters that a training depends on."""
     if "training" not in spec:
         return spec
-    return Params(spec | {"training": {key: value for key, value in spec.training.items() if key not in CHOICE}})
+    return Params(
+        spec | {"training": {key: value for key, value in spec.training.items() if key not in CHECKPOINT_KEYS}}
+    )
 
 
-def stays(spec: Params) -> bool:
-    """Whether the folder stays when the training is done."""
+def outlives_training(spec: Params) -> bool:
+    """Whether the scratch folder stays when the training is done."""
     return bool(spec.get("training", {}).get("keep_checkpoints", "best") != "best")

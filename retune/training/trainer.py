@@ -1,4 +1,17 @@
-"""The Trainer of `retune.training.job`: our loss, evaluation and clock, and checkpoints that are complete or absent."""
+"""The Trainer of `retune.training.job`: our loss, evaluation and clock, and checkpoints that are complete or absent.
+
+Of transformers' `Trainer` it keeps the loop over steps: accumulation, clipping, schedule, gradient scaler. These of its
+private methods are overridden, so a new version of transformers is looked through for them:
+
+- `_move_model_to_device`: the model stands where `run` has put it, layers that wait in memory among them.
+- `_save_checkpoint`: a folder gets its name when all of it is written, and holds no frozen weight.
+- `_load_from_checkpoint`: puts the trained weights back alone, with the clock and the size of a micro-batch.
+- `_load_rng_state`: each process goes on with the random states of its own.
+- `_load_optimizer_and_scheduler`: each process takes its share of the optimiser's state, where it is divided.
+
+Called, and so relied on: `_save_rng_state`, `_save_optimizer_and_scheduler`, `_save_scaler`. Set in
+retune.training.optimizer: `TrainingArguments._n_gpu`, or torch's DataParallel would cut our batches.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +21,6 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +31,13 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from retune import progress
 from retune.errors import RetuneError
-from retune.training import checkpoint_choice, out_of_memory
+from retune.training import checkpoint_choice, hardware, out_of_memory
 from retune.training.distributed import data_parallel, fsdp, zero1
 
 if TYPE_CHECKING:
     from retune.params import Params
-    from retune.training.hardware import Chosen
-    from retune.training.micro_batches import Batch, Passes
+    from retune.training.job import Job
+    from retune.training.micro_batches import Batch
 
 log = logging.getLogger("retune")
 
@@ -37,34 +47,31 @@ ITEMS = "items"
 WEIGHTS, CLOCK, STATE = "trained.safetensors", "clock.json", "trainer_state.json"
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What `Loop` needs beyond the Trainer's own arguments; see `retune.training.job.run`."""
-
-    trained: dict[str, nn.Parameter]
-    scratch: Path
-    evaluate: Callable[[nn.Module], dict[str, float]]
-    chosen: Chosen
-    options: Params
-    passes: Passes
-    loss_fn: Callable[[nn.Module, Batch], torch.Tensor]
-    tokens_of: Callable[[Batch], int]
-    precision: Callable[[], AbstractContextManager[Any]]
-    shares: bool  # whether each process keeps its share of the optimiser's state (retune.training.distributed.zero1)
-
-
 class Loop(Trainer):
     """The Trainer with our loss, evaluation, checkpoints and clock; made and used by `run` only."""
 
-    def __init__(self, *, setup: Setup, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        job: Job,
+        options: Params,
+        scratch: Path,
+        trained: dict[str, nn.Parameter],
+        shares: bool,
+        **arguments: Any,
+    ) -> None:
+        """`options` is the section `training`, `trained` the parameters that are trained, by name.
+
+        `shares`: each process keeps its share of the optimiser's state (retune.training.distributed.zero1).
+        """
+        super().__init__(model=job.model, **arguments)
         self.control: TrainerControl = self.control
-        self.setup = setup
+        self.job, self.options, self.scratch, self.trained, self.shares = job, options, scratch, trained, shares
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
         self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
-        self.limit = setup.passes.limit()
-        self.limit.fixed = self.in_step = fsdp.in_step(self.model)
+        self.limit = job.micro_batches.limit()
+        self.limit.fixed = self.in_step = fsdp.in_lockstep(self.model)
+        self.precision = job.precision or functools.partial(hardware.autocast, job.chosen)
         self.idle = False  # whether a pass counts nothing, and is made for the other processes
         self.open: list[list[Any]] = []  # the batches of the step that is being computed,
         self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
@@ -73,8 +80,8 @@ class Loop(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
         """What one pass adds to the loss of its batch, in mixed precision."""
-        with self.setup.precision():
-            loss = self.setup.loss_fn(model, inputs)
+        with self.precision():
+            loss = self.job.loss(model, inputs)
         return 0 * loss if self.idle else loss
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
@@ -88,12 +95,12 @@ class Loop(Trainer):
         """
         start = time.monotonic()
         self.open.append(inputs[ITEMS])
-        done = out_of_memory.attempt(functools.partial(self._backward, model, self.open[-1:]))
-        while done is out_of_memory.LACK:
+        done = out_of_memory.run_or_oom(functools.partial(self._backward, model, self.open[-1:]))
+        while done is out_of_memory.OOM:
             model.zero_grad()
-            rows = sum(len(data_parallel.mine(items)) for items in self.open)
-            self.limit.lower(self._passes, single=self._passes(self.limit.size) >= rows)
-            done = out_of_memory.attempt(functools.partial(self._backward, model, self.open))
+            rows = sum(len(data_parallel.local_rows(items)) for items in self.open)
+            self.limit.lower(self._passes, single_row=self._passes(self.limit.size) >= rows)
+            done = out_of_memory.run_or_oom(functools.partial(self._backward, model, self.open))
         loss, tokens = done
         self.tokens += tokens
         self.losses.append(loss)
@@ -106,8 +113,8 @@ class Loop(Trainer):
         """Sum gradients, loss and tokens over the processes; what the Trainer has yet to see of the step's loss."""
         loss, tokens = self.losses[-1], float(self.tokens)
         if data_parallel.active():
-            data_parallel.sum_gradients(list(self.setup.trained.values()))
-            total, tokens = data_parallel.sum_numbers([float(sum(self.losses)), tokens])
+            data_parallel.all_reduce_gradients(list(self.trained.values()))
+            total, tokens = data_parallel.all_reduce_sum([float(sum(self.losses)), tokens])
             loss = loss.new_tensor(total - float(sum(self.losses[:-1])))
         self.clock["tokens"] += int(tokens)
         self.open, self.losses, self.tokens = [], [], 0
@@ -117,20 +124,22 @@ class Loop(Trainer):
         """Add the gradients of some batches; loss and tokens of the last."""
         for items in batches:
             loss, tokens = torch.zeros((), device=self.args.device), 0
-            passes = self.setup.passes.cut(data_parallel.mine(items), items, self.limit.size)
-            idle = max(data_parallel.gathered(len(passes))) - len(passes) if self.in_step else 0
+            passes = self.job.micro_batches.split(data_parallel.local_rows(items), items, self.limit.size)
+            idle = max(data_parallel.all_gather_object(len(passes))) - len(passes) if self.in_step else 0
             for one in passes:
-                tokens += self.setup.tokens_of(one)
+                tokens += self.job.tokens_of(one)
                 loss = loss + super().training_step(model, one)
             self.idle = True
             for _ in range(idle):  # others make more passes, and none without this process
-                super().training_step(model, self.setup.passes.cut(items[:1], items, self.limit.size)[0])
+                super().training_step(model, self.job.micro_batches.split(items[:1], items, self.limit.size)[0])
             self.idle = False
         return loss, tokens
 
     def _passes(self, size: int) -> int:
         """How many passes the batches of this step take."""
-        return sum(len(self.setup.passes.cut(data_parallel.mine(items), items, size)) for items in self.open)
+        return sum(
+            len(self.job.micro_batches.split(data_parallel.local_rows(items), items, size)) for items in self.open
+        )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's.
@@ -138,12 +147,12 @@ class Loop(Trainer):
         The others compute them too where a forward pass needs all processes.
         """
         metrics: dict[str, float] = {}
-        if data_parallel.rank() == 0 or fsdp.divided(self.model):
+        if data_parallel.rank() == 0 or fsdp.is_sharded(self.model):
             self.model.eval()
-            with torch.no_grad(), self.setup.precision():
-                metrics = {f"eval_{name}": float(value) for name, value in self.setup.evaluate(self.model).items()}
+            with torch.no_grad(), self.precision():
+                metrics = {f"eval_{name}": float(value) for name, value in self.job.evaluate(self.model).items()}
             self.model.train()
-        metrics = data_parallel.told(metrics)
+        metrics = data_parallel.broadcast_object(metrics)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -155,7 +164,7 @@ class Loop(Trainer):
         if not math.isfinite(logs.get("loss", 0.0)):
             raise RetuneError(
                 f"the training loss is {logs['loss']} at step {self.state.global_step}: lower training.learning_rate "
-                f"({self.setup.options.learning_rate:g}), or set hardware.dtype to float32"
+                f"({self.options.learning_rate:g}), or set hardware.dtype to float32"
             )
         super().log(logs)
 
@@ -165,23 +174,23 @@ class Loop(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write what the run needs to go on; the other processes add their own states alone."""
-        folder = self.setup.scratch / f"checkpoint-{self.state.global_step}"
+        folder = self.scratch / f"checkpoint-{self.state.global_step}"
         part, first = folder.with_name(folder.name + ".part"), data_parallel.rank() == 0
         if first:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-        size = min(data_parallel.gathered(self.limit.size))
+        size = min(data_parallel.all_gather_object(self.limit.size))
         self._save_rng_state(str(_own(part)))
-        if self.setup.shares and not first:
+        if self.shares and not first:
             self._save_optimizer_and_scheduler(str(_own(part)))
-        data_parallel.wait()
+        data_parallel.barrier()
         if first:
             self._write(part, folder, size)
-        data_parallel.wait()
+        data_parallel.barrier()
 
     def _write(self, part: Path, folder: Path, size: int) -> None:
         """All but the other processes' states into `part`, which becomes `folder`; of others only weights stay."""
-        save_file({name: w.detach().cpu().contiguous() for name, w in self.setup.trained.items()}, part / WEIGHTS)
+        save_file({name: w.detach().cpu().contiguous() for name, w in self.trained.items()}, part / WEIGHTS)
         self._save_optimizer_and_scheduler(str(part))
         self._save_scaler(str(part))
         clock = {**self.clock, "seconds": self.clock["seconds"] + time.monotonic() - self.started, "pass": size}
@@ -190,8 +199,8 @@ class Loop(Trainer):
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
 
-        keep = checkpoint_choice.worth_keeping(self.state.log_history, self.setup.options)
-        for other in self.setup.scratch.glob("checkpoint-*"):
+        keep = checkpoint_choice.steps_to_keep(self.state.log_history, self.options)
+        for other in self.scratch.glob("checkpoint-*"):
             if other == folder:
                 continue
             if other.suffix == ".part" or step_of(other) not in keep:
@@ -204,12 +213,12 @@ class Loop(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint and self.setup.shares:
-            zero1.load(self.optimizer, Path(checkpoint))
+        if checkpoint and self.shares:
+            zero1.load_state(self.optimizer, Path(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_weights(self.setup.trained, folder)
+        load_weights(self.trained, folder)
         self.clock = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
         self.limit.size = int(self.clock["pass"])
 
@@ -239,7 +248,7 @@ class Evaluations(TrainerCallback):
         }
         self.bar.set_postfix(shown, refresh=False)
         log.info("step %d of %d: dev %s", state.global_step, state.max_steps, ", ".join(map(" ".join, shown.items())))
-        if checkpoint_choice.stale(state.log_history, self.select, self.patience):
+        if checkpoint_choice.out_of_patience(state.log_history, self.select, self.patience):
             control.should_training_stop = True
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:

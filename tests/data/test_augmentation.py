@@ -11,6 +11,7 @@ from retune.data.augmentation.methods import METHODS, augment, clashing, delete,
 from retune.data.kinds import classification, pair
 from retune.data.split import assign, official_splits
 from retune.params import Params
+from tests.support.pair_rows import SCHEMA, frame
 
 OFF = {
     "swap": {},
@@ -23,20 +24,6 @@ OFF = {
     "strength": 0.1,
     "seed": 0,
 }
-SCHEMA = {
-    "id": pl.String,
-    "group": pl.String,
-    "split": pl.Enum(["train", "dev", "calibration", "test"]),
-    "text_a": pl.String,
-    "text_b": pl.String,
-    "label": pl.Int8,
-    "reasoning": pl.String,
-}
-
-
-def frame(*rows: tuple) -> pl.LazyFrame:
-    """Rows of (id, group, split, text_a, text_b, label)."""
-    return pl.LazyFrame([(*row, None) for row in rows], schema=SCHEMA, orient="row")
 
 
 def many(count: int, start: int = 0) -> pl.LazyFrame:

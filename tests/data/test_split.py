@@ -12,17 +12,7 @@ from retune.data.kinds import pair
 from retune.data.split import SPLITS, assign, check, official_splits, summary
 from retune.errors import RetuneError
 from retune.params import Params
-from tests.data.test_augmentation import frame
-
-SPEC = Params({"dev": 0.1, "calibration": 0.15, "test": 0.25, "seed": 0, "balance": "none"})
-
-
-def original(*rows: tuple, origin: str = "original") -> pl.LazyFrame:
-    return frame(*rows).with_columns(pl.lit(origin).alias("origin"))
-
-
-def numbered(numbers, groups: int = 500, split=None) -> pl.LazyFrame:
-    return original(*((f"i{n}", f"g{n % groups}", split, f"a{n}", f"b{n}", n % 3 % 2) for n in numbers))
+from tests.support.pair_rows import SPEC, numbered, original
 
 
 def divided(rows: pl.LazyFrame, **spec) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from retune.data.kinds import pair, scoring
 from retune.data.split import SPLITS, assign, check, official_splits, reduced, summary
 from retune.errors import RetuneError
 from retune.params import Params
-from tests.data.test_split import SPEC, numbered
+from tests.support.pair_rows import SPEC, numbered
 
 RATIOS = (0.05, 0.2, 0.5, 0.9, 1.0)
 

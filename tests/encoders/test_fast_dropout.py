@@ -42,7 +42,7 @@ def test_an_encoder_computes_the_same_without_dropout_and_drops_in_every_layer_w
     inputs = {"input_ids": ids, "attention_mask": torch.tensor([[1] * 7, [1] * 5 + [0] * 2, [1] * 3 + [0] * 4])}
     with torch.no_grad():
         before = model(**inputs).last_hidden_state
-        fast_dropout.quicken(model)
+        fast_dropout.use_fast_dropout(model)
         after = model(**inputs).last_hidden_state
     assert torch.allclose(before, after, atol=1e-6)
     assert model.config._attn_implementation == fast_dropout.ATTENTION

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.evaluation import binary_metrics as metrics
-from retune.evaluation.binary_metrics import METRICS, Answers, measure
+from retune.evaluation.binary_metrics import METRICS, BinaryAnswers, measure
+from retune.evaluation.calibration_error import bin_index
 
 BY_DECISION = ("accuracy", "precision", "recall", "f1", "macro_f1")
 BY_PROBABILITY = ("auc", "average_precision", "brier", "ece", "nll")
@@ -76,6 +77,7 @@ SCORES = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.25, 0.123]), st.floats(0, 1
 ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), SCORES, st.integers(0, 3)), min_size=1, max_size=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_DECISION + BY_PROBABILITY)
 @given(rows=ROWS)
 @settings(max_examples=120, deadline=None)
@@ -116,7 +118,7 @@ def test_the_calibration_error_uses_the_bins_of_scikit_learn():
 
     labels, decisions, probabilities, _ = example(800, 2)
     observed, predicted = calibration_curve(labels, probabilities, n_bins=15, strategy="uniform")
-    rows = np.bincount(metrics.bin_index(probabilities), minlength=15)
+    rows = np.bincount(bin_index(probabilities), minlength=15)
     wanted = np.abs(observed - predicted) @ rows[rows > 0] / len(labels)
     found = answered("ece", labels, decisions, probabilities, np.ones(800))
     assert float(found) == pytest.approx(wanted, abs=1e-12)
@@ -126,7 +128,7 @@ def test_the_calibration_error_uses_the_bins_of_scikit_learn():
 @settings(max_examples=60, deadline=None)
 def test_a_matrix_of_resamples_gives_the_metric_of_each(rows, seed):
     labels, decisions, probabilities, _ = (np.array(column) for column in zip(*rows, strict=True))
-    answers = Answers(labels, decisions, probabilities)
+    answers = BinaryAnswers(labels, decisions, probabilities)
     weights = np.random.default_rng(seed).integers(0, 4, (2, 3, len(rows))).astype(float)
     together = measure(answers, weights)
     assert list(together) == list(METRICS)
@@ -144,9 +146,9 @@ def test_weights_are_repetitions_of_rows(rows):
     labels, decisions, probabilities, weights = (np.array(column) for column in zip(*rows, strict=True))
     if not weights.sum():
         return
-    repeated = Answers(*(np.repeat(column, weights) for column in (labels, decisions, probabilities)))
+    repeated = BinaryAnswers(*(np.repeat(column, weights) for column in (labels, decisions, probabilities)))
     plain = measure(repeated, np.ones(len(repeated.labels)))
-    weighted = measure(Answers(labels, decisions, probabilities), weights.astype(float))
+    weighted = measure(BinaryAnswers(labels, decisions, probabilities), weights.astype(float))
     for name in METRICS:
         assert float(weighted[name]) == pytest.approx(float(plain[name]), abs=1e-12, nan_ok=True), name
 
@@ -165,8 +167,8 @@ def test_a_monotone_change_of_the_scores_keeps_auc_and_average_precision(rows, p
 def test_the_order_of_the_rows_does_not_matter():
     labels, decisions, probabilities, weights = example(300, 3, ties=True)
     shuffled = np.random.default_rng(0).permutation(300)
-    first = measure(Answers(labels, decisions, probabilities), weights)
-    second = measure(Answers(labels, decisions, probabilities).take(shuffled), weights[shuffled])
+    first = measure(BinaryAnswers(labels, decisions, probabilities), weights)
+    second = measure(BinaryAnswers(labels, decisions, probabilities).take(shuffled), weights[shuffled])
     for name in METRICS:
         assert float(first[name]) == pytest.approx(float(second[name]), abs=1e-12), name
 
@@ -176,7 +178,7 @@ def test_a_metric_without_meaning_is_nan_and_nothing_warns():
     weights = np.stack([labels, 1 - labels, 0 * labels]).astype(float)  # positives only, negatives only, nothing
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measure(Answers(labels, decisions, probabilities), weights)
+        found = measure(BinaryAnswers(labels, decisions, probabilities), weights)
     undefined = {name: np.isnan(values).tolist() for name, values in found.items()}
     assert undefined == {
         "f1": [False, True, True],
@@ -193,9 +195,9 @@ def test_a_metric_without_meaning_is_nan_and_nothing_warns():
 
 def test_a_model_that_never_says_yes_has_precision_and_f1_of_zero():
     labels = np.array([0, 1, 0, 1])
-    found = measure(Answers(labels, np.zeros(4, dtype=int), np.full(4, 0.1)), np.ones(4))
+    found = measure(BinaryAnswers(labels, np.zeros(4, dtype=int), np.full(4, 0.1)), np.ones(4))
     assert [float(found[name]) for name in ("precision", "recall", "f1", "auc")] == [0.0, 0.0, 0.0, 0.5]
 
 
 def test_the_upper_edge_belongs_to_a_bin():
-    assert metrics.bin_index(np.linspace(0, 1, 16)).tolist() == [0, *range(15)]
+    assert bin_index(np.linspace(0, 1, 16)).tolist() == [0, *range(15)]

@@ -5,16 +5,16 @@ import polars as pl
 import pytest
 
 from retune.evaluation import bootstrap
-from retune.evaluation.binary_metrics import METRICS, Answers
+from retune.evaluation.binary_metrics import METRICS, BinaryAnswers
 from retune.evaluation.bootstrap import centred, group_codes, interval, p_value, replicates, resamples
-from retune.evaluation.kinds import pair
+from retune.evaluation.kinds.pair import MEASURE
 
 
 def model(n, seed, strength=1.0):
     generator = np.random.default_rng(seed)
     labels = (np.random.default_rng(99).random(n) < 0.3).astype(int)
     probabilities = 1 / (1 + np.exp(-strength * (labels - 0.5) - generator.normal(size=n)))
-    return Answers(labels, (probabilities >= 0.4).astype(int), probabilities)
+    return BinaryAnswers(labels, (probabilities >= 0.4).astype(int), probabilities)
 
 
 def test_each_resample_draws_as_many_groups_as_there_are():
@@ -28,7 +28,7 @@ def test_each_resample_draws_as_many_groups_as_there_are():
 
 def test_the_same_seed_gives_the_same_replicates_and_another_does_not():
     groups = np.arange(200) // 2
-    first, again, other = (replicates(pair, [model(200, 0)], groups, 100, seed)[0] for seed in (7, 7, 8))
+    first, again, other = (replicates(MEASURE, [model(200, 0)], groups, 100, seed)[0] for seed in (7, 7, 8))
     for name in METRICS:
         assert np.array_equal(first[name], again[name])
         assert not np.array_equal(first[name], other[name])
@@ -36,9 +36,9 @@ def test_the_same_seed_gives_the_same_replicates_and_another_does_not():
 
 def test_the_size_of_a_block_changes_nothing(monkeypatch):
     groups = np.arange(200) // 2
-    whole = replicates(pair, [model(200, 0)], groups, 100, 3)[0]
+    whole = replicates(MEASURE, [model(200, 0)], groups, 100, 3)[0]
     monkeypatch.setattr(bootstrap, "CELLS", 1000)
-    parts = replicates(pair, [model(200, 0)], groups, 100, 3)[0]
+    parts = replicates(MEASURE, [model(200, 0)], groups, 100, 3)[0]
     assert all(np.array_equal(whole[name], parts[name]) for name in METRICS)
 
 
@@ -48,7 +48,7 @@ def test_a_replicate_is_the_metric_of_the_drawn_groups():
 
     answers, groups = model(120, 1), np.random.default_rng(5).integers(0, 20, 120)
     groups = np.unique(groups, return_inverse=True)[1]
-    found = replicates(pair, [answers], groups, 100, 11)[0]
+    found = replicates(MEASURE, [answers], groups, 100, 11)[0]
     counts = np.concatenate(list(resamples(groups.max() + 1, 100, 11, 120)))
     for b in range(0, 100, 9):
         rows = np.concatenate([np.tile(np.flatnonzero(groups == g), int(k)) for g, k in enumerate(counts[b])]).astype(
@@ -61,7 +61,7 @@ def test_a_replicate_is_the_metric_of_the_drawn_groups():
 def test_models_share_their_resamples():
     """A model and its copy have the same replicates, whatever stands between them."""
     groups = np.arange(150) // 3
-    first, _, copy = replicates(pair, [model(150, 0), model(150, 1), model(150, 0)], groups, 100, 0)
+    first, _, copy = replicates(MEASURE, [model(150, 0), model(150, 1), model(150, 0)], groups, 100, 0)
     assert all(np.array_equal(first[name], copy[name]) for name in METRICS)
 
 
@@ -73,12 +73,12 @@ def test_group_codes_follow_the_names_not_the_rows():
 def test_groups_of_copies_widen_the_interval():
     """Ten copies of every row hold no more knowledge than one: only the group knows."""
     small = model(100, 0)
-    copied = Answers(*(np.repeat(column, 10) for column in small))
-    alone = np.subtract(*interval(replicates(pair, [small], np.arange(100), 1000, 0)[0]["accuracy"], 0.95)[::-1])
+    copied = BinaryAnswers(*(np.repeat(column, 10) for column in small))
+    alone = np.subtract(*interval(replicates(MEASURE, [small], np.arange(100), 1000, 0)[0]["accuracy"], 0.95)[::-1])
     grouped = np.subtract(
-        *interval(replicates(pair, [copied], np.arange(1000) // 10, 1000, 0)[0]["accuracy"], 0.95)[::-1]
+        *interval(replicates(MEASURE, [copied], np.arange(1000) // 10, 1000, 0)[0]["accuracy"], 0.95)[::-1]
     )
-    naive = np.subtract(*interval(replicates(pair, [copied], np.arange(1000), 1000, 0)[0]["accuracy"], 0.95)[::-1])
+    naive = np.subtract(*interval(replicates(MEASURE, [copied], np.arange(1000), 1000, 0)[0]["accuracy"], 0.95)[::-1])
     assert grouped == pytest.approx(alone, rel=0.01)
     assert naive < alone / 2
 
@@ -90,8 +90,8 @@ def test_about_95_of_100_intervals_hold_the_true_accuracy():
         groups = np.repeat(np.arange(80), generator.integers(1, 5, 80))
         right = (generator.random(80) < 0.7)[groups]
         labels = np.zeros(len(groups), dtype=int)
-        answers = Answers(labels, 1 - right.astype(int), np.full(len(groups), 0.5))
-        low, high = interval(replicates(pair, [answers], groups, 300, 0)[0]["accuracy"], 0.95)
+        answers = BinaryAnswers(labels, 1 - right.astype(int), np.full(len(groups), 0.5))
+        low, high = interval(replicates(MEASURE, [answers], groups, 300, 0)[0]["accuracy"], 0.95)
         held += low <= 0.7 <= high
     assert 0.89 <= held / trials <= 0.99
 

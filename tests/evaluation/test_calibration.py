@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from retune.errors import RetuneError
 from retune.evaluation.binary_metrics import nll
 from retune.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     best_threshold,
     calibrate,
     calibrated,
@@ -51,6 +51,7 @@ def sample(n=4000, seed=0):
     return (generator.random(n) < 1 / (1 + np.exp(-odds))).astype(int), odds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["f1", "accuracy", "cost"])
 @given(rows=ROWS, costs=st.tuples(st.sampled_from([0.0, 0.1, 1.0, 7.0]), st.sampled_from([0.3, 1.0, 5.0])))
 @settings(max_examples=200, deadline=None)
@@ -119,7 +120,7 @@ def test_no_other_temperature_is_more_likely(seed, factor):
     fitted = fit_temperature(labels, odds * factor)
     ones = np.ones(200)
     best = float(nll(labels, calibrated(odds * factor, fitted), ones))
-    for other in np.geomspace(COLDEST, HOTTEST, 60):
+    for other in np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, 60):
         assert best <= float(nll(labels, calibrated(odds * factor, other), ones)) + 1e-12
 
 
@@ -143,7 +144,9 @@ def test_calibrated_probabilities_are_the_softmax_of_log_p_over_t():
     assert calibrated(np.array([-1e6, 0.0, 1e6]), 0.05).tolist() == [0.0, 0.5, 1.0]
 
 
-@given(scores=st.lists(st.floats(0, 1), min_size=2, max_size=20), temperature=st.floats(COLDEST, HOTTEST))
+@given(
+    scores=st.lists(st.floats(0, 1), min_size=2, max_size=20), temperature=st.floats(MIN_TEMPERATURE, MAX_TEMPERATURE)
+)
 @settings(max_examples=60, deadline=None)
 def test_a_temperature_never_changes_the_order(scores, temperature):
     prob_1 = np.sort(np.array(scores))
@@ -193,7 +196,7 @@ def test_a_model_that_tells_nothing_is_calibrated_and_spoken_about():
     labels = np.array([0, 1] * 20 + [0] * 60)
     probabilities = np.full(100, 0.9)
     found = calibrate(labels, 1 - probabilities, probabilities, section())
-    assert found["temperature"] == HOTTEST
+    assert found["temperature"] == MAX_TEMPERATURE
     assert [message.split(" ")[1] for message in found["messages"]] == ["temperature", "best"]
     assert "answers 1 to every calibration row" in found["messages"][1]
 
@@ -202,6 +205,6 @@ def test_a_perfect_model_does_not_freeze():
     labels = np.array([0, 1] * 20)
     probabilities = np.where(labels == 1, 0.8, 0.3)
     found = calibrate(labels, 1 - probabilities, probabilities, section())
-    assert found["temperature"] == COLDEST
+    assert found["temperature"] == MIN_TEMPERATURE
     assert found["after"]["f1"] == 1.0
     assert math.isfinite(found["after"]["nll"])

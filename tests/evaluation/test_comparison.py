@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.evaluation import comparison
-from retune.evaluation.binary_metrics import METRICS, Answers
+from retune.evaluation.binary_metrics import METRICS, BinaryAnswers
 from retune.evaluation.comparison import holm, resamples_for, sign_test
 from retune.evaluation.kinds import pair
-from retune.evaluation.kinds.pair import disagreements, ignorant, wins
+from retune.evaluation.kinds.pair import constant_baseline, disagreements, wins
 from retune.params import Params
 
 SPEC = Params(bootstrap=200, confidence=0.95, seed=0)
@@ -26,7 +26,7 @@ def model(seed, strength, n=400):
     labels = (np.random.default_rng(99).random(n) < 0.3).astype(int)
     generator = np.random.default_rng(seed)
     probabilities = 1 / (1 + np.exp(-strength * (labels - 0.5) - generator.normal(size=n)))
-    return Answers(labels, (probabilities >= 0.5).astype(int), probabilities)
+    return BinaryAnswers(labels, (probabilities >= 0.5).astype(int), probabilities)
 
 
 def test_a_model_does_not_differ_from_itself():
@@ -92,9 +92,9 @@ def test_one_model_has_nothing_to_be_compared_with_but_the_majority():
 
 def test_the_majority_class_is_a_model_that_knows_the_share_only():
     labels = np.array([0, 0, 0, 1])
-    assert ignorant(Answers(labels, labels, labels)).decisions.tolist() == [0, 0, 0, 0]
-    assert ignorant(Answers(1 - labels, labels, labels)).decisions.tolist() == [1, 1, 1, 1]
-    majority = compare({"a": Answers(labels, labels, labels * 0.8)}, np.arange(4), SPEC)["ignorant"]
+    assert constant_baseline(BinaryAnswers(labels, labels, labels)).decisions.tolist() == [0, 0, 0, 0]
+    assert constant_baseline(BinaryAnswers(1 - labels, labels, labels)).decisions.tolist() == [1, 1, 1, 1]
+    majority = compare({"a": BinaryAnswers(labels, labels, labels * 0.8)}, np.arange(4), SPEC)["ignorant"]
     assert {name: majority[name]["value"] for name in ("accuracy", "f1", "auc", "brier", "ece")} == {
         "accuracy": 0.75, "f1": 0.0, "auc": 0.5, "brier": 0.75 * 0.25, "ece": 0.0,
     }  # fmt: skip
@@ -107,8 +107,8 @@ def test_the_sign_test_is_the_binomial_test(only_a, only_b):
 
     labels = np.ones(only_a + only_b + 3, dtype=int)
     right = np.arange(len(labels))
-    a = Answers(labels, (right < only_a).astype(int), labels * 0.5)
-    b = Answers(labels, ((right >= only_a) & (right < only_a + only_b)).astype(int), labels * 0.5)
+    a = BinaryAnswers(labels, (right < only_a).astype(int), labels * 0.5)
+    b = BinaryAnswers(labels, ((right >= only_a) & (right < only_a + only_b)).astype(int), labels * 0.5)
     assert wins(a, b)[:2] == (only_a, only_b)
     wanted = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     assert sign_test(only_a, only_b) == pytest.approx(wanted, rel=1e-9)
@@ -146,9 +146,9 @@ def test_a_corrected_p_can_always_become_small(models):
 def test_rows_on_which_models_differ_are_listed_most_disputed_first():
     rows = pl.DataFrame({"id": list("abcd"), "text_a": list("wxyz"), "text_b": list("wxyz"), "label": [0, 1, 0, 1]})
     labels = rows["label"].to_numpy()
-    first = Answers(labels, np.array([0, 1, 1, 1]), np.array([0.1, 0.6, 0.9, 0.8]))
-    second = Answers(labels, np.array([0, 0, 0, 1]), np.array([0.2, 0.4, 0.1, 0.9]))
-    third = Answers(labels, np.array([0, 1, 0, 0]), np.array([0.2, 0.5, 0.3, 0.0]))
+    first = BinaryAnswers(labels, np.array([0, 1, 1, 1]), np.array([0.1, 0.6, 0.9, 0.8]))
+    second = BinaryAnswers(labels, np.array([0, 0, 0, 1]), np.array([0.2, 0.4, 0.1, 0.9]))
+    third = BinaryAnswers(labels, np.array([0, 1, 0, 0]), np.array([0.2, 0.5, 0.3, 0.0]))
     seen = {"m": pl.Series([True] * 4), "n": pl.Series([True] * 4), "o": pl.Series([True, True, True, False])}
     joined = {name: rows.with_columns(parsed=parsed) for name, parsed in seen.items()}
     table = disagreements(joined, {"m": first, "n": second, "o": third})

@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 from retune.evaluation.counts import generated, spent
-from retune.learners import llm
-from tests.learners.test_llm import rows, spec_of
+from retune.learners.llm.fit import fit as fit_llm
+from retune.learners.llm.predict import load as load_llm
+from retune.llm.predictor import PromptedLlm
 from tests.support import tiny_llm
+from tests.support.llm_fit import rows, spec_of
 
 FRAME = rows(12)
 
@@ -21,14 +23,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llm.tiny_llm(tmp_path_factory.mktemp("base"))
 
 
-def predictor(base: Path, folder: Path, epochs: float) -> llm.Predictor:
+def predictor(base: Path, folder: Path, epochs: float) -> PromptedLlm:
     spec = spec_of(training__epochs=epochs, training__truncation="end")
     (folder / "spec.json").write_text(json.dumps(spec))
     if epochs:
-        llm.fit(spec, rows(48), rows(8), base, folder, folder / "scratch")
-    return llm.load(folder, base, spec.hardware)
+        fit_llm(spec, rows(48), rows(8), base, folder, folder / "scratch")
+    return load_llm(folder, base, spec.hardware)
 
 
+@pytest.mark.slow
 def test_a_trained_model_writes_the_label_that_it_scores_highest(base: Path, tmp_path: Path) -> None:
     model = predictor(base, tmp_path, epochs=5)
     scored = model.predict(FRAME)

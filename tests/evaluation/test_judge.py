@@ -20,11 +20,12 @@ from retune.evaluation.judge import Case
 from retune.params import Params
 from retune.pipeline.schema.endpoint import Judge
 from retune.report import inputs, page
-from retune.sources import chat_api
+from retune.sources import retry
 from stages.evaluate import evaluate
 from tests.support.chat_server import KEY, ScriptedServer
 from tests.support.html_page import Page
-from tests.support.scoring_project import DIMENSIONS, HOSTILE, MODELS, build, dump, run
+from tests.support.scoring_project import DIMENSIONS, HOSTILE, MODELS, build, dump
+from tests.support.stage_run import run
 
 GOLD = {"coherence": 4, "terms": 3, "sufficiency": 5, "specificity": 4}
 JUDGE = "<script>judge</script>"
@@ -45,7 +46,7 @@ def grade(message: str) -> str:
 def server() -> Iterator[ScriptedServer]:
     with pytest.MonkeyPatch.context() as patch, ScriptedServer(grade) as running:
         patch.setenv("RETUNE_API_KEY", KEY)
-        patch.setattr(chat_api, "PAUSE", 0.01)
+        patch.setattr(retry, "PAUSE", 0.01)
         yield running
 
 
@@ -270,7 +271,7 @@ def test_the_page_shows_the_grades_and_escapes_what_the_judge_says(built: Path) 
     text = " ".join(Page(shown).texts)
     assert f"{HOSTILE} 5分" in text
     assert JUDGE in text
-    assert "<script" not in shown
+    assert shown.count("<script") == 2, "the page's own"
 
 
 def test_a_judge_that_gives_no_grades_is_shown_as_such(copy: Path, server: ScriptedServer) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.data.labels import log_softmax
-from retune.evaluation import comparison, intervals, predictions
+from retune.evaluation import comparison, details, intervals, predictions
 from retune.evaluation.kinds import classification
 from retune.evaluation.multiclass_metrics import METRICS, measure, thirds
 from retune.params import Params
@@ -154,7 +154,7 @@ def test_every_file_of_a_model_agrees_with_its_decisions(tmp_path):
     table = joined(unread=(3,))
     for part in ("details", "plots"):
         (tmp_path / part).mkdir()
-    classification.write(tmp_path, table, {"temperature": 1.0}, SPEC, SPLITS)
+    details.of("classification").write(tmp_path, table, {"temperature": 1.0}, SPEC, SPLITS)
     found = classification.answers(table, {"temperature": 1.0}, SPEC, SPLITS)
     classes = pl.read_csv(tmp_path / "details/classes.csv")
     cells = pl.read_csv(tmp_path / "details/confusion.csv")
@@ -201,7 +201,7 @@ def test_models_are_compared_on_the_same_rows():
     assert result["over_ignorant"]["good"]["accuracy"]["low"] > 0
     majority = result["ignorant"]["accuracy"]["value"]
     assert majority == pytest.approx(np.bincount(models["good"].labels).max() / 200)
-    metrics = intervals.metrics_with_intervals(classification, models["good"], np.arange(200), SPEC)
+    metrics = intervals.metrics_with_intervals(classification.MEASURE, models["good"], np.arange(200), SPEC)
     assert metrics["macro_f1"]["low"] < metrics["macro_f1"]["value"] < metrics["macro_f1"]["high"]
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from retune.errors import RetuneError
-from retune.evaluation import predictions, readings
+from retune.evaluation import details, predictions, reading_metrics, readings
 from retune.evaluation.kinds import pair
 from retune.params import Params
 
@@ -47,7 +47,7 @@ def fitted(table: pl.DataFrame) -> dict:
 
 def test_each_reading_is_that_of_a_model_that_says_nothing_else():
     table = joined()
-    found = readings.measured(table, fitted(table), SPEC, {})
+    found = reading_metrics.measured(table, fitted(table), SPEC, {})
     direct = readings.of(table, "direct", SPEC.labels)
     alone = pair.answers(direct, pair.calibrate(direct, SPEC), SPEC, {})
     accuracy = {name: part["metrics"]["accuracy"]["value"] for name, part in found["readings"].items()}
@@ -71,7 +71,7 @@ def test_the_files_of_a_model_that_thinks(tmp_path):
         folder = tmp_path / str(thinks)
         for part in ("details", "plots"):
             (folder / part).mkdir(parents=True)
-        pair.write(folder, table, fitted(table), SPEC, {})
+        details.of("pair").write(folder, table, fitted(table), SPEC, {})
         names = {"readings.json", "rationale.json", "rationale.jsonl", "repeats.json"}
         assert names & {file.name for file in (folder / "details").iterdir()} == (names if thinks else set())
     quality = json.loads((tmp_path / "True/details/rationale.json").read_text())

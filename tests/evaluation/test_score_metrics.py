@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.evaluation.score_metrics import METRICS, Answers, bin_of, measure, rounded
+from retune.evaluation.score_metrics import METRICS, ScoreAnswers, bin_of, measure, rounded
 
 LIMITS, BINS = (1, 10), (4, 8)
 
@@ -14,7 +14,7 @@ def answers(gold, estimates, seen=None, limits=LIMITS, bins=BINS):
     gold, estimates = np.asarray(gold, dtype=float), np.asarray(estimates, dtype=float)
     seen = np.ones(len(gold), dtype=bool) if seen is None else np.asarray(seen)
     level = np.full(len(gold), gold.mean())
-    return Answers(gold, estimates, seen, level, np.zeros(len(gold), dtype=np.int64), limits, bins)
+    return ScoreAnswers(gold, estimates, seen, level, np.zeros(len(gold), dtype=np.int64), limits, bins)
 
 
 def example(rows=300, seed=0):

@@ -18,15 +18,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retune.data import written_answers
 from retune.errors import RetuneError
-from retune.learners import api, llm
+from retune.learners.api import predict as api
+from retune.learners.llm.fit import fit as fit_llm
+from retune.learners.llm.predict import load as load_llm
 from retune.params import Params, loads
 from retune.pipeline.schema.params import Api
-from retune.sources import chat_api
-from tests.learners.test_llm import PROMPT, rows, spec_of
+from retune.sources import retry
 from tests.support import ROOT, chat_server, tiny_llm
 from tests.support.chat_server import KEY, ChatServer
+from tests.support.llm_fit import PROMPT, rows, spec_of
+
+pytestmark = pytest.mark.slow
 
 ROWS = rows(24)
 LETTERS = PROMPT | {"answers": {"0": "A", "1": "B"}}
@@ -40,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
     spec = spec_of(lora__method="full", training__epochs=1.5, training__truncation="end", prompt=LETTERS)
     (out / "spec.json").write_text(json.dumps(spec))
-    llm.fit(spec, rows(48), rows(8), base, out, out / "scratch")
+    fit_llm(spec, rows(48), rows(8), base, out, out / "scratch")
     return out
 
 
@@ -48,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RETUNE_API_KEY", KEY)
-    monkeypatch.setattr(chat_api, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PAUSE", 0.01)
     with ChatServer(folder) as running:
         yield running
 
@@ -61,11 +64,11 @@ def model(server: ChatServer, prompt: dict[str, Any] | None = None, **options: A
 
 
 def predict(spec: Params, frame: pl.DataFrame = ROWS) -> pl.DataFrame:
-    return api.Predictor(spec).predict(frame)
+    return api.PromptedEndpoint(spec).predict(frame)
 
 
 def test_probabilities_are_those_of_label_scoring_where_logprobs_are_offered(server: ChatServer, folder: Path) -> None:
-    expected = llm.load(folder, folder, spec_of().hardware).predict(ROWS)
+    expected = load_llm(folder, folder, spec_of().hardware).predict(ROWS)
     found = predict(model(server))
     assert found["id"].to_list() == ROWS["id"].to_list()
     assert expected["label"].n_unique() == 2, "the model must have learned something"
@@ -89,7 +92,7 @@ def test_a_killed_run_asks_only_what_is_missing(server: ChatServer, tmp_path: Pa
     frame.write_parquet("rows.parquet")
     Path("spec.json").write_text(json.dumps(model(server, concurrency=1)))
     code = (
-        "import polars as pl; from pathlib import Path; from retune.learners import api;"
+        "import polars as pl; from pathlib import Path; from retune.learners.api import predict as api;"
         "print(api.load(Path(), Path(), None).predict(pl.read_parquet('rows.parquet'))['raw'].to_list())"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -247,28 +250,6 @@ def test_candidates_for_the_first_token_give_the_labels_probabilities() -> None:
     assert np.exp(api.of_first_token(halves, ["是", "否"]))[0] > 0.9
 
 
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        (" 办理取消\n", 1),
-        ("意图是办理取消。", 1),
-        ("办理取消或者查询", None),
-        ("不办", None),
-        ("The answer is: no.", 3),
-        ("答案no查询", None),
-        ("答案是no吧", 3),
-        ("I know nothing", None),
-        ("<think>查询？不，办理取消</think>查询", 2),
-        ("<think>办理取消", None),
-        (None, None),
-    ],
-)
-def test_a_written_answer_is_read_exactly_or_by_the_one_label_that_it_holds(
-    text: str | None, label: int | None
-) -> None:
-    assert written_answers.read(text, ["办理", "办理取消", "查询", "no"]) == label
-
-
 def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_path: Path) -> None:
     splits = tmp_path / "data/splits/similarity"
     splits.mkdir(parents=True)
@@ -281,7 +262,7 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     task = {**kind, "calibration": kind | calibration, "evaluation": kind | evaluation, "models": ["remote"]}
     spec = model(server, price_input=1.0, options={"stop": None})
     resolved = {"seed": 1, "bases": {}, "tasks": {"similarity": task}, "models": {"remote": spec}, "code": {}}
-    resolved["generation"] = {"remote": {}}
+    resolved["predictions"] = {"remote": {"limit": None, "hardware": {}}}
     Path("params-resolved.json").write_text(json.dumps(resolved))
     server.faults = [chat_server.saying("也许")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

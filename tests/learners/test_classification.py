@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from retune import learners
 from retune.data import labels
 from retune.data.convert import convert
 from retune.errors import RetuneError
 from retune.evaluation import dev_metrics
+from retune.learners.classifier.fit import fit as fit_classifier
+from retune.learners.tfidf_logistic.fit import fit as fit_logistic
+from retune.learners.tfidf_logistic.predict import load as load_logistic
 from retune.params import Params, loads
-from tests.learners import test_llm
-from tests.learners.test_encoders import LOSS
-from tests.support import declarations, tiny_llm
+from tests.support import declarations, llm_fit, tiny_llm
+from tests.support.encoder_fit import LOSS
 from tests.support.tiny_encoder import tiny_encoder
-from tests.training.test_job import CPU, OPTIONS
+from tests.support.training_options import CPU, OPTIONS
 
 LABELS = ["还款", "额度", "退款", "其他"]
 TEXTS = ["还a" * 4, "额b" * 4, "退c" * 4, "吗d" * 4]  # a label shows all over, so that even a random model can learn it
@@ -50,10 +52,11 @@ def spec_of(learner: str, **training: Any) -> Params:
     if learner == "llm":
         spec["training"] |= {"learning_rate": 0.01, "max_length": 200, "batch_size": 8, "epochs": 3}
         spec["lora"]["method"] = "full"  # a random model has little that an adapter could turn to account
-        spec["hardware"] = test_llm.spec_of()["hardware"]
+        spec["hardware"] = llm_fit.spec_of()["hardware"]
     return loads(json.dumps(spec))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", ["linear", "encoder", "llm"])
 def test_a_learner_tells_the_labels_apart_and_predicts_from_its_folder_what_it_measured(learner, tmp_path):
     base, out = tmp_path / "base", tmp_path / "out"
@@ -61,9 +64,9 @@ def test_a_learner_tells_the_labels_apart_and_predicts_from_its_folder_what_it_m
     {"llm": tiny_llm.tiny_llm, "encoder": tiny_encoder}.get(learner, lambda _: None)(base)
     spec = spec_of(learner)
     (out / "spec.json").write_text(json.dumps(spec))
-    module, dev = import_module(f"retune.learners.{learner}"), rows(30, seed=1)
-    record = module.fit(spec, rows(96), dev, base, out, tmp_path / "scratch")
-    predicted = module.load(out, base, spec.hardware).predict(dev)
+    dev = rows(30, seed=1)
+    record = learners.fit(spec, rows(96), dev, base, out, tmp_path / "scratch")
+    predicted = learners.load(spec, out, base, spec.hardware).predict(dev)
     assert predicted.columns == ["id", "label", "prob_0", "prob_1", "prob_2", "prob_3", "truncated"]
     assert predicted["id"].to_list() == dev["id"].to_list()
     assert np.allclose(predicted.select("^prob_.*$").to_numpy().sum(1), 1)
@@ -75,11 +78,10 @@ def test_a_learner_tells_the_labels_apart_and_predicts_from_its_folder_what_it_m
 
 
 def test_a_label_without_a_training_row_gets_no_probability_and_breaks_nothing(tmp_path):
-    linear = import_module("retune.learners.tfidf_logistic")
     train = rows(60).filter(pl.col("label") != "其他")
     (tmp_path / "spec.json").write_text(json.dumps(spec_of("linear")))
-    linear.fit(spec_of("linear"), train, rows(20), tmp_path, tmp_path, tmp_path)
-    predicted = linear.load(tmp_path, tmp_path, None).predict(rows(20))
+    fit_logistic(spec_of("linear"), train, rows(20), tmp_path, tmp_path, tmp_path)
+    predicted = load_logistic(tmp_path, tmp_path, None).predict(rows(20))
     assert predicted["prob_3"].max() == 0.0
     assert np.allclose(predicted.select("^prob_.*$").to_numpy().sum(1), 1)
 
@@ -154,32 +156,34 @@ def test_the_checkpoint_is_picked_by_the_metric_of_the_kind(tmp_path):
     assert found["models"]["chatty"]["labels"] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_a_probed_head_begins_where_a_linear_model_ends(tmp_path, caplog):
     base = tmp_path / "base"
     tiny_encoder(base)
-    encoder, found = import_module("retune.learners.classifier"), {}
+    found = {}
     for head in ("random", "probe"):
         out = tmp_path / head
         out.mkdir()
         spec = spec_of("encoder", head=head, learning_rate=1e-9, epochs=1, eval_steps=100)
         with caplog.at_level("INFO"):
-            record = encoder.fit(spec, rows(96), rows(30, seed=1), base, out, tmp_path / f"scratch-{head}")
+            record = fit_classifier(spec, rows(96), rows(30, seed=1), base, out, tmp_path / f"scratch-{head}")
         found[head] = record.history[-1]["eval_accuracy"]
     assert found["probe"] > 0.9 > found["random"]
     assert "head probe: logistic regression on 96 frozen vectors" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_probe_of_one_label_is_left_out_and_said_and_the_head_trains_as_a_random_one(tmp_path, caplog):
     base = tmp_path / "base"
     tiny_encoder(base)
     train = rows(40).filter(pl.col("label") == "其他")
-    encoder, heads = import_module("retune.learners.classifier"), []
+    heads = []
     for head in ("probe", "random"):
         out = tmp_path / head
         out.mkdir()
         spec = spec_of("encoder", head=head, epochs=6, eval_steps=100)
         with caplog.at_level("INFO"):
-            encoder.fit(spec, train, rows(20, seed=1), base, out, tmp_path / f"scratch-{head}")
+            fit_classifier(spec, train, rows(20, seed=1), base, out, tmp_path / f"scratch-{head}")
         heads.append((out / "head.safetensors").read_bytes())
     assert caplog.text.count("head random: all training rows have one label") == 1
     assert heads[0] == heads[1]

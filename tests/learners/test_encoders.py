@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,50 +15,21 @@ import torch
 
 from retune.encoders import tokens
 from retune.errors import RetuneError
-from retune.learners import pair_embedder
-from retune.params import Params, loads
+from retune.learners.pair_embedder.model import PairTexts
+from retune.learners.pair_embedder.start import logistic
+from retune.params import loads
 from tests.support import ROOT
+from tests.support.encoder_fit import fit, load, spec_of
 from tests.support.tiny_encoder import pairs, tiny_encoder
-from tests.training.test_job import CPU, OPTIONS
 
-LOSS = {
-    "name": "cross_entropy", "gamma": 2.0, "class_weights": "none", "label_smoothing": 0.0, "r_drop": 0.0,
-    "adversarial": "none", "epsilon": 0.1, "pgd_steps": 2, "pgd_step_size": 0.05,
-}  # fmt: skip
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("learner", ["embedder", "encoder"])
-
-
-def spec_of(loss: dict | None = None, dtype: str = "float32", **change) -> Params:
-    options = OPTIONS | {"learning_rate": 3e-3, "batch_size": 16, "epochs": 3, "eval_steps": 4} | change
-    section = {
-        "task": "t",
-        "kind": "pair",
-        "labels": ["0", "1"],
-        "seed": 7,
-        "training": options,
-        "loss": LOSS | (loss or {}),
-        "hardware": dict(CPU),
-    }
-    section["hardware"]["dtype"] = dtype
-    return loads(json.dumps(section))
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     return tiny_encoder(tmp_path_factory.mktemp("base"))
-
-
-def fit(learner: str, base: Path, folder: Path, spec: Params, train: pl.DataFrame | None = None):
-    out, scratch = folder / "model", folder / "scratch"
-    out.mkdir(parents=True, exist_ok=True)
-    train = pairs() if train is None else train
-    (out / "spec.json").write_text(json.dumps(spec))
-    return out, import_module(f"retune.learners.{learner}").fit(spec, train, pairs(40), base, out, scratch)
-
-
-def load(learner: str, folder: Path, dtype: str = "float32"):
-    hardware = Params(dict(CPU) | {"dtype": dtype})
-    return import_module(f"retune.learners.{learner}").load(folder, Path("absent"), hardware)
 
 
 def digest(folder: Path) -> str:
@@ -134,7 +104,7 @@ import os, sys
 from pathlib import Path
 import torch
 from retune.evaluation import dev_metrics
-from tests.learners import test_encoders as t
+from tests.support import encoder_fit
 
 torch.set_num_threads(1)
 learner, base, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -147,7 +117,7 @@ def die(*arguments):
     return measure(*arguments)
 
 dev_metrics.pair = die
-t.fit(learner, base, folder, t.spec_of(loss={"r_drop": 1.0}))
+encoder_fit.fit(learner, base, folder, encoder_fit.spec_of(loss={"r_drop": 1.0}))
 """
 
 
@@ -238,7 +208,7 @@ def test_the_start_is_the_logistic_regression_of_scikit_learn():
     random = np.random.default_rng(0)
     cosines = random.uniform(0.7, 1.0, 400)
     labels = (random.uniform(size=400) < 1 / (1 + np.exp(-(20 * cosines - 17)))).astype(np.int8)
-    scale, bias = pair_embedder.logistic(cosines, labels, balanced=False)
+    scale, bias = logistic(cosines, labels, balanced=False)
     want = LogisticRegression(C=np.inf, tol=1e-8, max_iter=5000).fit(cosines[:, None], labels)
     assert scale == pytest.approx(want.coef_[0, 0], rel=0.03)
     assert bias == pytest.approx(want.intercept_[0], rel=0.03)
@@ -247,7 +217,7 @@ def test_the_start_is_the_logistic_regression_of_scikit_learn():
 def test_a_start_on_separable_or_senseless_cosines_stays_sound():
     labels = np.array([0, 0, 1, 1] * 5)
     for cosines in (0.5 + 0.4 * labels, 0.9 - 0.4 * labels, np.full(20, 0.8)):
-        scale, bias = pair_embedder.logistic(cosines, labels, balanced=True)
+        scale, bias = logistic(cosines, labels, balanced=True)
         assert 1.0 <= scale < 1e3
         assert np.isfinite(bias)
 
@@ -262,14 +232,14 @@ def test_the_folder_opens_with_sentence_transformers(base, tmp_path):
     assert torch.allclose(a.norm(dim=1), torch.ones(12), atol=1e-5)
     cosines = (a * b).sum(-1).double().numpy()
     predictor = load("embedder", out)
-    texts = pair_embedder.Texts(predictor.tokenizer, predictor.prefix, frame, predictor.max_length)
+    texts = PairTexts(predictor.tokenizer, predictor.prefix, frame, predictor.max_length)
     assert np.allclose(cosines, texts.cosines(predictor.model, predictor.chosen), atol=1e-5)
 
 
 def test_each_distinct_text_is_embedded_once(base, tmp_path):
     frame = pairs(40)
-    texts = pair_embedder.Texts(tokens.tokenizer_of(base), "", frame, 64)
-    assert len(texts.encoded) == pl.concat([frame["text_a"], frame["text_b"]]).n_unique() < 2 * len(frame)
+    texts = PairTexts(tokens.tokenizer_of(base), "", frame, 64)
+    assert len(texts.distinct.encoded) == pl.concat([frame["text_a"], frame["text_b"]]).n_unique() < 2 * len(frame)
 
 
 def test_a_cross_encoder_uses_the_pooler_that_its_base_brings(tmp_path):

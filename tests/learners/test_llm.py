@@ -14,82 +14,18 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from retune.errors import RetuneError
-from retune.learners import llm
-from retune.llm import adapter
+from retune.learners.llm.predict import load as load_llm
+from retune.learners.llm.task_prompt import prepare
+from retune.llm import adapter, reading
 from retune.llm.label_scoring import label_log_probs
 from retune.llm.packing import packing
 from retune.llm.prompt import prompt
-from retune.params import Params, loads
 from retune.training import hardware, trainer
 from tests.support import tiny_llm
+from tests.support.llm_fit import DEV, fitted, spec_of
+from tests.support.loss_curve import curve
 
-PROMPT = {"system": "相同吗？", "user": "1：{text_a}\n2：{text_b}", "answers": {"0": "否", "1": "是"}}
-
-
-def spec_of(**changes: Any) -> Params:
-    """A model's resolved section; `training__epochs=2` sets one key."""
-    spec: dict[str, Any] = {
-        "task": "similarity",
-        "kind": "pair",
-        "labels": ["0", "1"],
-        "learner": "llm",
-        "base": "llm",
-        "base_name": "tiny",
-        "seed": 3,
-        "training": {
-            "epochs": 2.5,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "learning_rate": 0.02,
-            "schedule": "linear",
-            "warmup_ratio": 0.1,
-            "weight_decay": 0.0,
-            "max_grad_norm": 1.0,
-            "max_length": 120,
-            "truncation": "middle",
-            "max_rows": None,
-            "dev_rows": None,
-            "eval_steps": 4,
-            "patience": 0,
-            "select": "loss",
-            "max_steps": None,
-            "checkpoint": "best",
-            "keep_checkpoints": "best",
-            "packed_tokens": 4096,
-            "head": "random",
-            "freeze_embeddings": True,
-            "freeze_layers": 0,
-            "gradient_checkpointing": False,
-        },
-        "lora": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"},
-        "quantization": {"bits": 16, "double": True},
-        "hardware": {
-            "device": "cpu",
-            "dtype": "float32",
-            "attention": "auto",
-            "threads": 1,
-            "processes": 1,
-            "sharding": "none",
-        },
-        "prompt": PROMPT,
-    }
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        if key:
-            spec[section][key] = value
-        else:
-            spec[section] = value
-    return loads(json.dumps(spec))
-
-
-def rows(count: int) -> pl.DataFrame:
-    """Pairs whose label shows all over, so that even a random model can learn it."""
-    table = [(f"{i % 7}花呗", f"{'是' * 6 if i % 3 == 0 else '吗' * 6}{i % 5}", int(i % 3 == 0)) for i in range(count)]
-    frame = pl.DataFrame(table, schema={"text_a": pl.String, "text_b": pl.String, "label": pl.Int8}, orient="row")
-    return frame.with_columns(id=pl.format("r{}", pl.int_range(pl.len())))
-
-
-TRAIN, DEV = rows(48), rows(20)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +33,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llm.tiny_llm(tmp_path_factory.mktemp("base"))
 
 
-def fitted(spec: Params, base: Path, folder: Path) -> tuple[Any, pl.DataFrame]:
-    """Fit into `folder`, load it again, predict the dev rows."""
-    out = folder / "out"
-    out.mkdir(parents=True)
-    (out / "spec.json").write_text(json.dumps(spec))
-    record = llm.fit(spec, TRAIN, DEV, base, out, folder / "scratch")
-    return record, llm.load(out, base, spec.hardware).predict(DEV)
-
-
 def packed_by(model: Any, chosen: hardware.Chosen) -> Any:
-    return llm.packed_by(adapter.base_of(model), chosen, [[1, 2, 3], [1, 2, 4, 5]])
+    return reading.packed_by(adapter.base_of(model), chosen, [[1, 2, 3], [1, 2, 4, 5]])
 
 
 def dev_loss(predictions: pl.DataFrame) -> float:
@@ -180,10 +107,10 @@ def test_a_killed_training_resumes_to_the_same_bytes(
 def test_no_epochs_score_the_untuned_base(base: Path, tmp_path: Path) -> None:
     record, predictions = fitted(spec_of(training__epochs=0), base, tmp_path)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["spec.json"]
-    chat, plain = llm.prepare(spec_of(), base), AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    chat, plain = prepare(spec_of(), base), AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     with torch.no_grad():
         expected = label_log_probs(
-            packing.Packing(plain, None), prompt.encode(chat, DEV).ids, chat.answers, chat.after_answer
+            packing.PackedModel(plain, None), prompt.encode(chat, DEV).ids, chat.answers, chat.after_answer
         )
     assert predictions["prob_1"].to_numpy() == pytest.approx(np.exp(expected[:, 1]), abs=1e-6)
     assert record.history == [], "nothing is chosen on dev"
@@ -203,22 +130,22 @@ def test_the_adapter_names_its_base_and_no_path(base: Path, tmp_path: Path) -> N
 
     chosen = hardware.choose(spec_of().hardware)
     opened = PeftModel.from_pretrained(adapter.load_base(base, spec_of(), chosen), tmp_path / "out").eval()
-    chat = llm.prepare(spec_of(), base)
-    log_probs = llm.score(packed_by(opened, chosen), chat, prompt.encode(chat, DEV).ids, chosen)
-    ours = llm.load(tmp_path / "out", base, spec_of().hardware).predict(DEV)
+    chat = prepare(spec_of(), base)
+    log_probs = reading.score(packed_by(opened, chosen), chat, prompt.encode(chat, DEV).ids, chosen)
+    ours = load_llm(tmp_path / "out", base, spec_of().hardware).predict(DEV)
     assert np.allclose(np.exp(log_probs[:, 1]), ours["prob_1"], atol=1e-6)
 
 
 def test_an_untrained_adapter_changes_nothing(base: Path) -> None:
     spec = spec_of()
     chosen = hardware.choose(spec.hardware)
-    chat = llm.prepare(spec, base)
+    chat = prepare(spec, base)
     ids = prompt.encode(chat, DEV).ids
-    plain = llm.score(packed_by(adapter.load_base(base, spec, chosen).eval(), chosen), chat, ids, chosen)
+    plain = reading.score(packed_by(adapter.load_base(base, spec, chosen).eval(), chosen), chat, ids, chosen)
     for method in ("lora", "dora", "rslora"):
         lora = spec_of(lora__method=method).lora
         adapted = adapter.add(adapter.load_base(base, spec, chosen), lora, "tiny", 0, chosen).eval()
-        assert np.allclose(llm.score(packed_by(adapted, chosen), chat, ids, chosen), plain, atol=1e-5), method
+        assert np.allclose(reading.score(packed_by(adapted, chosen), chat, ids, chosen), plain, atol=1e-5), method
 
 
 @pytest.mark.parametrize("packed_tokens", [4096, 200])
@@ -229,12 +156,9 @@ def test_the_loss_curve_lies_on_that_of_plain_batches(
     spec = spec_of(**changes, training__learning_rate=0.002)
     packed, _ = fitted(spec, base, tmp_path / "packed")
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "_unfit", lambda *_: "the test says so")
+        patch.setattr(packing, "_why_not_packed", lambda *_: "the test says so")
         plain, _ = fitted(spec, base, tmp_path / "plain")
-    curves = [
-        [entry[name] for entry in record.history for name in ("loss", "eval_loss") if name in entry]
-        for record in (packed, plain)
-    ]
+    curves = [curve(record, "loss", "eval_loss") for record in (packed, plain)]
     assert packed.history[-1]["step"] == 51
     assert len(curves[0]) > 20
     assert curves[0][0] - curves[0][-1] > 0.1, "it learns"
@@ -279,11 +203,11 @@ def test_the_adapter_stays_in_float32_over_a_bfloat16_base(base: Path) -> None:
 
 
 def test_cut_rows_are_counted_and_flagged(base: Path, tmp_path: Path) -> None:
-    spec = spec_of(training__epochs=0, training__max_length=70)
+    spec = spec_of(training__epochs=0.5, training__max_length=70)
     record, _ = fitted(spec, base, tmp_path)
     assert record.resources["truncated_rows"] == 0
     long = DEV.head(2).with_columns(text_b=pl.Series(["短", "长" * 300]))
-    assert llm.load(tmp_path / "out", base, spec.hardware).predict(long)["truncated"].to_list() == [False, True]
+    assert load_llm(tmp_path / "out", base, spec.hardware).predict(long)["truncated"].to_list() == [False, True]
 
 
 @pytest.mark.parametrize(

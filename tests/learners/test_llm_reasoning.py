@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,59 +9,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retune.learners import llm
-from retune.llm import generation, label_scoring
+from retune.learners.llm.fit import encode
+from retune.learners.llm.fit import fit as fit_llm
+from retune.learners.llm.predict import load as load_llm
+from retune.learners.llm.task_prompt import prepare
+from retune.llm import generation, label_scoring, reading
 from retune.llm import predictor as llm_predictor
+from retune.llm.predictor import PromptedLlm
 from retune.llm.prompt import prompt, targets
 from retune.params import Params
-from tests.learners.test_llm import spec_of as pair_spec
 from tests.support import constrained_decoding, tiny_llm
+from tests.support.llm_fit import PROMPT, fit
+from tests.support.reasoning_fit import ALONE, GENERATION, LEARNT, companies, pair, pairs, scoring
 
-GENERATION = {"thinking": True, "max_new_tokens": 24, "batch_size": 5, "temperature": 0.0, "top_p": 1.0}
+pytestmark = pytest.mark.slow
+
 SAMPLED = Params(GENERATION | {"samples": 3, "sample_rows": 4})
-ALONE = Params(GENERATION | {"thinking": False})
-PROMPT = {"system": "相同吗？", "user": "1：{text_a}\n2：{text_b}", "answers": {"0": "否", "1": "是"}}
-LABELS = [str(score) for score in range(1, 11)]
-LEARNT = {"training__epochs": 12, "training__learning_rate": 0.005, "lora__method": "full"}
-DIMENSIONS = {"growth": "增长", "market": "市场"}
-
-
-def pairs(count: int) -> pl.DataFrame:
-    table = [(f"r{i}", f"{i % 7}花", "是" * 3 if i % 3 == 0 else "吗" * 3, int(i % 3 == 0)) for i in range(count)]
-    frame = pl.DataFrame(table, schema=["id", "text_a", "text_b", "label"], orient="row")
-    thought = pl.when(pl.col("label") == 1).then(pl.lit("借呗")).otherwise(pl.lit("花呗"))
-    return frame.with_columns(reasoning=thought, group=pl.col("id"))
-
-
-def companies(count: int) -> pl.DataFrame:
-    """Scores 1 and 10 by the document."""
-    table = [(f"r{i}", f"c{i // 2}", "好" if i // 2 % 2 else "差", list(DIMENSIONS)[i % 2]) for i in range(count)]
-    frame = pl.DataFrame(table, schema=["id", "group", "document", "dimension"], orient="row")
-    high = pl.col("document") == "好"
-    return frame.with_columns(
-        pl.col("dimension").cast(pl.Enum(list(DIMENSIONS))),
-        score=pl.when(high).then(10).otherwise(1).cast(pl.Int16),
-        reasoning=pl.when(high).then(pl.lit("花呗")).otherwise(pl.lit("借呗")),
-        reason=pl.when(high).then(pl.lit("还款")).otherwise(pl.lit("退款")),
-    )
-
-
-def pair(**changes: Any) -> Params:
-    return pair_spec(**{"training__thinking": True, "prompt": PROMPT, "reasoning": True, **changes})
-
-
-def scoring(**changes: Any) -> Params:
-    template = {
-        "system": "打分",
-        "user": "{dimension}：{document}",
-        "answers": {label: label for label in LABELS},
-        "reason": "\n因：",
-        "values": {"dimension": DIMENSIONS},
-    }
-    fixed = {"kind": "scoring", "task": "risk", "labels": LABELS, "scores": [1, 10], "dimensions": DIMENSIONS}
-    return pair_spec(
-        **{"training__thinking": True, "training__max_length": 160, "prompt": template, **fixed, **changes}
-    )
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +32,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llm.tiny_llm(tmp_path_factory.mktemp("base"))
 
 
-def fitted(spec: Params, base: Path, folder: Path, rows: pl.DataFrame, dev: pl.DataFrame) -> Any:
-    out = folder / "out"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "spec.json").write_text(json.dumps(spec))
-    return llm.fit(spec, rows, dev, base, out, folder / "scratch")
-
-
 @pytest.fixture(scope="module")
 def thinker(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair model that has learnt to think."""
     folder = tmp_path_factory.mktemp("thinker")
-    fitted(pair(**LEARNT), base, folder, pairs(48), pairs(12))
+    fit(pair(**LEARNT), base, folder, pairs(48), pairs(12))
     return folder / "out"
 
 
@@ -89,11 +44,11 @@ def thinker(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorer(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scoring model that has learnt to think and to give a reason."""
     folder = tmp_path_factory.mktemp("scorer")
-    fitted(scoring(**LEARNT), base, folder, companies(64), companies(12))
+    fit(scoring(**LEARNT), base, folder, companies(64), companies(12))
     return folder / "out"
 
 
-def one_by_one(predictor: llm.Predictor, ids: list[int]) -> np.ndarray:
+def one_by_one(predictor: PromptedLlm, ids: list[int]) -> np.ndarray:
     """Probabilities of the labels behind `ids`."""
     return np.exp(
         constrained_decoding.log_probs(predictor.model, ids, predictor.chat.answers, predictor.chat.after_answer)
@@ -101,7 +56,7 @@ def one_by_one(predictor: llm.Predictor, ids: list[int]) -> np.ndarray:
 
 
 def test_a_pair_model_thinks_and_is_read_behind_its_thoughts(base: Path, thinker: Path) -> None:
-    predictor = llm.load(thinker, base, pair().hardware, Params(GENERATION))
+    predictor = load_llm(thinker, base, pair().hardware, Params(GENERATION))
     rows = pairs(9)
     found = predictor.predict(rows)
     assert found.columns == [
@@ -114,9 +69,9 @@ def test_a_pair_model_thinks_and_is_read_behind_its_thoughts(base: Path, thinker
     assert found["generated"][0] == targets.target_text(rows.row(0, named=True), PROMPT, True)
     chat = predictor.chat
     for place, ids in enumerate(prompt.encode(chat, rows).ids):
-        thoughts = chat.plain.encode(found["reasoning"][place]).ids
-        after = one_by_one(predictor, [*ids, *targets.block(chat, thoughts)])
-        direct = one_by_one(predictor, [*ids, *targets.block(chat, [])])
+        thoughts = chat.text_tokenizer.encode(found["reasoning"][place]).ids
+        after = one_by_one(predictor, [*ids, *targets.think_block(chat, thoughts)])
+        direct = one_by_one(predictor, [*ids, *targets.think_block(chat, [])])
         assert found.row(place, named=True)["prob_1"] == pytest.approx(after[1], abs=1e-5)
         assert found.row(place, named=True)["direct_prob_1"] == pytest.approx(direct[1], abs=1e-5)
         assert found["reasoning_tokens"][place] == len(thoughts)
@@ -128,21 +83,21 @@ def test_both_readings_come_with_the_text_and_only_what_it_does_not_tell_is_read
     base: Path, thinker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[int] = []
-    once = llm_predictor.label_log_probs
+    once = reading.label_log_probs
 
     def counted(packed: Any, prompts: list[list[int]], *more: Any, **options: Any) -> np.ndarray:
         again.append(len(prompts))
         return once(packed, prompts, *more, **options)
 
-    monkeypatch.setattr(llm_predictor, "label_log_probs", counted)
+    monkeypatch.setattr(reading, "label_log_probs", counted)
     rows, names = pairs(9), ["prob_1", "direct_prob_1"]
     for tokens, repeated in ((GENERATION["max_new_tokens"], 0), (2, 9)):  # two tokens: no row closes its thoughts
         options = Params(GENERATION | {"max_new_tokens": tokens})
-        found = llm.load(thinker, base, pair().hardware, options).predict(rows)
+        found = load_llm(thinker, base, pair().hardware, options).predict(rows)
         assert sum(again) == repeated
         with monkeypatch.context() as patch:
-            patch.setattr(llm_predictor, "watched", lambda *_: None)
-            twice = llm.load(thinker, base, pair().hardware, options).predict(rows)
+            patch.setattr(llm_predictor, "logits_recorder", lambda *_: None)
+            twice = load_llm(thinker, base, pair().hardware, options).predict(rows)
         assert sum(again) == repeated + 18
         assert found.drop(names, "prob_0", "direct_prob_0").equals(twice.drop(names, "prob_0", "direct_prob_0"))
         assert np.allclose(found.select(names), twice.select(names), atol=1e-5)
@@ -152,23 +107,23 @@ def test_both_readings_come_with_the_text_and_only_what_it_does_not_tell_is_read
 def test_a_text_tells_of_the_answer_only_where_the_thoughts_stand_in_it_token_by_token(
     base: Path, thinker: Path
 ) -> None:
-    predictor = llm.load(thinker, base, pair().hardware, Params(GENERATION))
+    predictor = load_llm(thinker, base, pair().hardware, Params(GENERATION))
     chat = predictor.chat
     assert chat.think is not None
-    block = targets.block(chat, chat.plain.encode("花呗").ids)
+    block = targets.think_block(chat, chat.text_tokenizer.encode("花呗").ids)
     same = block[len(chat.think.open) :]
     other = [same[0] + 1, *same[1:]]  # reads otherwise: it was written with other tokens
     steps = [np.array([float(step), 0.0]) for step in range(len(same) + 1)]
-    watch = generation.Watch([1, 2], [], written={0: steps, 1: steps, 2: steps[:-1]})
-    tree = label_scoring.tree_of(chat.answers, chat.after_answer)
-    found = predictor._seen(watch, tree, [block] * 3, [same, other, same[:-1]])
+    recorder = generation.LogitsRecorder([1, 2], [], step_logits={0: steps, 1: steps, 2: steps[:-1]})
+    trie = label_scoring.trie_of(chat.answers, chat.after_answer)
+    found = predictor._seen(recorder, trie, [block] * 3, [same, other, same[:-1]])
     assert {row: logits[0] for row, logits in found.items()} == {3: len(same)}
 
 
 def test_without_thinking_nothing_is_generated_and_the_block_is_empty(base: Path, thinker: Path) -> None:
-    thinking = llm.load(thinker, base, pair().hardware, Params(GENERATION)).predict(pairs(6))
+    thinking = load_llm(thinker, base, pair().hardware, Params(GENERATION)).predict(pairs(6))
     for options in (ALONE, None):
-        predictor = llm.load(thinker, base, pair().hardware, options)
+        predictor = load_llm(thinker, base, pair().hardware, options)
         found = predictor.predict(pairs(6))
         assert found.columns == ["id", "label", "prob_0", "prob_1", "truncated"]
         assert found["prob_1"].to_list() == pytest.approx(thinking["direct_prob_1"].to_list(), abs=1e-6)
@@ -176,7 +131,7 @@ def test_without_thinking_nothing_is_generated_and_the_block_is_empty(base: Path
 
 
 def test_thoughts_that_find_no_end_are_closed_by_force(base: Path, thinker: Path) -> None:
-    predictor = llm.load(thinker, base, pair().hardware, Params(GENERATION | {"max_new_tokens": 2}))
+    predictor = load_llm(thinker, base, pair().hardware, Params(GENERATION | {"max_new_tokens": 2}))
     found = predictor.predict(pairs(4))
     assert found["generated_label"].null_count() == 4
     assert found["prob_0"].null_count() == 0
@@ -187,15 +142,15 @@ def test_thoughts_that_find_no_end_are_closed_by_force(base: Path, thinker: Path
 def test_a_row_is_predicted_the_same_alone_and_among_others(base: Path, scorer: Path) -> None:
     rows = companies(9)
     options = Params(GENERATION | {"temperature": 0.9})
-    together = llm.load(scorer, base, scoring().hardware, options).predict(rows)
-    alone = llm.load(scorer, base, scoring().hardware, Params(options | {"batch_size": 1}))
+    together = load_llm(scorer, base, scoring().hardware, options).predict(rows)
+    alone = load_llm(scorer, base, scoring().hardware, Params(options | {"batch_size": 1}))
     apart = pl.concat([alone.predict(rows[i : i + 1]) for i in range(len(rows))])
     assert together["generated"].to_list() == apart["generated"].to_list()
     assert np.allclose(together["score"], apart["score"], atol=1e-4)
 
 
 def test_a_scoring_model_gives_the_expected_score_and_a_reason(base: Path, scorer: Path) -> None:
-    predictor = llm.load(scorer, base, scoring().hardware, Params(GENERATION))
+    predictor = load_llm(scorer, base, scoring().hardware, Params(GENERATION))
     rows = companies(8)
     found = predictor.predict(rows)
     assert found.columns[:2] == ["id", "score"]
@@ -208,30 +163,33 @@ def test_a_scoring_model_gives_the_expected_score_and_a_reason(base: Path, score
     assert found["reason"].to_list() == rows["reason"].to_list()
     chat = predictor.chat
     assert chat.after_answer == chat.reason[0] != chat.end
-    ids = [*prompt.encode(chat, rows).ids[1], *targets.block(chat, chat.plain.encode(found["reasoning"][1]).ids)]
+    ids = [
+        *prompt.encode(chat, rows).ids[1],
+        *targets.think_block(chat, chat.text_tokenizer.encode(found["reasoning"][1]).ids),
+    ]
     assert np.allclose(probabilities[1], one_by_one(predictor, ids), atol=1e-5), "1 and 10 are told apart"
 
 
 def test_samples_are_drawn_row_by_row(base: Path, scorer: Path, thinker: Path) -> None:
-    predictor = llm.load(scorer, base, scoring().hardware, SAMPLED)
+    predictor = load_llm(scorer, base, scoring().hardware, SAMPLED)
     drawn = predictor.sample(companies(4))
     assert drawn.schema == {"id": pl.String, "samples": pl.List(pl.Float64)}
     assert drawn["samples"].list.len().to_list() == [3] * 4
     assert predictor.sample(companies(4)).equals(drawn)
     assert predictor.sample(companies(4)[2:]).equals(drawn[2:])
-    labels = llm.load(thinker, base, pair().hardware, SAMPLED).sample(pairs(3))
+    labels = load_llm(thinker, base, pair().hardware, SAMPLED).sample(pairs(3))
     assert labels["samples"].dtype == pl.List(pl.String)
     assert set(labels["samples"].explode().drop_nulls()) <= {"0", "1"}
 
 
 def test_dev_is_measured_by_the_loss_of_whole_targets_or_by_probabilities(base: Path, tmp_path: Path) -> None:
-    thinking = fitted(pair(training__epochs=2), base, tmp_path / "a", pairs(24), pairs(8))
+    thinking = fit(pair(training__epochs=2), base, tmp_path / "a", pairs(24), pairs(8))
     assert {key for record in thinking.history for key in record if key.startswith("eval_")} == {"eval_loss"}
     spec = scoring(training__epochs=2, training__thinking=False, training__select="mae")
-    plain = fitted(spec, base, tmp_path / "b", companies(24), companies(8))
+    plain = fit(spec, base, tmp_path / "b", companies(24), companies(8))
     best = min(record["eval_mae"] for record in plain.history if "eval_mae" in record)
     assert {"eval_loss", "eval_mae", "eval_spearman"} <= set(plain.history[-1])
-    predicted = llm.load(tmp_path / "b/out", base, spec.hardware, ALONE).predict(companies(8))
+    predicted = load_llm(tmp_path / "b/out", base, spec.hardware, ALONE).predict(companies(8))
     assert np.abs(predicted["score"].to_numpy() - companies(8)["score"].to_numpy()).mean() == pytest.approx(
         best, abs=1e-5
     )
@@ -242,7 +200,7 @@ def test_cut_reasoning_is_counted(base: Path, tmp_path: Path) -> None:
     rows = pairs(12).with_columns(
         reasoning=pl.when(pl.col("id") == "r1").then(pl.lit("长" * 200)).otherwise("reasoning")
     )
-    record = fitted(pair(training__epochs=0), base, tmp_path, rows, pairs(4))
+    record = fit(pair(training__epochs=0.5), base, tmp_path, rows, pairs(4))
     assert record.resources["cut_targets"] == 1
     assert any("1 of 12 training rows lost the end of their reasoning" in message for message in record.messages)
 
@@ -268,17 +226,18 @@ def test_bits_checkpointing_and_attention_reach_the_model(
         seen["quantised"] = sum(isinstance(module, Linear8bitLt) for module in model.modules())
         return model
 
-    def ran(model: Any, *arguments: Any, **more: Any) -> Any:
-        record = run(model, *arguments, **more)
-        seen["checkpointed"] = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    def ran(training: job.Job, *more: Any) -> Any:
+        record = run(training, *more)
+        modules = training.model.modules()
+        seen["checkpointed"] = any(getattr(module, "gradient_checkpointing", False) for module in modules)
         return record
 
     monkeypatch.setattr(adapter, "load_base", loaded)
     monkeypatch.setattr(job, "run", ran)
-    record = fitted(spec, base, tmp_path, companies(16), companies(8))
+    record = fit(spec, base, tmp_path, companies(16), companies(8))
     assert seen == {"attention": "sdpa", "quantised": 14, "checkpointed": True}
     assert np.isfinite(record.history[-1]["eval_loss"])
-    found = llm.load(tmp_path / "out", base, spec.hardware, Params(GENERATION)).predict(companies(4))
+    found = load_llm(tmp_path / "out", base, spec.hardware, Params(GENERATION)).predict(companies(4))
     assert found["score"].is_between(1, 10).all()
 
 
@@ -289,9 +248,9 @@ def test_rows_of_one_document_share_a_batch_and_the_answers_weigh_what_params_sa
         spec = scoring(training__epochs=1, training__batch_size=4, training__keep_together=together)
         spec.prompt["user"] = "{document}：{dimension}"  # what rows share stands first
         (out := tmp_path / f"out-{together}").mkdir()
-        record = llm.fit(spec, rows, rows, base, out, tmp_path / f"scratch-{together}")
+        record = fit_llm(spec, rows, rows, base, out, tmp_path / f"scratch-{together}")
         tokens[together] = record.resources["tokens"]
     assert tokens[True] < tokens[False]
     heavy = scoring(training__answer_weight=5.0)
-    *_, weights = llm.encode(llm.prepare(heavy, base), rows, heavy).items[0]
+    *_, weights = encode(prepare(heavy, base), rows, heavy).items[0]
     assert set(weights) == {1.0, 5.0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,42 +13,17 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from retune.data import queries
 from retune.errors import RetuneError
 from retune.evaluation import ranking_metrics
-from retune.learners import bm25, retriever
-from retune.params import Params, loads
-from tests.learners.test_llm import spec_of as llm_spec_of
+from retune.learners.bm25.search import words
+from retune.learners.llm_reranker.predict import load as load_llm_reranker
+from retune.learners.retriever.mining import mine
+from tests.support import llm_fit
+from tests.support.ranking_fit import fit, judged, load, spec_of
 from tests.support.tiny_encoder import tiny_encoder
 from tests.support.tiny_llm import tiny_llm
-from tests.training.test_job import CPU, OPTIONS
 
-LOSS = {
-    "cosine": 1.0, "in_batch": 0.5, "temperature": 0.1, "hard": 0.0, "hard_negatives": 2, "margin": 0.05,
-    "dimensions": [], "reranker": "ranknet", "list_temperature": 0.25,
-}  # fmt: skip
+pytestmark = pytest.mark.slow
+
 NEURAL = pytest.mark.parametrize("learner", ["embedder", "encoder"])
-
-
-def judged(number: int = 24) -> pl.DataFrame:
-    """Queries about a product, each with four documents: the same product and question, one of them, or neither."""
-    products, asked = ("花呗", "借呗", "余额宝", "银行卡"), ("怎么还款", "如何提前还", "为什么不能用", "怎么开通")
-    rows = []
-    for i in range(number):
-        a, b = i % 4, (i // 4) % 4
-        for j, (p, q, relevance) in enumerate([(a, b, 1.0), (a, b + 1, 0.6), (a + 1, b, 0.3), (a + 1, b + 2, 0.0)]):
-            text = f"{products[p % 4]}的{asked[q % 4]}"
-            row = {"id": f"{i}-{j}", "group": f"g{i}", "query": products[a] + asked[b] + "的" * (i // 16)}
-            rows.append(row | {"document": text, "relevance": relevance, "weight": None if j else 1.2})
-    return pl.DataFrame(rows, schema_overrides={"weight": pl.Float64})
-
-
-def spec_of(learner: str, loss: dict | None = None, lora: dict | None = None, **change) -> Params:
-    options = OPTIONS | {"learning_rate": 3e-3, "batch_size": 16, "epochs": 6, "eval_steps": 6, "select": "ndcg"}
-    section = {
-        "task": "t", "kind": "ranking", "learner": learner, "base": "encoder", "base_name": "tiny", "seed": 7,
-        "training": options | change, "ranking_loss": LOSS | (loss or {}), "lora": lora or {"method": "full"},
-        "hardware": dict(CPU) | {"dtype": "float32"}, "data": {"name": "made-up", "license": "none needed"},
-        "bm25": {"ngrams": [1, 2], "k1": 1.5, "b": 0.75},
-    }  # fmt: skip
-    return loads(json.dumps(section))
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +32,6 @@ def base(tmp_path_factory) -> Path:
     source = json.loads((folder / "SOURCE.json").read_text())
     (folder / "SOURCE.json").write_text(json.dumps(source | {"passage_prefix": "的: "}))
     return folder
-
-
-def fit(spec: Params, base: Path, folder: Path, train: pl.DataFrame | None = None):
-    out, scratch = folder / "model", folder / "scratch"
-    out.mkdir(parents=True)
-    (out / "spec.json").write_text(json.dumps(spec))
-    module = import_module(f"retune.learners.{spec.learner}")
-    record = module.fit(spec, judged() if train is None else train, judged(12), base, out, scratch)
-    return out, record
-
-
-def predict(learner: str, folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    hardware = Params(dict(CPU) | {"dtype": "float32"})
-    return import_module(f"retune.learners.{learner}").load(folder, Path("absent"), hardware).predict(rows)
 
 
 def ndcg(rows: pl.DataFrame, scores: np.ndarray) -> float:
@@ -84,7 +44,7 @@ def test_it_learns_to_rank_and_predicts_what_it_measured_on_dev(learner, base, t
     out, record = fit(spec_of(learner), base, tmp_path)
     series = [r["eval_ndcg"] for r in record.history if "eval_ndcg" in r]
     rows = judged(12)
-    table = predict(learner, out, rows)
+    table = load(learner, out).predict(rows)
     assert table.schema == {"id": pl.String, "score": pl.Float64, "truncated": pl.Boolean}
     assert table["id"].equals(rows["id"])
     assert ndcg(rows, table["score"].to_numpy()) == pytest.approx(max(series), abs=1e-9)
@@ -101,7 +61,7 @@ def test_the_embedder_opens_in_sentence_transformers_with_the_same_vectors(lora,
     first = opened.encode_query(rows["query"].to_list())
     second = opened.encode_document(rows["document"].to_list())
     cosines = (first * second).sum(-1)
-    assert predict("embedder", out, rows)["score"].to_numpy() == pytest.approx(cosines, abs=1e-5)
+    assert load("embedder", out).predict(rows)["score"].to_numpy() == pytest.approx(cosines, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +70,7 @@ def test_the_embedder_opens_in_sentence_transformers_with_the_same_vectors(lora,
 def test_the_reranker_opens_in_sentence_transformers_with_the_same_scores(lora, base, tmp_path):
     out, _ = fit(spec_of("encoder", {"reranker": "listnet"}, lora, max_length=12), base, tmp_path)
     rows = judged(12)
-    table = predict("encoder", out, rows)
+    table = load("encoder", out).predict(rows)
     scores = CrossEncoder(str(out), device="cpu").predict(list(zip(rows["query"], rows["document"], strict=True)))
     assert table["truncated"].any()
     assert table["score"].to_numpy() == pytest.approx(scores, abs=1e-5)
@@ -120,15 +80,15 @@ def test_an_untuned_embedder_scores_with_the_prefixes_of_its_base(base, tmp_path
     out, record = fit(spec_of("embedder", epochs=0), base, tmp_path)
     opened = SentenceTransformer(str(base), device="cpu")
     first, second = opened.encode(["query: 花呗怎么还款", "的: 花呗的怎么还款"], normalize_embeddings=True)
-    assert predict("embedder", out, judged(1))["score"][0] == pytest.approx(float(first @ second), abs=1e-5)
+    assert load("embedder", out).predict(judged(1))["score"][0] == pytest.approx(float(first @ second), abs=1e-5)
     assert record.history == [{"step": 0, "epoch": 0.0, **record.history[0]}]
 
 
 def test_hard_negatives_are_near_the_query_unjudged_and_clearly_below_its_best_document():
     cosines = np.array([0.9, 0.88, 0.7, 0.8, 0.6, 0.5])
     relevance = np.array([1.0, 0.0])
-    assert retriever.mine(cosines, np.array([0, 4]), relevance, 2, 0.05) == [3, 2]
-    assert retriever.mine(cosines, np.array([0, 4]), np.array([0.3, 0.0]), 2, 0.05) == []
+    assert mine(cosines, np.array([0, 4]), relevance, 2, 0.05) == [3, 2]
+    assert mine(cosines, np.array([0, 4]), np.array([0.3, 0.0]), 2, 0.05) == []
 
 
 def test_every_part_of_the_embedder_s_loss_reaches_its_weights(base, tmp_path):
@@ -136,7 +96,7 @@ def test_every_part_of_the_embedder_s_loss_reaches_its_weights(base, tmp_path):
     out, record = fit(spec, base, tmp_path)
     assert all(np.isfinite(r["loss"]) for r in record.history if "loss" in r)
     plain, _ = fit(spec_of("embedder", epochs=1), base, tmp_path / "plain")
-    one, other = (predict("embedder", folder, judged(4))["score"].to_numpy() for folder in (out, plain))
+    one, other = (load("embedder", folder).predict(judged(4))["score"].to_numpy() for folder in (out, plain))
     assert np.abs(one - other).max() > 1e-4
 
 
@@ -166,11 +126,11 @@ def test_a_reranker_without_training_is_refused(base, tmp_path):
 def test_bm25_prefers_the_document_with_the_query_s_rare_words(base, tmp_path):
     out, record = fit(spec_of("linear"), base, tmp_path)
     rows = judged(4)
-    assert ndcg(rows, predict("linear", out, rows)["score"].to_numpy()) > ndcg(rows, np.zeros(len(rows))) + 0.1
+    assert ndcg(rows, load("linear", out).predict(rows)["score"].to_numpy()) > ndcg(rows, np.zeros(len(rows))) + 0.1
     assert set(record.history[0]) == {"step", "eval_ndcg", "eval_spearman"}
     unknown = rows.with_columns(query=pl.lit("zzz"))
-    assert predict("linear", out, unknown)["score"].to_list() == [0.0] * len(rows)
-    assert bm25.words("花呗a", [1, 2]) == ["花", "呗", "a", "花呗", "呗a"]
+    assert load("linear", out).predict(unknown)["score"].to_list() == [0.0] * len(rows)
+    assert words("花呗a", [1, 2]) == ["花", "呗", "a", "花呗", "呗a"]
 
 
 def test_whole_queries_are_chosen():
@@ -187,12 +147,11 @@ def test_the_llm_ranks_by_the_log_odds_of_yes(tmp_path):
     folder.mkdir()
     llm_base = tiny_llm(folder)
     prompt = {"system": "答吗？", "user": "问题：{query}\n文档：{document}", "answers": {"0": "否", "1": "是"}}
-    spec = llm_spec_of(
+    spec = llm_fit.spec_of(
         kind="ranking", prompt=prompt, training__select="ndcg", training__epochs=1, training__truncation="end"
     )
     out, record = fit(spec, llm_base, tmp_path)
     assert {"eval_loss", "eval_ndcg", "eval_spearman"} <= set(record.history[-1])
-    module = import_module("retune.learners.llm_reranker")
-    table = module.load(out, llm_base, spec.hardware).predict(judged(3))
+    table = load_llm_reranker(out, llm_base, spec.hardware).predict(judged(3))
     assert table["score"].is_finite().all()
     assert table.columns == ["id", "score", "truncated"]

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retune.learners import tfidf_logistic
+from retune.learners.tfidf_logistic.fit import fit as fit_logistic
+from retune.learners.tfidf_logistic.predict import load as load_logistic
 from retune.params import loads
 
 SPEC = {
@@ -35,13 +36,13 @@ def folder(tmp_path):
 
 
 def test_it_learns_what_is_shared_and_what_differs(folder):
-    training = tfidf_logistic.fit(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
+    training = fit_logistic(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
     assert training.history[-1]["eval_auc"] > 0.95
 
 
 def test_a_loaded_model_predicts_row_by_row_what_the_fit_saw(folder):
-    tfidf_logistic.fit(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
-    predictor = tfidf_logistic.load(folder, folder, None)
+    fit_logistic(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
+    predictor = load_logistic(folder, folder, None)
     frame = pairs(seed=2)
     whole = predictor.predict(frame)
     assert whole["id"].to_list() == frame["id"].to_list()
@@ -52,6 +53,6 @@ def test_a_loaded_model_predicts_row_by_row_what_the_fit_saw(folder):
 
 
 def test_unseen_characters_are_not_an_error(folder):
-    tfidf_logistic.fit(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
+    fit_logistic(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
     frame = pl.DataFrame({"id": ["x"], "text_a": ["🙂"], "text_b": ["ok"]})
-    assert 0 < tfidf_logistic.load(folder, folder, None).predict(frame)["prob_1"][0] < 1
+    assert 0 < load_logistic(folder, folder, None).predict(frame)["prob_1"][0] < 1

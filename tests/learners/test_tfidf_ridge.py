@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from retune import learners
-from retune.learners import tfidf_ridge
+from retune.learners.tfidf_ridge.fit import fit as fit_ridge
+from retune.learners.tfidf_ridge.predict import load as load_ridge
+from retune.learners.tfidf_ridge.scores import scores
 from retune.params import Params, loads
 
 DIMENSIONS = {"growth": "成长性", "debt": "负债", "brand": "品牌"}
@@ -35,17 +37,17 @@ def spec_of(c: float = 20.0) -> Params:
 
 def fit(folder: Path, train: pl.DataFrame, c: float = 20.0):
     (folder / "spec.json").write_text(json.dumps(spec_of(c)))
-    return tfidf_ridge.fit(spec_of(c), train, documents(30, 1), Path("absent"), folder, folder)
+    return fit_ridge(spec_of(c), train, documents(30, 1), Path("absent"), folder, folder)
 
 
 def test_it_is_the_learner_of_scoring_models():
-    assert learners.of(spec_of()) is tfidf_ridge
+    assert learners.module("linear", "scoring") == "retune.learners.tfidf_ridge"
 
 
 def test_it_scores_each_dimension_and_comes_back_the_same(tmp_path):
     record = fit(tmp_path, documents(120))
     rows = documents(40, 2)
-    table = tfidf_ridge.load(tmp_path, Path("absent"), Params()).predict(rows)
+    table = load_ridge(tmp_path, Path("absent"), Params()).predict(rows)
     assert table.schema == {"id": pl.String, "score": pl.Float64, "truncated": pl.Boolean}
     assert table["id"].equals(rows["id"])
     error = (table["score"] - rows["score"]).abs().mean()
@@ -53,7 +55,7 @@ def test_it_scores_each_dimension_and_comes_back_the_same(tmp_path):
     assert error < constant / 4
     assert record.history[0]["eval_mae"] < 1
     assert record.history[0]["eval_spearman"] > 0.9
-    again = tfidf_ridge.load(tmp_path, Path("absent"), Params()).predict(rows.reverse())
+    again = load_ridge(tmp_path, Path("absent"), Params()).predict(rows.reverse())
     assert again.reverse()["score"].to_list() == pytest.approx(table["score"].to_list())
 
 
@@ -62,20 +64,20 @@ def test_the_regression_is_scikit_learn_s_on_the_rows_of_its_dimension(tmp_path)
 
     train, rows = documents(60), documents(9, 3, ("growth",))
     fit(tmp_path, train, c=0.5)
-    predictor = tfidf_ridge.load(tmp_path, Path("absent"), Params())
+    predictor = load_ridge(tmp_path, Path("absent"), Params())
     part = train.filter(pl.col("dimension") == "growth")
-    dense = [predictor.vectorizer.transform(frame["document"].to_list()).toarray() for frame in (part, rows)]
+    dense = [predictor.linear.vectorizer.transform(frame["document"].to_list()).toarray() for frame in (part, rows)]
     wanted = Ridge(alpha=2.0).fit(dense[0], part["score"].to_numpy()).predict(dense[1])
-    assert predictor.scores(rows) == pytest.approx(np.clip(wanted, 1, 10), abs=1e-4)
+    assert scores(predictor.linear, rows, predictor.spec) == pytest.approx(np.clip(wanted, 1, 10), abs=1e-4)
 
 
 def test_a_dimension_without_a_training_row_gets_the_mean_score_of_all(tmp_path):
     train = documents(50, dimensions=("growth",))
     record = fit(tmp_path, train)
     rows = documents(5, 4, ("debt", "brand"))
-    table = tfidf_ridge.load(tmp_path, Path("absent"), Params()).predict(rows)
+    table = load_ridge(tmp_path, Path("absent"), Params()).predict(rows)
     assert table["score"].to_list() == pytest.approx([train["score"].mean()] * 10)
-    assert any("dimension brand" in message for message in record.messages)
+    assert any("dimension brand" in warning for warning in record.warnings)
 
 
 def test_scores_stay_within_the_scale(tmp_path):
@@ -83,6 +85,6 @@ def test_scores_stay_within_the_scale(tmp_path):
     extreme = pl.DataFrame(
         {"id": ["a", "b"], "document": ["大幅扩张" * 40, "贷款减少" * 40], "dimension": ["growth"] * 2}
     )
-    scores = tfidf_ridge.load(tmp_path, Path("absent"), Params()).predict(extreme)["score"]
+    scores = load_ridge(tmp_path, Path("absent"), Params()).predict(extreme)["score"]
     assert scores.is_between(1, 10).all()
     assert scores[0] > 8 > 3 > scores[1]

@@ -14,8 +14,8 @@ from retune.llm.export_rows import export
 from retune.llm.prompt import prompt, targets
 from retune.params import Params, loads
 from tests.support import tiny_llm
+from tests.support.command_line import printed
 from tests.support.declarations import write
-from tests.test_cli import run
 
 PAIR = {
     "kind": "pair",
@@ -217,18 +217,19 @@ def test_what_cant_be_exported_is_said(tmp_path):
         exported(tmp_path, PAIR, PAIRS, "sharegpt")
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_files_of_a_task(tmp_path):
     folder = write(tmp_path / "project")
-    assert "run `dvc repro resolve`" in run(folder, "export", "questions", "--out", "out", fails=True)
+    assert "run `dvc repro resolve`" in printed(folder, "export", "questions", "--out", "out", fails=True)
     from retune.pipeline.resolve import dumps, resolve
 
     (folder / "params-resolved.json").write_text(dumps(resolve(folder).resolved), encoding="utf-8")
     (folder / "data/splits/questions").mkdir(parents=True)
     for split in ("train", "dev", "calibration", "test"):
         pl.DataFrame(PAIRS).write_parquet(folder / f"data/splits/questions/{split}.parquet")
-    assert "out/questions_test.json: 2 rows" in run(folder, "export", "questions", "--out", "out")
+    assert "out/questions_test.json: 2 rows" in printed(folder, "export", "questions", "--out", "out")
     assert len(list((folder / "out").iterdir())) == 5
     shutil.rmtree(folder / "out")
-    run(folder, "export", "questions", "--format", "jsonl", "--split", "dev", "--out", "out")
+    printed(folder, "export", "questions", "--format", "jsonl", "--split", "dev", "--out", "out")
     assert [path.name for path in (folder / "out").iterdir()] == ["questions_dev.jsonl"]
-    assert "did you mean `questions`" in run(folder, "export", "question", "--out", "out", fails=True)
+    assert "did you mean `questions`" in printed(folder, "export", "question", "--out", "out", fails=True)

@@ -38,17 +38,18 @@ def alone(model: torch.nn.Module, rows: list[list[int]], new: int) -> list[list[
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [0, 6, 22])
 @pytest.mark.parametrize("family", tiny_llm.FAMILIES)
 def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "SCORED", 60)  # a batch is read in parts
+    monkeypatch.setattr(packing, "INFERENCE_TOKENS", 60)  # a batch is read as several packed rows
     model = tiny_llm.model(family).double()
     rows = [*prompts(head), *([prompts(head)[0][: head + 1]] * 2)]  # the last ones have a single token of their own
     expected = alone(model, rows, 6)
     assert len(set(map(tuple, expected))) > 1
     packing.prepare(model, CPU, rows)  # as in use: the attention is the tree's
-    assert generation.generate(model, rows, END, 6, rows=9) == expected
-    assert generation.generate(model, rows, END, 6, rows=3) == expected
+    assert generation.generate(model, rows, END, 6, batch_size=9) == expected
+    assert generation.generate(model, rows, END, 6, batch_size=3) == expected
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
@@ -68,9 +69,9 @@ def test_what_some_prompts_share_behind_the_common_beginning_is_read_once(monkey
     expected = alone(model, rows, 4)
     packing.prepare(model, CPU, rows)
     read: list[int] = []
-    once = packing.Packing.read
+    once = packing.PackedModel.prefill
     monkeypatch.setattr(
-        packing.Packing, "read", lambda self, part: (read.append(part.ids.numel()), once(self, part))[1]
+        packing.PackedModel, "prefill", lambda self, batch: (read.append(batch.input_ids.numel()), once(self, batch))[1]
     )
     assert generation.generate(model, rows, END, 4) == expected
     assert sum(read) == 20 + 3 * 20 + 3 * 2  # the last token of each prompt is read with its answer
@@ -78,29 +79,29 @@ def test_what_some_prompts_share_behind_the_common_beginning_is_read_once(monkey
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
 @pytest.mark.parametrize("size", [3, 9])
-def test_logits_that_are_watched_are_those_of_each_sequence_alone(
+def test_logits_that_are_recorded_are_those_of_each_sequence_alone(
     family: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "SCORED", 60)  # prompts and asides are read in parts
+    monkeypatch.setattr(packing, "INFERENCE_TOKENS", 60)  # prompts and extra sequences are read as several packed rows
     model = tiny_llm.model(family, window=64).double()
     rows, tokens, new = prompts(6), [11, 7, 400], 6
     end = alone(model, rows, new)[2][2]  # some rows are done early
-    asides = [[*row[:-2], *range(20, 22 + place)] for place, row in enumerate(rows)]
+    extra = [[*row[:-2], *range(20, 22 + place)] for place, row in enumerate(rows)]
     packing.prepare(model, CPU, rows)
-    watch = generation.Watch(tokens, asides)
-    written = generation.generate(model, rows, end, new, rows=size, watch=watch)
-    assert written == generation.generate(model, rows, end, new, rows=size)
+    recorder = generation.LogitsRecorder(tokens, extra)
+    written = generation.generate(model, rows, end, new, batch_size=size, recorder=recorder)
+    assert written == generation.generate(model, rows, end, new, batch_size=size)
     model.set_attn_implementation("eager")
 
     def logits(ids: list[int]) -> np.ndarray:
         return model(torch.tensor([ids])).logits[0, -1, tokens].detach().numpy()
 
-    assert sorted(watch.aside) == sorted(watch.written) == list(range(len(rows)))
+    assert sorted(recorder.extra_logits) == sorted(recorder.step_logits) == list(range(len(rows)))
     assert len({len(answer) for answer in written}) > 1
     for place, (row, answer) in enumerate(zip(rows, written, strict=True)):
-        assert np.allclose(watch.aside[place], logits(asides[place]), atol=1e-5)  # norms in float32
-        assert len(watch.written[place]) == min(len(answer) + 1, new)
-        for step, found in enumerate(watch.written[place]):
+        assert np.allclose(recorder.extra_logits[place], logits(extra[place]), atol=1e-5)  # norms in float32
+        assert len(recorder.step_logits[place]) == min(len(answer) + 1, new)
+        for step, found in enumerate(recorder.step_logits[place]):
             assert np.allclose(found, logits([*row, *answer[:step]]), atol=1e-5), (place, step)
 
 
@@ -113,18 +114,20 @@ def test_an_answer_ends_before_the_end_token_and_no_prompts_give_none() -> None:
     assert generation.generate(model, [], END, 6) == []
 
 
+@pytest.mark.slow
 def test_continuous_batching_gives_the_same_answers() -> None:
     model = tiny_llm.model("llama").double()
     rows = prompts(6, rows=4)
     few = ContinuousBatchingConfig(num_blocks=64)  # by default it takes most of the machine's memory
     model.generate_batch = functools.partial(model.generate_batch, continuous_batching_config=few)
-    assert generation._continuous(model, rows, END, 5, progress=False) == alone(model, rows, 5)
+    assert generation._continuous_batching(model, rows, END, 5, progress=False) == alone(model, rows, 5)
     assert model.config._attn_implementation != "paged|sdpa"
 
 
 KEYS = [f"row {i}" for i in range(7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [None, generation.Sampling(1.3, 1.0, 4), generation.Sampling(0.8, 0.9, 4)])
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma3_text"])
 def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: generation.Sampling | None) -> None:
@@ -134,7 +137,7 @@ def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: gen
 
     def written(order: list[int], size: int, end: int) -> list[list[int]]:
         chosen, keys = [rows[i] for i in order], [KEYS[i] for i in order]
-        return generation.generate(model, chosen, end, 12, rows=size, sampling=sampling, keys=keys)
+        return generation.generate(model, chosen, end, 12, batch_size=size, sampling=sampling, keys=keys)
 
     end = written([0], 1, END)[0][4]  # one row at least is done early, and leaves the batch
     together = written(list(range(7)), 7, end)
@@ -153,7 +156,9 @@ def test_draws_follow_the_probabilities_and_the_seed() -> None:
 
     def drawn(seed: int, top_p: float = 1.0) -> list[int]:
         sampling = generation.Sampling(0.7, top_p, seed)
-        found = generation.generate(model, [row] * count, 511, 1, rows=200, sampling=sampling, keys=list(range(count)))
+        found = generation.generate(
+            model, [row] * count, 511, 1, batch_size=200, sampling=sampling, keys=list(range(count))
+        )
         return [answer[0] if answer else 511 for answer in found]
 
     wanted = (model(torch.tensor([row])).logits[0, -1].detach() / 0.7).softmax(-1).numpy()

@@ -37,13 +37,14 @@ def test_what_a_model_says_beats_the_default_key_by_key_and_nothing_else_changes
 
 def test_a_model_gets_the_sections_of_its_learner_merged_and_no_others(tmp_path):
     models = resolved(write(tmp_path))["models"]
-    for model in models.values():
-        assert {section for section in default_sections() if model.get(section)} == set(SECTIONS[model["learner"]])
+    for name, model in models.items():
+        sections = {section for section in default_sections() if model.get(section)}
+        assert sections == set(SECTIONS[model["learner"]]), name
     assert models["chatty"]["training"]["epochs"] == 2
     assert models["cross"]["training"]["epochs"] == 1
-    assert models["untuned"]["training"] == {**models["cross"]["training"], "epochs": 0}
+    assert models["untuned"]["training"] == {"epochs": 0, "max_length": 128, "max_rows": None, "dev_rows": None}
     assert models["cross"]["loss"]["name"] == "focal"
-    assert models["untuned"]["loss"]["name"] == "cross_entropy"
+    assert models["untuned"]["loss"] == {"class_weights": "none"}
     assert models["cross"]["training"]["learning_rate"] == 3e-5
 
 
@@ -52,7 +53,7 @@ def test_a_model_gets_the_sections_of_its_learner_merged_and_no_others(tmp_path)
     [
         ("lora: {r: 16}", "lora: {r: 64}", {"chatty"}),
         ("epochs: 1,", "epochs: 3,", {"cross"}),
-        ("batch_size: 8", "batch_size: 4", {"untuned", "cross", "chatty"}),
+        ("batch_size: 8", "batch_size: 4", {"cross", "chatty"}),
         ("lora: {r: 16}", "lora: {r: 16}\nlinear: {c: 2.5}", {"plain"}),
         ("lora: {r: 16}", "lora: {r: 16}\nevaluation: {errors: 3}", set()),
         ("encoder: small", "encoder: chat", {"untuned", "cross"}),
@@ -119,6 +120,7 @@ def test_a_path_that_is_not_there_is_an_error_of_the_catalog(tmp_path):
         resolve(write(tmp_path, ("params.yaml", "source: sample", "source: files")))
 
 
+@pytest.mark.slow
 def test_the_file_is_the_same_in_every_process_and_for_every_form_of_the_same_values(tmp_path):
     folder = write(tmp_path)
     text = dumps(resolved(folder))
@@ -143,6 +145,7 @@ def test_the_file_is_the_same_in_every_process_and_for_every_form_of_the_same_va
     assert dumps(resolved(folder)) == text
 
 
+@pytest.mark.slow
 def test_the_stage_writes_the_file_and_prints_the_warnings(tmp_path):
     folder = write(tmp_path, ("params.yaml", "encoder: small", "encoder: small\n  idle: small"))
     command = [sys.executable, "-m", "stages.resolve"]

@@ -13,6 +13,8 @@ from retune.report import inputs, page
 from tests.support import scoring_project
 from tests.support.report_inputs import build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
@@ -41,9 +43,10 @@ def test_a_page_fits_its_window_and_shows_itself_without_a_complaint(browser, re
     view.goto(report.as_uri())
     view.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
     assert complaints == []
-    assert requests == [report.as_uri()]
+    runs = [(report.parents[1] / ".retune/runs/runs.js").as_uri()] if report.parent.name == "reports" else []
+    assert requests == [report.as_uri(), *runs]
     assert view.evaluate("document.documentElement.scrollWidth") <= width
-    assert view.evaluate("document.querySelectorAll('script').length") == 0
+    assert view.evaluate("document.querySelectorAll('script').length") == 2 * len(runs)
     assert distinct_lines(view.screenshot(), width) > 200
     outside = """() => [...document.querySelectorAll('svg.chart')].flatMap(svg => {
       const box = svg.getBoundingClientRect();
@@ -53,6 +56,25 @@ def test_a_page_fits_its_window_and_shows_itself_without_a_complaint(browser, re
       }).map(text => svg.getAttribute('aria-label') + ': ' + text.textContent);
     })"""
     assert view.evaluate(outside) == []
+    view.close()
+
+
+def test_the_page_tells_what_the_runs_on_this_machine_took(browser, report):
+    view = browser.new_page()
+    view.goto(report.as_uri())
+    cells = "[...document.querySelectorAll('[data-run]')].map(cell => [cell.dataset.shown, cell.textContent])"
+    told = view.evaluate(cells)
+    space = "\u00a0"
+    assert ["duration", f"3{space}min 04{space}s"] in told
+    assert ["quantity", f"425{space}k"] in told
+    assert ["count", "2,311"] in told
+    assert ["gibibytes", f"1.31{space}GiB"] in told
+    assert ["machine", f"cpu, float32, sdpa, 2{space}threads"] in told
+    elsewhere = report.parent / "elsewhere" / "deeper" / "index.html"
+    elsewhere.parent.mkdir(parents=True)
+    shutil.copy(report, elsewhere)
+    view.goto(elsewhere.as_uri())
+    assert {text for _, text in view.evaluate(cells)} == {"\u2013"}, "no run is known there"
     view.close()
 
 

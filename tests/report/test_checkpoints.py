@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from retune.errors import RetuneError
 from retune.params import loads
-from retune.pipeline.params_edit import set_value
 from retune.report import checkpoints
 from retune.training import dvclive_log, scratch_key
-from tests.training.test_job import spec_of, train
+from retune.yaml_edit import set_value
+from tests.support.toy_training import spec_of, train
 
 CURVE = [0.6, 0.7, 0.9, 0.8, 0.75, 0.72, 0.71, 0.7]
 
@@ -38,6 +38,7 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*/trained.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "stored"), [("best", [6, 16]), (3, [6, 8, 10, 16]), ("all", [2, 4, 6, 8, 10, 12, 14, 16])]
 )
@@ -58,6 +59,7 @@ def test_a_stored_checkpoint_is_taken_without_training(tmp_path):
     assert record.messages[0] == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "a training that kept the best alone", "a part of it"])
 def test_a_checkpoint_that_was_not_stored_is_trained_to_the_same_bytes(tmp_path, before):
     train(tmp_path / "all", spec_of(eval_steps=2, keep_checkpoints="all"), told())
@@ -108,9 +110,9 @@ def test_the_choice_of_the_checkpoint_is_no_part_of_the_trainings_identity():
     plain, chosen = spec_of(), spec_of(checkpoint=4, keep_checkpoints="all")
     assert scratch_key.identity(plain) == scratch_key.identity(chosen)
     assert scratch_key.identity(plain) != scratch_key.identity(spec_of(epochs=3))
-    assert (scratch_key.stays(plain), scratch_key.stays(chosen)) == (False, True)
+    assert (scratch_key.outlives_training(plain), scratch_key.outlives_training(chosen)) == (False, True)
     assert scratch_key.identity(loads('{"learner": "linear"}')) == {"learner": "linear"}
-    assert not scratch_key.stays(loads('{"learner": "linear"}'))
+    assert not scratch_key.outlives_training(loads('{"learner": "linear"}'))
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_a_promotion_changes_that_line_of_params_yaml_and_no_other(project):
     said = checkpoints.promote("cross", "8")
     assert "models.cross.training.checkpoint is 8" in said
     assert "takes the weights after step 8" in said
-    expected = PARAMS.replace("eval_steps: 4}   #", "eval_steps: 4, checkpoint: 8} #")
+    expected = PARAMS.replace("eval_steps: 4}", "eval_steps: 4, checkpoint: 8}")
     assert Path("params.yaml").read_text() == expected
     checkpoints.promote("cross", "best")
     assert Path("params.yaml").read_text() == expected.replace("checkpoint: 8", "checkpoint: best")

@@ -11,8 +11,11 @@ import pytest
 from retune.errors import RetuneError
 from retune.report import learning_curve
 
+pytestmark = pytest.mark.slow
+
 BUILD = """
 import json, pathlib, sys, yaml
+from retune import run_record
 given = yaml.safe_load(open("params.yaml"))
 ratio, r = given["tasks"]["risk"]["data_ratio"], given["lora"]["r"]
 task = {"kind": "scoring", "models": ["risk_llm"], "split": {"seed": 0, "data_ratio": ratio}}
@@ -20,11 +23,14 @@ model = {"task": "risk", "seed": given["seed"], "lora": {"r": r}}
 files = {
     "params-resolved.json": {"tasks": {"risk": task}, "models": {"risk_llm": model}},
     "reports/metrics/risk_llm.json": {"test": {"rows": 9, "mae": {"value": 2 - ratio, "low": 1 - ratio, "high": 3}}},
-    "reports/training/risk_llm/resources.json": {"rows": int(100 * ratio), "training_seconds": 50 * ratio},
+    "reports/training/risk_llm/counts.json": {"rows": int(100 * ratio)},
+    "reports/training/risk_llm/metrics.json": {"step": 100 * ratio},
 }
 for name, content in files.items():
     pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(name).write_text(json.dumps(content))
+result = pathlib.Path("reports/training/risk_llm/metrics.json")
+run_record.write("train", "risk_llm", result, {"training_seconds": 50 * ratio})
 """
 PIPELINE = f"""
 stages:
@@ -33,7 +39,7 @@ stages:
     params: [tasks, seed, lora]
     outs:
       - params-resolved.json: {{cache: false}}
-      - reports/training/risk_llm/resources.json
+      - reports/training/risk_llm
     metrics:
       - reports/metrics/risk_llm.json: {{cache: false}}
 """

@@ -12,9 +12,10 @@ import pytest
 
 from retune.errors import RetuneError
 from retune.report import comparison_words, markdown, page
-from tests.report.test_report import EXPLORATION, METRICS, ROOT, read, tables
+from tests.support import ROOT
 from tests.support.html_page import Page
-from tests.support.report_inputs import MODELS, build
+from tests.support.markdown_tables import tables
+from tests.support.report_inputs import EXPLORATION, METRICS, MODELS, build, read
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def test_a_report_without_training_records_errors_or_disagreements(variant):
     assert markdown.render(read(variant)).startswith("# Retune report")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [("similarity_linear", "similarity_embedder"), ("similarity_embedder",)])
 def test_a_task_with_fewer_models(tmp_path, models):
     tasks = read(build(tmp_path / "few", models))
@@ -59,6 +61,7 @@ def test_official_splits_have_no_share(variant):
     assert "official" in Page(page.render(read(variant))).text
 
 
+@pytest.mark.slow
 def test_two_tasks_stand_on_one_page_with_ids_of_their_own(variant):
     for kind in (
         "data/converted", "data/splits", "data/calibrations", "reports/evaluations", "reports/comparisons",
@@ -106,6 +109,7 @@ def test_a_missing_input_is_named_with_the_remedy(variant):
         read(variant)
 
 
+@pytest.mark.slow
 def test_the_stage_writes_both_files_and_reads_only_what_is_declared(variant):
     declared = ("data/converted", "data/splits", "data/calibrations", "reports/", "params-resolved.json")
     for path in [p for p in variant.rglob("*") if p.is_file()]:

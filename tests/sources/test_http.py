@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from retune.errors import RetuneError
-from retune.sources import cache, http
+from retune.sources import cache, http, retry
 from tests.support.hub_server import Hub, busy, cut, other, sha256, whole
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * 4096  # 1 MiB
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RETUNE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(http, "PAUSE", 0.001)
+    monkeypatch.setattr(retry, "PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.params import Params, loads
-from retune.sources import cache, http, modelscope
+from retune.sources import cache, modelscope, retry
 from retune.sources.checkpoints.fetch_checkpoint import fetch as fetch_checkpoint
 from retune.sources.fetch import fetch as fetch_data
 from retune.sources.pin import pin
@@ -31,7 +31,7 @@ LOG = logging.getLogger("retune")
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RETUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "no-token"))
-    monkeypatch.setattr(http, "PAUSE", 0.001)
+    monkeypatch.setattr(retry, "PAUSE", 0.001)
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -17,6 +15,7 @@ from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
 from stages.explore import explore
+from tests.support.stage_run import run
 
 MODELS = {"intent_linear": ("linear", "scratch", 1.2), "intent_llm": ("llm", "llm", 2.6)}
 """Model -> learner, base, and how far the gold label's logit is above the others."""
@@ -54,6 +53,7 @@ def build(folder: Path, count: int, rows: int = 600) -> Path:
         "exploration": section | {"readers": []},
         "models": list(MODELS),
     }
+    task["comparison"] = {"models": list(MODELS), "chains": {}, **task["evaluation"]}
     bases = {name: {"name": name, "kind": "none", "license": "none needed"} for name in ("scratch", "llm")}
     resolved = {"seed": 1, "bases": bases, "tasks": {"intent": task}, "models": models, "code": {"report": "0"}}
     _json(folder / "params-resolved.json", resolved)
@@ -90,9 +90,9 @@ def build(folder: Path, count: int, rows: int = 600) -> Path:
     with contextlib.chdir(folder):
         for name in MODELS:
             for step in (calibrate, evaluate):
-                _run(step, name)
-        _run(compare, "intent")
-        _run(explore, "intent")
+                run(step, name)
+        run(compare, "intent")
+        run(explore, "intent")
     return folder
 
 
@@ -105,11 +105,6 @@ def _predictions(path: Path, ids: list[str], gold: np.ndarray, strength: float, 
     frame = pl.DataFrame({"id": ids, **table, "truncated": [False] * len(ids)})
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.with_columns(pl.when(pl.col("id") != "test-7").then(pl.col("^prob_.*$"))).write_parquet(path)
-
-
-def _run(stage, instance: str) -> None:
-    with patch.object(sys, "argv", ["stage", instance]):
-        stage()
 
 
 def _json(path: Path, value: object) -> None:

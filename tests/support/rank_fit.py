@@ -32,19 +32,19 @@ def told_to(spec: Params, train: str, _dev: None, _base: Path, _out: Path, scrat
             time.sleep(600)
     chosen = hardware.choose(spec.hardware)
     weight = torch.nn.Parameter(torch.full((3,), float(data_parallel.rank())))
-    data_parallel.same_weights([weight])
+    data_parallel.broadcast_weights([weight])
     unused, halved = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.full((3,), 1.0 + data_parallel.rank())
     if data_parallel.rank() == 1:
         halved.grad = torch.ones(2)
-    data_parallel.sum_gradients([weight, unused, halved])
+    data_parallel.all_reduce_gradients([weight, unused, halved])
     print("a word of", data_parallel.rank())
     return Training(
         resources={
             "weight": weight.tolist(), "gradient": weight.grad.tolist(), "unused": unused.grad,
             "halved": None if halved.grad is None else halved.grad.tolist(), "threads": chosen.threads,
-            "rows": data_parallel.gathered(data_parallel.mine([0, 1, 2, 3, 4])),
-            "sum": data_parallel.sum_numbers([1.5, data_parallel.rank()]),
+            "rows": data_parallel.all_gather_object(data_parallel.local_rows([0, 1, 2, 3, 4])),
+            "sum": data_parallel.all_reduce_sum([1.5, data_parallel.rank()]),
         }
     )  # fmt: skip
 

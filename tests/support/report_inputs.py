@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 
+from retune import params, run_record
+from retune.evaluation import binary_metrics
+from retune.report import inputs, words
 from retune.training import dvclive_log
 from retune.training.record import Training
 from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
 from stages.explore import explore
+from tests.support.stage_run import run
 
 HOSTILE = "<script>alert(1)</script>]]>&\"'|`**x**` \n@everyone ![x](http://example.org/x.png)"
 QUESTIONS = [
@@ -33,6 +35,15 @@ MODELS = {
 }
 """Model -> learner, base, and how far its scores are apart by class (in standard deviations)."""
 
+METRICS = {name: words.METRICS[name] for name in binary_metrics.METRICS}
+"""What a pair is measured by."""
+EXPLORATION = "explore/similarity/index.html"
+
+
+def read(folder: Path) -> list[inputs.Task]:
+    """The tasks as stage `report` reads them from `folder`."""
+    return inputs.read(params.load(folder / "params-resolved.json"), folder)
+
 
 def build(folder: Path, models: tuple[str, ...] = tuple(MODELS)) -> Path:
     """Write the inputs of stage `report` into `folder` and return it."""
@@ -45,9 +56,9 @@ def build(folder: Path, models: tuple[str, ...] = tuple(MODELS)) -> Path:
         for name in models:
             _training(Path("reports/training") / name, name)
             for step in (calibrate, evaluate):
-                _run(step, name)
-        _run(compare, "similarity")
-        _run(explore, "similarity")
+                run(step, name)
+        run(compare, "similarity")
+        run(explore, "similarity")
     return folder
 
 
@@ -79,6 +90,7 @@ def resolved(models: tuple[str, ...]) -> dict:
                 "answers": {"0": "否", "1": "是"},
             }
         specs[name] = spec
+    measured = {"kind": "pair", "seed": 42, "bootstrap": 200, "confidence": 0.95, "limit": None}
     return {
         "seed": 42,
         "bases": {
@@ -102,8 +114,8 @@ def resolved(models: tuple[str, ...]) -> dict:
                     "kind": "pair", "threshold": "f1", "cost_false_positive": 1.0, "cost_false_negative": 1.0,
                     "temperature": True,
                 },
-                "evaluation": {"kind": "pair", "seed": 42, "bootstrap": 200, "confidence": 0.95, "errors": 12,
-                               "limit": None},
+                "evaluation": {**measured, "errors": 12},
+                "comparison": {"models": list(models), "chains": {}, **measured},
                 "chains": {},
                 "models": list(models),
                 "exploration": {"kind": "pair", "labels": ["0", "1"], "readers": []},
@@ -174,7 +186,7 @@ def _predictions(folder: Path, name: str, rows: dict[str, pl.DataFrame], random:
 def _training(record: Path, name: str) -> None:
     learner = MODELS[name][0]
     record.mkdir(parents=True)
-    history, messages = [{"step": 1, "eval_auc": 0.61}] if learner == "linear" else [], []
+    history, messages, warnings = [{"step": 1, "eval_auc": 0.61}] if learner == "linear" else [], [], []
     if learner != "linear" and "untuned" not in name:
         random = np.random.default_rng(3)
         for step in range(10, 210, 10):
@@ -194,7 +206,7 @@ def _training(record: Path, name: str) -> None:
             "Stopped early at step 200 of 400: 3 evaluations without gain.",
         ]
     if learner == "llm":
-        messages.append("Collapsed to one class: every dev row gets label 0; try more rows or epochs.")
+        warnings.append("Collapsed to one class: every dev row gets label 0; try more rows or epochs.")
     resources = {
         "seconds": 3.4 if learner == "linear" else 184.2, "tokens_per_second": None if learner == "linear" else 2310.5,
         "peak_memory_gib": 1.31, "rows": 400, "tokens": None if learner == "linear" else 425_000, "device": "cpu",
@@ -202,12 +214,9 @@ def _training(record: Path, name: str) -> None:
         "attention": None if learner == "linear" else "sdpa", "threads": 2,
         "parameters_total": 117_653_760, "parameters_trained": 21_300_480,
     }  # fmt: skip
-    dvclive_log.write(Training(history, resources, messages), record)
-
-
-def _run(stage, instance: str) -> None:
-    with patch.object(sys, "argv", ["stage", instance]):
-        stage()
+    training = Training(history, resources, messages, warnings)
+    dvclive_log.write(training, record)
+    run_record.write("train", name, record / "metrics.json", training.took)
 
 
 def _json(path: Path, value: object) -> None:

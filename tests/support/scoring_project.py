@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 
+from retune import run_record
 from retune.data import kinds
 from retune.data.split import SPLITS, summary
 from retune.params import Params
@@ -21,6 +20,7 @@ from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
 from stages.explore import explore
+from tests.support.stage_run import run
 
 HOSTILE = "<script>alert(1)</script>"
 DIMENSIONS = {"growth": "成长性", "debt": "偿债能力", "brand": "品牌"}
@@ -125,6 +125,7 @@ def write(root: Path, judge: dict[str, Any] | None = None) -> None:
         "chains": {},
         "models": list(MODELS),
     }
+    task["comparison"] = {"models": list(MODELS), "chains": {}, **task["evaluation"]}
     models = {
         name: {"task": "risk", "learner": learner, "base": "scratch", "base_name": "scratch", **said}
         for name, learner in MODELS.items()
@@ -136,7 +137,7 @@ def write(root: Path, judge: dict[str, Any] | None = None) -> None:
     empty = {"records": 9, "rows": 9, "rejected": 0, "duplicates": 0, "conflicts": 0, "reasons": {}}
     dump(root / "data/converted/risk/summary.json", empty)
     speed = {"seconds": 99.0, "generated_tokens": 4200, "generation_seconds": 83.0, "tokens_per_second": 50.6}
-    dump(root / "reports/predicting/thinker/resources.json", speed)
+    run_record.write("predict", "thinker", root / "data/predictions/risk/thinker/test.parquet", speed, root)
 
 
 def build(root: Path, judge: dict[str, Any] | None = None) -> Path:
@@ -165,12 +166,6 @@ def record_of(model: str) -> Training:
         for name, of, ratio, step, mae in stages
     ]
     return Training(history, stages=entries)
-
-
-def run(stage, instance: str) -> None:
-    """Run a stage in this process, as its command line would."""
-    with patch.object(sys, "argv", ["stage", instance]):
-        stage()
 
 
 def dump(path: Path, content: object) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from retune.errors import RetuneError
-from retune.learners import llm
+from retune.learners.llm.predict import load as load_llm
 from retune.training import curriculum, dvclive_log, trainer
-from tests.learners.test_llm_reasoning import ALONE, companies, fitted, scoring
 from tests.support import tiny_llm
+from tests.support.llm_fit import fit
+from tests.support.reasoning_fit import ALONE, companies, scoring
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ STAGES = [
 
 def test_a_curriculum_keeps_each_stages_metrics_and_starts_from_the_one_before(base: Path, tmp_path: Path) -> None:
     spec = scoring(curriculum=STAGES, training__epochs=3.5, training__thinking=False, training__select="mae")
-    record = fitted(spec, base, tmp_path, companies(48), companies(16))
+    record = fit(spec, base, tmp_path, companies(48), companies(16))
     assert [stage["name"] for stage in record.stages] == ["basic", "all"]
     first, second = record.stages
     assert first["rows"] < 24 < second["rows"] == 48
@@ -40,12 +43,12 @@ def test_a_curriculum_keeps_each_stages_metrics_and_starts_from_the_one_before(b
     assert first["step"] <= ends[0] < second["step"] <= ends[1]
     assert record.history[-1]["epoch"] == pytest.approx(3.5, abs=0.1)
     assert record.messages[0].startswith("Stage basic (growth, 50% of the groups; 2 epochs, ")
-    predicted = llm.load(tmp_path / "out", base, spec.hardware, ALONE).predict(companies(16))
+    predicted = load_llm(tmp_path / "out", base, spec.hardware, ALONE).predict(companies(16))
     mae = np.abs(predicted["score"].to_numpy() - companies(16)["score"].to_numpy()).mean()
     assert mae == pytest.approx(second["metrics"]["mae"], abs=1e-5), "the model is the last stage's"
     changes = {"training__thinking": False, "training__select": "mae"}
     last = scoring(curriculum=STAGES[1:], training__epochs=1.5, **changes)
-    alone = fitted(last, base, tmp_path / "alone", companies(48), companies(16))
+    alone = fit(last, base, tmp_path / "alone", companies(48), companies(16))
     key = "eval_loss"
     assert next(e[key] for e in alone.history if key in e) != pytest.approx(
         next(e[key] for e in record.history if key in e and e["stage"] == 2)
@@ -59,17 +62,17 @@ def test_stages_take_nested_shares_of_whole_groups() -> None:
     taken = []
     for ratio in (0.2, 0.6, 1.0):
         stage = {"name": "a", "dimensions": ["growth", "market"], "epochs": 1.0, "data_ratio": ratio}
-        (found,) = curriculum.stages(scoring(curriculum=[stage]), rows)
+        (found,) = curriculum.phases(scoring(curriculum=[stage]), rows)
         assert found.rows["group"].value_counts()["count"].to_list() == [2] * found.rows["group"].n_unique()
         taken.append(set(found.rows["id"]))
     assert taken[0] < taken[1] < taken[2] == set(rows["id"])
-    (only,) = curriculum.stages(scoring(train_dimensions=["market"]), rows)
+    (only,) = curriculum.phases(scoring(train_dimensions=["market"]), rows)
     assert set(only.rows["dimension"]) == {"market"}
 
 
 def test_a_stage_without_rows_is_refused() -> None:
     with pytest.raises(RetuneError, match="stage all of the curriculum has no training row: growth, market"):
-        curriculum.stages(scoring(curriculum=STAGES[1:]), companies(0))
+        curriculum.phases(scoring(curriculum=STAGES[1:]), companies(0))
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -78,19 +81,19 @@ def test_a_curriculum_resumes_after_a_kill_to_the_same_bytes(
 ) -> None:
     spec = scoring(curriculum=STAGES, training__epochs=3.5, training__eval_steps=2, lora__dropout=0.1)
     rows, dev = companies(48), companies(8)
-    whole = fitted(spec, base, tmp_path / "whole", rows, dev)
+    whole = fit(spec, base, tmp_path / "whole", rows, dev)
     save = trainer.Loop._save_checkpoint
 
     def killed(self: Any, *arguments: Any) -> None:
         save(self, *arguments)
-        if self.setup.scratch.name == f"stage-{stage}" and self.state.global_step == 2:
+        if self.scratch.name == f"stage-{stage}" and self.state.global_step == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Loop, "_save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
-            fitted(spec, base, tmp_path / "killed", rows, dev)
-    resumed = fitted(spec, base, tmp_path / "killed", rows, dev)
+            fit(spec, base, tmp_path / "killed", rows, dev)
+    resumed = fit(spec, base, tmp_path / "killed", rows, dev)
     assert resumed.history == whole.history
     assert resumed.stages == whole.stages
     weights = [(tmp_path / name / "out/adapter_model.safetensors").read_bytes() for name in ("whole", "killed")]

@@ -42,6 +42,7 @@ def test_the_number_format_follows_the_processor(monkeypatch, caplog, flags, dty
     assert f"dtype {chosen.dtype_name}: processor has " in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
 def test_freed_memory_is_not_given_back_to_the_system():
     script = (
@@ -64,6 +65,7 @@ def test_freed_memory_is_not_given_back_to_the_system():
 HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HUGE.exists() or "[madvise]" not in HUGE.read_text(), reason="Linux gives such pages otherwise")
 def test_tensors_get_large_pages_where_linux_gives_them_to_those_that_ask():
     script = (
@@ -79,6 +81,7 @@ def test_tensors_get_large_pages_where_linux_gives_them_to_those_that_ask():
     assert int(done.stdout.split()[1]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.system() != "Linux", reason="torch brings GNU's OpenMP on Linux")
 @pytest.mark.parametrize(
     ("wished", "policy", "least", "most"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
@@ -15,74 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.errors import RetuneError
-from retune.evaluation import dev_metrics
-from retune.params import Params, loads
-from retune.training import batch_order, hardware, job, trainer
-from retune.training.micro_batches import by_rows
-
-OPTIONS = {
-    "epochs": 2, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 0.01, "schedule": "linear",
-    "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_length": 32, "truncation": "end",
-    "max_rows": None,
-    "dev_rows": None, "eval_steps": 5, "patience": 0, "select": "auc", "head": "random", "freeze_embeddings": True,
-    "freeze_layers": 0,
-    "gradient_checkpointing": False, "max_steps": None, "checkpoint": "best", "keep_checkpoints": "best",
-}  # fmt: skip
-CPU = Params(device="cpu", dtype="float32", attention="eager", threads=1, processes=1)
-
-
-def spec_of(**change) -> Params:
-    return loads(json.dumps({"seed": 7, "hardware": {"sharding": "none"}, "training": OPTIONS | change}))
-
-
-class Toy(torch.nn.Module):
-    """Two features, a frozen and a trained layer, and dropout, which draws from the random generator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.frozen = torch.nn.Linear(2, 16).requires_grad_(False)
-        self.trained = torch.nn.Linear(16, 2)
-        self.dropout = torch.nn.Dropout(0.2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.trained(self.dropout(torch.tanh(self.frozen(x))))
-
-
-def rows(count: int = 64) -> list[tuple[list[float], int]]:
-    random = np.random.default_rng(0)
-    points = random.normal(size=(count, 2))
-    return [(point.tolist(), int(point.sum() + random.normal() > 0)) for point in points]
-
-
-def collate(items, batch):
-    return {
-        "x": torch.tensor([x for x, _ in items]),
-        "labels": torch.tensor([y for _, y in items]),
-        "of": len(batch),
-    }
-
-
-def loss_fn(model, one):
-    return torch.nn.functional.cross_entropy(model(one["x"]), one["labels"], reduction="sum") / one["of"]
-
-
-def evaluate(model):
-    batch = collate(rows(40), rows(40))
-    logits = model(batch["x"])
-    return dev_metrics.pair(batch["labels"].numpy(), (logits[:, 1] - logits[:, 0]).numpy())
-
-
-def train(scratch: Path, spec: Params | None = None, evaluate=evaluate, model: Toy | None = None, **more):
-    model = model or Toy()
-    items = more.pop("items", rows())
-    record = job.run(
-        model, items, more.pop("passes", None) or by_rows(collate, 8), spec or spec_of(), scratch, evaluate,
-        chosen=hardware.choose(CPU),
-        lengths=[1 + i % 7 for i in range(len(items))], tokens_of=lambda one: len(one["x"]),
-        **({"loss_fn": loss_fn} | more),
-    )  # fmt: skip
-    return model, record
+from retune.params import Params
+from retune.training import batch_order, job, trainer
+from tests.support.toy_training import Toy, collate, loss, rows, spec_of, train
 
 
 @given(
@@ -214,14 +148,14 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
         tmp_path / "b",
         spec_of(batch_size=8, gradient_accumulation=2, epochs=1),
         model=model,
-        loss_fn=lambda m, _: loss_fn(m, collate(half := next(start["batches"]), half)),
+        loss=lambda m, _: loss(m, collate(half := next(start["batches"]), half)),
     )
     assert torch.allclose(large.trained.weight, small.trained.weight, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path):
     with pytest.raises(RetuneError, match=r"training loss is nan at step 5.*training.learning_rate \(0.01\)"):
-        train(tmp_path, loss_fn=lambda m, batch: loss_fn(m, batch) * float("nan"))
+        train(tmp_path, loss=lambda m, batch: loss(m, batch) * float("nan"))
 
 
 def test_no_rows_are_refused(tmp_path):
@@ -262,6 +196,7 @@ def killed_at(step: int, scratch: Path, spec: Params, half: bool) -> int:
         os._exit(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kill", "where"), [(8, "between"), (10, "half"), (2, "before the first")])
 def test_a_killed_training_resumes_to_the_bytes_of_an_undisturbed_one(tmp_path, kill, where):
     spec = spec_of(gradient_accumulation=2, epochs=4, schedule="cosine")

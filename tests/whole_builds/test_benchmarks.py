@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from tests.learners import test_ranking
-from tests.support import ROOT, tiny_encoder, tiny_llm
+from tests.support import ROOT, ranking_fit, tiny_encoder, tiny_llm
+
+pytestmark = pytest.mark.slow
 
 
 def bench(base: Path, work: Path, *options: str) -> str:
@@ -80,9 +81,9 @@ def shared(a: list[int], b: list[int]) -> float:
 
 
 def test_encoding_is_compared_and_gives_the_same_vectors(tmp_path: Path) -> None:
-    spec, base = test_ranking.spec_of("embedder", epochs=0, max_length=100), tmp_path / "base"
+    spec, base = ranking_fit.spec_of("embedder", epochs=0, max_length=100), tmp_path / "base"
     base.mkdir()
-    out, _ = test_ranking.fit(spec, tiny_encoder.tiny_encoder(base), tmp_path)
+    out, _ = ranking_fit.fit(spec, tiny_encoder.tiny_encoder(base), tmp_path)
     few = ["--rows", "40", "--repeat", "1", "--dtype", "float32"]
     command = [sys.executable, "benchmarks/encode.py", "--model", str(out), *few]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}

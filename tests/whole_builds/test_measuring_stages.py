@@ -13,6 +13,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODELS = ["weak", "strong", "silent"]
 FOLDER = Path("reports/evaluations/similarity/strong")
 
@@ -49,6 +51,7 @@ def project(root):
         "chains": {},
         "models": MODELS,
     }
+    task["comparison"] = {"models": MODELS, "chains": {}, **task["evaluation"]}
     models = {name: {"task": "similarity", "kind": "pair", "learner": "linear", "base": "scratch"} for name in MODELS}
     resolved = {"seed": 1, "bases": {}, "tasks": {"similarity": task}, "models": models, "code": {}}
     (root / "params-resolved.json").write_text(json.dumps(resolved))

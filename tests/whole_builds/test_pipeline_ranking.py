@@ -10,6 +10,8 @@ import yaml
 from tests.support.project import ROOT, clone
 from tests.support.tiny_encoder import tiny_encoder
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"epochs": 1, "max_rows": 60, "dev_rows": 30, "batch_size": 12, "eval_steps": 4, "learning_rate": 1e-3}
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from retune import learners
+from retune import learners, run_record
 from stages.predict import predict
-from tests.support.scoring_project import dump, run
+from tests.support.scoring_project import dump
+from tests.support.stage_run import run
+
+pytestmark = pytest.mark.slow
 
 IDS = {"calibration": ["c0", "c1", "c2"], "test": ["t0", "t1", "t2", "t3", "t4"]}
 
@@ -47,10 +49,9 @@ def predicted(
     """Run the stage on a made project; the predictor, and the tables by split."""
     patch.chdir(folder)
     spec = {"task": "same", "kind": "pair", "learner": "llm", "base": "llm", "hardware": {}}
-    evaluation = {"limit": None, "generate_rows": 0, **evaluation}
+    given = {"limit": None, "hardware": {}, **evaluation, "generation": generation}
     resolved = {
-        "seed": 1, "code": {}, "models": {"m": spec}, "generation": {"m": generation},
-        "tasks": {"same": {"evaluation": evaluation}},
+        "seed": 1, "code": {}, "models": {"m": spec}, "predictions": {"m": given}, "tasks": {"same": {}},
     }  # fmt: skip
     dump(Path("params-resolved.json"), resolved)
     Path("data/splits/same").mkdir(parents=True)
@@ -58,7 +59,7 @@ def predicted(
         frame = pl.DataFrame({"id": ids, "text_a": ids, "text_b": ids, "label": [0] * len(ids)})
         frame.write_parquet(f"data/splits/same/{split}.parquet")
     recorder = Recorder(thinks=bool(generation.get("thinking")))
-    patch.setattr(learners, "of", lambda _: type("Learner", (), {"load": lambda *_, **__: recorder}))
+    patch.setattr(learners, "load", lambda *_: recorder)
     run(predict, "m")
     return recorder, {split: pl.read_parquet(f"data/predictions/same/m/{split}.parquet") for split in IDS}
 
@@ -70,7 +71,7 @@ def test_both_splits_are_predicted_in_one_call(
     assert recorder.asked == {"predict": [IDS["calibration"] + IDS["test"]]}
     assert {split: table["id"].to_list() for split, table in tables.items()} == IDS
     assert "calibration: 1 of 3 inputs were longer than max_length and cut" in capsys.readouterr().err
-    found = json.loads(Path("reports/predicting/m/resources.json").read_text())
+    found = run_record.read("predict", "m", Path("data/predictions/same/m/test.parquet").read_bytes())
     assert (found["rows"], found["tokens_per_second"]) == (8, 6.0)
 
 
@@ -93,7 +94,7 @@ def test_a_model_that_thinks_answers_some_test_rows_several_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"thinking": True, "samples": 3, "sample_rows": 2}
-    recorder, tables = predicted(tmp_path, monkeypatch, {"generate_rows": 2}, options)
+    recorder, tables = predicted(tmp_path, monkeypatch, {}, options)
     assert "generate" not in recorder.asked, "it has written already"
     assert tables["test"].filter(pl.col("samples").is_not_null())["id"].to_list() == recorder.asked["sample"][0]
     assert len(recorder.asked["sample"][0]) == 2

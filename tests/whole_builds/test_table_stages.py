@@ -16,6 +16,8 @@ from retune.data.kinds import pair
 from retune.params import Params
 from tests.support import ROOT
 
+pytestmark = pytest.mark.slow
+
 AFQMC = ROOT / "data/external/afqmc"
 AUGMENTATION = {
     "swap": {"1": 0.5},

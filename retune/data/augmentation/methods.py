@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,13 +14,14 @@ from retune.data.kinds.texts import normalised
 from retune.data.shared_texts import unordered
 
 if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
     from retune.params import Params
 
 MARKER = re.compile(r"\[SEP\]")
 """What parts the turns of a dialogue; no method touches it."""
 
 
-def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
+def augment(rows: pl.LazyFrame, spec: Params, kind: Kind) -> list[pl.LazyFrame]:
     """The rows with `origin` "original", then the altered ones: a frame for each method that `spec` uses.
 
     `spec` is the `augmentation` section of a task, `kind` its module of retune/data/kinds. A row is altered by a method
@@ -44,7 +45,7 @@ def augment(rows: pl.LazyFrame, spec: Params, kind: Any) -> list[pl.LazyFrame]:
     return parts
 
 
-def clashing(rows: pl.LazyFrame, kind: Any) -> pl.Series:
+def clashing(rows: pl.LazyFrame, kind: Kind) -> pl.Series:
     """Ids of the altered rows that must not stand: they say what another row says.
 
     That is an original row other than the one they come from, in whatever split it will be; or an altered row with
@@ -136,7 +137,7 @@ def _places(length: int, count: int, key: tuple[object, ...]) -> list[int]:
     return order[:count]
 
 
-def _chosen(rows: pl.LazyFrame, method: str, spec: Params, kind: Any) -> pl.LazyFrame:
+def _chosen(rows: pl.LazyFrame, method: str, spec: Params, kind: Kind) -> pl.LazyFrame:
     """The rows that a method alters: their number in [0, 1) lies below the share of their label, or of all."""
     shares = spec[method]
     share: pl.Expr = pl.lit(shares, pl.Float64)
@@ -171,7 +172,7 @@ def _altered(
 
 
 def _transitive(
-    rows: pl.LazyFrame, open_rows: pl.LazyFrame, share: float, seed: int, texts: tuple[str, str]
+    rows: pl.LazyFrame, open_rows: pl.LazyFrame, share: float, seed: int, texts: tuple[str, ...]
 ) -> pl.LazyFrame:
     """Rows a~c for a~b and b~c of one group, where no row has a and c already (in either order, with any label)."""
     a, b = texts

@@ -20,6 +20,7 @@ from retune.data.convert.records import Records, read
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
     from retune.params import Params
 
 NULL, SEPARATOR = "\x00", "\x1f"
@@ -64,7 +65,7 @@ def files_of(pattern: str, raw: Path) -> list[Path]:
     return files
 
 
-def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Any, schema: Any, scratch: Path) -> Path:
+def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: Any, scratch: Path) -> Path:
     """Map one file to a Parquet file: the columns of the kind, `$key`, `$file`, `$line`, `$row` and `$reason`."""
     records, joined = read(path, table, scratch / "first"), None
     if table.get("join"):

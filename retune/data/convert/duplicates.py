@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from retune.data.convert.row_schema import ORIGIN, Rows
 from retune.data.shared_texts import unordered
+
+if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Plan:
     conflicts: pl.DataFrame
 
 
-def plan(rows: Rows, kind: Any) -> Plan:
+def plan(rows: Rows, kind: Kind) -> Plan:
     """Find duplicates, repeated ids and conflicts; holds ids and hashes of all rows in memory, and no text."""
     texts = unordered(kind.TEXTS).hash().alias("texts")
     keys = rows.valid.select("$index", "$key", "id", texts, kind.TARGET).collect(engine="streaming")
@@ -53,7 +56,7 @@ def rejected(rows: Rows, plan: Plan) -> pl.LazyFrame:
     return every.with_columns(pl.col("$reason").str.replace_all(r': "[^"]*"', "").alias("$rule"))
 
 
-def write_conflicts(rows: Rows, plan: Plan, kind: Any, path: Path) -> None:
+def write_conflicts(rows: Rows, plan: Plan, kind: Kind, path: Path) -> None:
     """Write one line for each set of texts with several labels: the texts, and its rows."""
     names = list(kind.TEXTS)
     found = rows.valid.filter(pl.col("$index").is_in(plan.conflicts["$index"].implode()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,8 +13,11 @@ from retune.data.convert.duplicates import Plan
 from retune.data.convert.row_schema import Rows
 from retune.data.shared_texts import shared
 
+if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
 
-def summary(rows: Rows, plan: Plan, kind: Any, source: str, raw: Path) -> dict[str, Any]:
+
+def summary(rows: Rows, plan: Plan, kind: Kind, source: str, raw: Path) -> dict[str, Any]:
     """Counts by file, of rejects by reason, duplicates, conflicts, labels, official splits and texts they share."""
     kept, rejected = duplicates.kept(rows, plan), duplicates.rejected(rows, plan)
     files, good, bad = _counts(rows.every, "$file"), _counts(kept, "$file"), _counts(rejected, "$file")

@@ -6,26 +6,21 @@ with probability 1. So every metric, AUC and Brier included, is a lower bound of
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from retune.evaluation import calibration, curves, readings, reasons, self_consistency
-from retune.evaluation.binary_metrics import METRICS, Answers, confusion, measure
+from retune.evaluation import binary_metrics, calibration
+from retune.evaluation.binary_metrics import BinaryAnswers
 from retune.evaluation.calibration import calibrated, log_odds
+from retune.evaluation.measure import Measure
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from retune.params import Params
-
-__all__ = ["METRICS", "measure"]
-
-CENTRED = ("ece",)
 
 
 def columns(spec: Params, given: Collection[str] = ()) -> tuple[str, ...]:
@@ -45,12 +40,12 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
     return calibration.calibrate(labels, seen["prob_0"].to_numpy(), seen["prob_1"].to_numpy(), spec)
 
 
-def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:
+def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> BinaryAnswers:
     """Calibrated probabilities and decisions of joined rows [n]; an unparsed row is wrong with probability 1."""
     return decided(joined, fitted["temperature"], fitted["threshold"])
 
 
-def decided(joined: pl.DataFrame, temperature: float, cut: float) -> Answers:
+def decided(joined: pl.DataFrame, temperature: float, cut: float) -> BinaryAnswers:
     """The answers at a temperature and a threshold."""
     labels = joined["label"].to_numpy().astype(np.int64)
     first, second = (joined[name].fill_null(0.5).to_numpy() for name in ("prob_0", "prob_1"))
@@ -58,68 +53,32 @@ def decided(joined: pl.DataFrame, temperature: float, cut: float) -> Answers:
     seen = joined["parsed"].to_numpy()
     probabilities = np.where(seen, probabilities, 1.0 - labels)
     decisions = np.where(seen, probabilities >= cut, 1 - labels).astype(np.int64)
-    return Answers(labels, decisions, probabilities)
+    return BinaryAnswers(labels, decisions, probabilities)
 
 
-def order(given: Answers) -> Integers:
+def order(given: BinaryAnswers) -> Integers:
     """By probability: AUC and average precision then sort nothing."""
     return np.argsort(given.probabilities, kind="stable")
 
 
-def ignorant(given: Answers) -> Answers:
+MEASURE = Measure(binary_metrics.METRICS, binary_metrics.measure, order, centred=("ece",))
+
+
+def constant_baseline(given: BinaryAnswers) -> BinaryAnswers:
     """Answer every row [n] with the more frequent label (0 in a tie), and with the share of label 1 as probability."""
     labels = given.labels
     share = float(labels.mean())
-    return Answers(labels, np.full_like(labels, int(share > 0.5)), np.full(len(labels), share))
+    return BinaryAnswers(labels, np.full_like(labels, int(share > 0.5)), np.full(len(labels), share))
 
 
-def wins(a: Answers, b: Answers) -> tuple[int, int, float]:
+def wins(a: BinaryAnswers, b: BinaryAnswers) -> tuple[int, int, float]:
     """Rows that only a decides right, rows that only b does, share of equal decisions."""
     a_right, b_right = a.decisions == a.labels, b.decisions == b.labels
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
     return only_a, only_b, float(np.mean(a.decisions == b.decisions))
 
 
-def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> None:
-    """Write the curves, the confusion matrix and the worst errors."""
-    given, raw = answers(joined, fitted, spec, splits), decided(joined, 1.0, 0.5)
-    plots, details = folder / "plots", folder / "details"
-    curves.roc(given.labels, given.probabilities).write_csv(plots / "roc.csv")
-    curves.precision_recall(given.labels, given.probabilities).write_csv(plots / "precision_recall.csv")
-    curves.reliability(given.labels, given.probabilities).write_csv(plots / "reliability.csv")
-    curves.reliability(raw.labels, raw.probabilities).write_csv(details / "reliability_uncalibrated.csv")
-    (details / "confusion.json").write_text(json.dumps(confusion_counts(given), indent=2) + "\n")
-    worst_errors(joined, given, spec.errors).write_parquet(details / "errors.parquet")
-    readings.write(details / "readings.json", joined, fitted, spec, splits)
-    reasons.write(details, joined, spec, ("text_a", "text_b"))
-    if (votes := self_consistency.votes(joined, "label")) is not None:
-        (details / "repeats.json").write_text(json.dumps(votes, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def confusion_counts(given: Answers) -> dict[str, int]:
-    """Rows by gold label and decision: true_negative, false_positive, false_negative, true_positive."""
-    table = confusion(given.labels, given.decisions, np.ones(len(given.labels)))
-    return {name: int(count) for name, count in table._asdict().items()}
-
-
-def worst_errors(joined: pl.DataFrame, given: Answers, count: int) -> pl.DataFrame:
-    """Pick the `count` wrong decisions that the model was surest of: half false positives, half false negatives.
-
-    Where one kind has fewer, the other fills up. Columns: id, text_a, text_b, label, decision, prob_1 (calibrated);
-    false positives first, surest first, ties by id. Unparsed rows have no probability and are left out.
-    """
-    table = joined.select("id", "text_a", "text_b", "label", "parsed").with_columns(
-        decision=pl.Series(given.decisions, dtype=pl.Int8), prob_1=pl.Series(given.probabilities)
-    )
-    table = table.filter(pl.col("parsed") & (pl.col("label") != pl.col("decision"))).drop("parsed")
-    positive = table.filter(decision=1).sort("prob_1", "id", descending=[True, False])
-    negative = table.filter(decision=0).sort("prob_1", "id")
-    half = max((count + 1) // 2, count - len(negative))
-    chosen = positive.head(half)
-    return pl.concat([chosen, negative.head(count - len(chosen))])
-
-
-def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, Answers]) -> pl.DataFrame:
+def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, BinaryAnswers]) -> pl.DataFrame:
     """List the rows that not all models decide alike, most disputed first.
 
     Columns: id, text_a, text_b, label, then for each model `MODEL.prob_1` (calibrated) and `MODEL.decision`, both null

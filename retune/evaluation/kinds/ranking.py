@@ -9,16 +9,15 @@ An unparsed answer (null score) ranks below all of its query, and counts in `mse
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from retune.data import labels, queries
+from retune.data import queries
 from retune.errors import RetuneError
 from retune.evaluation import ranking_metrics
+from retune.evaluation.measure import Measure
 from retune.evaluation.weighted import Floats, Integers, ratio, total
 
 if TYPE_CHECKING:
@@ -26,12 +25,8 @@ if TYPE_CHECKING:
 
     from retune.params import Params
 
-METRICS = (*ranking_metrics.METRICS, "mse")
-CENTRED = ()
-BINS = 10
 
-
-class Answers(NamedTuple):
+class RankingAnswers(NamedTuple):
     """What one model says of n rows."""
 
     relevance: Floats  # [n]
@@ -41,10 +36,10 @@ class Answers(NamedTuple):
     estimates: Floats  # [n], the relevance that the score stands for
     values: Floats  # [n, ranking metrics]: of its query at a query's first row, NaN at the others
 
-    def take(self, order: Integers) -> Answers:
+    def take(self, order: Integers) -> RankingAnswers:
         """The rows in another order."""
         scores, estimates = self.scores[order], self.estimates[order]
-        return Answers(
+        return RankingAnswers(
             self.relevance[order], self.weights[order], self.queries[order], scores, estimates, self.values[order]
         )
 
@@ -93,7 +88,7 @@ def finite(scores: pl.Series) -> Floats:
     return scores.to_numpy().astype(np.float64)
 
 
-def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:
+def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> RankingAnswers:
     """Scores and estimated relevance of joined rows [n]."""
     scores = finite(joined["score"].drop_nulls())
     seen, relevance = joined["parsed"].to_numpy(), joined["relevance"].to_numpy().astype(np.float64)
@@ -103,21 +98,21 @@ def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: 
     return answered(relevance, queries.weights(joined), queries.codes(joined), filled, estimates)
 
 
-def answered(relevance: Floats, weights: Floats, codes: Integers, scores: Floats, estimates: Floats) -> Answers:
+def answered(relevance: Floats, weights: Floats, codes: Integers, scores: Floats, estimates: Floats) -> RankingAnswers:
     """The answers of these scores and estimates [n]."""
     found = ranking_metrics.per_query(codes, relevance, scores)
     values = np.full((len(codes), len(ranking_metrics.METRICS)), np.nan)
     numbers, first = np.unique(codes, return_index=True)
     values[first] = np.stack([found[metric][numbers] for metric in ranking_metrics.METRICS], axis=1)
-    return Answers(relevance, weights, codes, scores, estimates, values)
+    return RankingAnswers(relevance, weights, codes, scores, estimates, values)
 
 
-def order(given: Answers) -> Integers:
+def order(given: RankingAnswers) -> Integers:
     """As they stand: nothing is sorted."""
     return np.arange(len(given.relevance))
 
 
-def measure(given: Answers, weights: Floats) -> dict[str, Floats]:
+def measure(given: RankingAnswers, weights: Floats) -> dict[str, Floats]:
     """Every metric, [...], of row weights [..., n]; the rows of one query have one weight."""
     result = {}
     for column, metric in enumerate(ranking_metrics.METRICS):
@@ -129,14 +124,17 @@ def measure(given: Answers, weights: Floats) -> dict[str, Floats]:
     return result
 
 
-def ignorant(given: Answers) -> Answers:
+MEASURE = Measure((*ranking_metrics.METRICS, "mse"), measure, order)
+
+
+def constant_baseline(given: RankingAnswers) -> RankingAnswers:
     """A random order, and the mean relevance as the estimate of every row."""
     level = float(np.average(given.relevance, weights=given.weights))
     same = np.zeros(len(given.relevance))
     return answered(given.relevance, given.weights, given.queries, same, same + level)
 
 
-def wins(a: Answers, b: Answers) -> tuple[int, int, float]:
+def wins(a: RankingAnswers, b: RankingAnswers) -> tuple[int, int, float]:
     """Queries in which only a, or only b, has the higher NDCG@10, and the share in which they are alike."""
     column = ranking_metrics.METRICS.index("ndcg@10")
     gains = (a.values - b.values)[:, column]
@@ -145,7 +143,7 @@ def wins(a: Answers, b: Answers) -> tuple[int, int, float]:
     return only_a, only_b, (len(gains) - only_a - only_b) / max(len(gains), 1)
 
 
-def chained(first: Answers, second: Answers, candidates: int) -> tuple[Answers, float]:
+def chained(first: RankingAnswers, second: RankingAnswers, candidates: int) -> tuple[RankingAnswers, float]:
     """The answers of a chain, and the share of the second model's calls that it saves.
 
     The `candidates` documents of each query that the first model ranks highest stand in the second model's order, with
@@ -159,28 +157,7 @@ def chained(first: Answers, second: Answers, candidates: int) -> tuple[Answers, 
     return given, 1.0 - float(called.mean())
 
 
-def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> None:
-    """Write the counts of queries, the table of queries, the worst of them, and mean relevance by rank and estimate."""
-    given = answers(joined, fitted, spec, splits)
-    plots, details = folder / "plots", folder / "details"
-    by_rank(given).write_csv(plots / "relevance_by_rank.csv")
-    by_estimate(given).write_csv(plots / "reliability.csv")
-    (details / "queries.json").write_text(json.dumps(query_counts(given), indent=2) + "\n", encoding="utf-8")
-    worst_queries(joined, given, spec.errors).write_parquet(details / "errors.parquet")
-
-
-def query_counts(given: Answers) -> dict[str, int]:
-    """Queries: all of them, those with a single judged document, those without a relevant one."""
-    sizes = np.bincount(given.queries)
-    hits = np.bincount(given.queries, given.relevance >= labels.RELEVANT)
-    return {
-        "queries": len(sizes),
-        "single": int((sizes == 1).sum()),
-        "without_relevant": int(((hits == 0) & (sizes > 1)).sum()),
-    }
-
-
-def positions(given: Answers) -> Integers:
+def positions(given: RankingAnswers) -> Integers:
     """The rank of every row among its query's, from 1 on; equal scores in the order of the rows."""
     order = np.lexsort((np.arange(len(given.scores)), -given.scores, given.queries))
     starts = np.searchsorted(given.queries[order], given.queries[order])
@@ -189,42 +166,7 @@ def positions(given: Answers) -> Integers:
     return places
 
 
-def by_rank(given: Answers) -> pl.DataFrame:
-    """Columns x (rank, at most 10), y (mean relevance there), rows; queries with several documents."""
-    many = np.bincount(given.queries)[given.queries] > 1
-    table = pl.DataFrame({"x": positions(given)[many], "y": given.relevance[many]}).filter(pl.col("x") <= 10)
-    return table.group_by("x").agg(pl.col("y").mean(), rows=pl.len()).sort("x")
-
-
-def by_estimate(given: Answers) -> pl.DataFrame:
-    """Bins of the estimate that have rows: x (mean estimate), y (mean relevance), rows."""
-    table = pl.DataFrame({"x": given.estimates, "y": given.relevance})
-    place = (pl.col("x") * BINS).floor().clip(0, BINS - 1).cast(pl.Int64)
-    bins = table.group_by(place.alias("bin")).agg(pl.col("x", "y").mean(), rows=pl.len()).sort("bin")
-    return bins.drop("bin")
-
-
-def worst_queries(joined: pl.DataFrame, given: Answers, count: int) -> pl.DataFrame:
-    """The documents of the `count` queries with the lowest NDCG@10, the worst query first, in the model's order.
-
-    Columns: query, ndcg, rank, document, relevance, score (null: unparsed), ideal (rank by relevance). Ties by query.
-    """
-    column = ranking_metrics.METRICS.index("ndcg@10")
-    ideal = positions(given._replace(scores=given.relevance))
-    table = joined.select("query", "document", "relevance", "score").with_columns(
-        ndcg=pl.Series(given.values[:, column], nan_to_null=True),
-        code=pl.Series(given.queries),
-        rank=pl.Series(positions(given)),
-        ideal=pl.Series(ideal),
-    )
-    table = table.with_columns(pl.col("ndcg").drop_nulls().first().over("code"))
-    ranked = table.filter(pl.col("ndcg").is_not_null() & (pl.col("ndcg") < 1 - 1e-9))
-    worst = ranked.unique("code").sort("ndcg", "query").head(count)["code"]
-    shown = ranked.filter(pl.col("code").is_in(worst.implode())).sort("ndcg", "query", "code", "rank")
-    return shown.select("query", "ndcg", "rank", "document", "relevance", "score", "ideal")
-
-
-def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, Answers]) -> pl.DataFrame:
+def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, RankingAnswers]) -> pl.DataFrame:
     """The query log: the documents of every query on whose NDCG@10 the models differ, most disputed query first.
 
     Columns: id, number (of the query), query, document, relevance, then for each model `MODEL.rank` and `MODEL.ndcg`

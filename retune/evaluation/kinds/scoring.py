@@ -8,7 +8,6 @@ off as can be: at the end of the scale that is farther away.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,11 @@ import polars as pl
 
 from retune.data import labels
 from retune.errors import RetuneError
-from retune.evaluation import readings, reasons, score_estimates, self_consistency
-from retune.evaluation.calibration import COLDEST, HOTTEST, unfitted
+from retune.evaluation import score_estimates, score_metrics
+from retune.evaluation.calibration import at_limit, unfitted
 from retune.evaluation.kinds import classification
-from retune.evaluation.score_metrics import METRICS, Answers, measure, rounded
+from retune.evaluation.measure import Measure
+from retune.evaluation.score_metrics import ScoreAnswers, rounded
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from retune.params import Params
 
-__all__ = ["METRICS", "measure"]
-
-CENTRED = ()
 SAME = 1e-9
 """Two errors that differ by less are the same."""
 
@@ -63,16 +60,11 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
     logs = classification.log_probs(seen, len(spec.labels))
     codes = (seen["score"].to_numpy() - spec.scores[0]).astype(np.int64)
     temperature = classification.fit_temperature(logs, codes) if spec.temperature else 1.0
-    messages = []
-    if temperature in (COLDEST, HOTTEST):
-        why = "no wrong answer holds it back" if temperature == COLDEST else "the probabilities say little"
-        messages.append(f"The temperature stops at its limit {temperature:g}: {why}.")
-
-    chances = np.exp(classification.cooled(logs, temperature))
+    chances = np.exp(classification.temperature_scaled(logs, temperature))
     chosen = score_estimates.choose(chances, scores(spec), _gold(seen), spec.get("estimate", "auto"))
 
     def quality_at(temperature: float, rule: str) -> dict[str, float]:
-        nll = -classification.cooled(logs, temperature)[np.arange(len(codes)), codes].mean()
+        nll = -classification.temperature_scaled(logs, temperature)[np.arange(len(codes)), codes].mean()
         found = estimated(seen, {"temperature": temperature, "estimate": rule}, spec)
         return {"nll": float(nll), "mae": float(np.abs(found - _gold(seen)).mean())}
 
@@ -82,7 +74,7 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
         "rows": len(seen),
         "before": quality_at(1.0, "mean"),
         "after": quality_at(temperature, chosen["estimate"]),
-        "messages": messages,
+        "messages": at_limit(temperature),
     }
 
 
@@ -98,7 +90,9 @@ def estimated(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params) -> Flo
     """
     seen = joined["parsed"].to_numpy()
     if has_probabilities(joined):
-        logs = classification.cooled(classification.log_probs(joined, len(spec.labels)), fitted["temperature"])
+        logs = classification.temperature_scaled(
+            classification.log_probs(joined, len(spec.labels)), fitted["temperature"]
+        )
         found = score_estimates.estimate(np.exp(logs), scores(spec), fitted["estimate"] or "mean")
     else:
         found = joined["predicted_score"].cast(pl.Float64).fill_null(0.0).to_numpy()
@@ -111,7 +105,7 @@ def _gold(joined: pl.DataFrame) -> Floats:
     return joined["score"].to_numpy().astype(np.float64)
 
 
-def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> Answers:
+def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> ScoreAnswers:
     """Estimates of joined rows [n]; the one of a row without an answer is the farther end of the scale."""
     gold, found = _gold(joined), estimated(joined, fitted, spec)
     lowest, highest = spec.scores
@@ -120,7 +114,7 @@ def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: 
     names = list(spec.dimensions)
     codes = labels.codes(joined["dimension"], names)
     means = training_means(splits["splits"]["train"]["targets"], names)
-    return Answers(gold, np.where(seen, found, worst), seen, means[codes], codes, (lowest, highest), bins(spec))
+    return ScoreAnswers(gold, np.where(seen, found, worst), seen, means[codes], codes, (lowest, highest), bins(spec))
 
 
 def bins(spec: Params) -> tuple[int, ...]:
@@ -149,90 +143,27 @@ def training_means(targets: dict[str, int], dimensions: list[str]) -> Floats:
     return np.where(rows > 0, sums / np.maximum(rows, 1), sums.sum() / rows.sum())
 
 
-def order(given: Answers) -> Integers:
+def order(given: ScoreAnswers) -> Integers:
     """By estimate: their ranks then sort nothing."""
     return np.argsort(given.estimates, kind="stable")
 
 
-def ignorant(given: Answers) -> Answers:
+MEASURE = Measure(score_metrics.METRICS, score_metrics.measure, order)
+
+
+def constant_baseline(given: ScoreAnswers) -> ScoreAnswers:
     """Answer every row with the training mean of its dimension."""
     return given._replace(estimates=given.levels, seen=np.ones(len(given.gold), dtype=bool))
 
 
-def wins(a: Answers, b: Answers) -> tuple[int, int, float]:
+def wins(a: ScoreAnswers, b: ScoreAnswers) -> tuple[int, int, float]:
     """Rows that only a is nearer to, rows that only b is, share of equal rounded scores."""
     gains = np.abs(b.estimates - b.gold) - np.abs(a.estimates - a.gold)
     same = (rounded(a.estimates, a.limits) == rounded(b.estimates, b.limits)) & (a.seen == b.seen)
     return int((gains > SAME).sum()), int((gains < -SAME).sum()), float(np.mean(same))
 
 
-def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> None:
-    """Write the dimensions, what is taken for what, the worst errors, and how consistent the scores are."""
-    given = answers(joined, fitted, spec, splits)
-    plots, details = folder / "plots", folder / "details"
-    by_dimension(given, list(spec.dimensions)).write_csv(details / "dimensions.csv")
-    confusion(given).write_csv(details / "confusion.csv")
-    worst_errors(joined, given, spec.errors).write_parquet(details / "errors.parquet")
-    by_estimate(given).write_csv(plots / "gold_by_estimate.csv")
-    self_consistency.distribution(given).write_csv(plots / "score_distribution.csv")
-    self_consistency.write(details / "consistency.json", joined, given, list(spec.dimensions))
-    readings.write(details / "readings.json", joined, fitted, spec, splits)
-    if has_probabilities(joined):
-        score_estimates.write(details / "estimates.json", joined, fitted, spec, splits)
-    reasons.write(details, joined, spec, ("document",))
-
-
-def by_dimension(given: Answers, dimensions: list[str]) -> pl.DataFrame:
-    """A row for each dimension that has rows: dimension, rows, unparsed, level (training mean), constant_mae.
-
-    `constant_mae` is that of always giving the level; then comes every metric.
-    """
-    rows: list[dict[str, Any]] = []
-    for code, name in enumerate(dimensions):
-        part = given.take(np.flatnonzero(given.dimensions == code))
-        if not len(part.gold):
-            continue
-        found = {metric: float(value) for metric, value in measure(part, np.ones(len(part.gold))).items()}
-        counts = {"rows": len(part.gold), "unparsed": int((~part.seen).sum()), "level": float(part.levels[0])}
-        counts["constant_mae"] = float(np.abs(part.levels - part.gold).mean())
-        rows.append({"dimension": name, **counts, **found})
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    return table.with_columns(pl.col(METRICS).cast(pl.Float64).fill_nan(None))
-
-
-def confusion(given: Answers) -> pl.DataFrame:
-    """The cells with rows: label (gold score), predicted (rounded, null: no answer), rows, share of the gold score."""
-    decided = rounded(given.estimates, given.limits).astype(np.int64)
-    table = pl.DataFrame({"label": given.gold.astype(np.int64), "predicted": decided, "seen": given.seen})
-    table = table.with_columns(pl.when("seen").then("predicted")).group_by("label", "predicted").len("rows")
-    share = pl.col("rows") / pl.col("rows").sum().over("label")
-    return table.sort("label", "predicted").with_columns(share=share)
-
-
-def by_estimate(given: Answers) -> pl.DataFrame:
-    """The answered rows by rounded estimate: x (mean estimate), y (mean gold score), rows."""
-    table = pl.DataFrame({"x": given.estimates, "y": given.gold, "at": rounded(given.estimates, given.limits)})
-    table = table.filter(pl.Series(given.seen))
-    return table.group_by("at").agg(pl.col("x", "y").mean(), rows=pl.len()).sort("at").drop("at")
-
-
-def worst_errors(joined: pl.DataFrame, given: Answers, count: int) -> pl.DataFrame:
-    """Pick the `count` answered rows farthest off: id, document, dimension, score, predicted, reason, given_reason.
-
-    Farthest first, ties by id. `reason` is the row's (null: none), `given_reason` the model's.
-    """
-    told = pl.col("predicted_reason") if "predicted_reason" in joined.columns else pl.lit(None, pl.String)
-    own = pl.col("reason") if "reason" in joined.columns else pl.lit(None, pl.String)
-    table = joined.select(
-        "id", "document", pl.col("dimension").cast(pl.String), "score", predicted=pl.Series(given.estimates),
-        reason=own, given_reason=told, parsed="parsed",
-    ).filter("parsed").drop("parsed")  # fmt: skip
-    far = (pl.col("predicted") - pl.col("score")).abs()
-    table = table.with_columns(far.alias("_far")).filter(pl.col("_far") > SAME)
-    return table.sort("_far", "id", descending=[True, False]).drop("_far").head(count)
-
-
-def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, Answers]) -> pl.DataFrame:
+def disagreements(joined: dict[str, pl.DataFrame], models: dict[str, ScoreAnswers]) -> pl.DataFrame:
     """List the rows whose rounded scores differ between models, the widest range of estimates first.
 
     Columns: id, document, dimension, score, then for each model `MODEL.score` (null where unparsed). Ties by id.

@@ -19,7 +19,7 @@ from retune.llm.fused import lora_linear
 Activation = tuple[Callable[[torch.Tensor], torch.Tensor], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
 """A function, and a gradient times its derivative."""
 
-TRIED, TOLERANCE = 64, 1e-6
+PROBE_VALUES, TOLERANCE = 64, 1e-6
 """Values on which a module is compared with ours, in float64, and the largest difference that is the same function."""
 
 
@@ -54,16 +54,16 @@ def _activation(module: Any) -> Activation | None:
     layers: list[Any] = [getattr(module, name, None) for name in names]
     if not all(isinstance(layer, nn.Module) for layer in layers):
         return None
-    x = torch.linspace(-6, 6, TRIED, dtype=torch.float64)
+    x = torch.linspace(-6, 6, PROBE_VALUES, dtype=torch.float64)
     try:
-        for layer, stands in zip(layers, (lambda v: v, lambda v: v + 1, lambda v: 2 * v), strict=True):
-            layer.forward = stands  # in the place of products with weights
-        wanted = module(x)
+        for layer, stand_in in zip(layers, (lambda v: v, lambda v: v + 1, lambda v: 2 * v), strict=True):
+            layer.forward = stand_in  # in the place of a product with weights
+        expected = module(x)
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
     for activation in ACTIVATIONS:
-        if torch.allclose(2 * activation[0](x) * (x + 1), wanted, rtol=TOLERANCE, atol=TOLERANCE):
+        if torch.allclose(2 * activation[0](x) * (x + 1), expected, rtol=TOLERANCE, atol=TOLERANCE):
             return activation
     return None
 
@@ -71,8 +71,8 @@ def _activation(module: Any) -> Activation | None:
 def _forward(module: Any, x: torch.Tensor) -> torch.Tensor:
     gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
     if getattr(down, "fused", False):
-        learnt: torch.Tensor = GatedLora.apply(gate, up, module.activation, *lora_linear.parts(down))
-        return learnt
+        adapted: torch.Tensor = GatedLora.apply(gate, up, module.activation, *lora_linear.parameters(down))
+        return adapted
     result: torch.Tensor = down(Gated.apply(gate, up, module.activation))
     return result
 
@@ -91,8 +91,9 @@ class Gated(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Gradients of gate and up."""
         gate, up = ctx.saved_tensors
-        acted = ctx.activation[0](gate)
-        return ctx.activation[1](gradient * up, gate), acted.mul_(gradient), None
+        function, derivative = ctx.activation
+        activated = function(gate)
+        return derivative(gradient * up, gate), activated.mul_(gradient), None
 
 
 class GatedLora(torch.autograd.Function):
@@ -112,21 +113,21 @@ class GatedLora(torch.autograd.Function):
     ) -> torch.Tensor:
         """The layer's output, and what its gradient needs."""
         flat = activation[0](gate).mul_(up).flatten(0, -2).to(weight.dtype)
-        y, small = lora_linear.product(flat, weight, bias, lora_down, lora_up, scaling)
-        ctx.save_for_backward(gate, up, weight, *small)
+        y, saved = lora_linear.product(flat, weight, bias, lora_down, lora_up, scaling)
+        ctx.save_for_backward(gate, up, weight, *saved)
         ctx.activation, ctx.scaling, ctx.dtypes = activation, scaling, (lora_down.dtype, lora_up.dtype)
         return y.view(*gate.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Gradients of gate, up, and the LoRA weights."""
-        gate, up, weight, *small = ctx.saved_tensors
-        act, derivative = ctx.activation
-        acted = act(gate)
-        flat = (acted * up).flatten(0, -2).to(weight.dtype)
-        d_flat, d_down, d_up = lora_linear.gradients(gradient.flatten(0, -2), flat, weight, *small)
+        gate, up, weight, *saved = ctx.saved_tensors
+        function, derivative = ctx.activation
+        activated = function(gate)
+        flat = (activated * up).flatten(0, -2).to(weight.dtype)
+        d_flat, d_down, d_up = lora_linear.gradients(gradient.flatten(0, -2), flat, weight, *saved)
         assert d_flat is not None
-        step = d_flat.view_as(gate).to(gate.dtype)
-        down, lora_up = ctx.dtypes
-        adapter = d_down.to(down), d_up.to(lora_up) * ctx.scaling
-        return derivative(step * up, gate), acted.mul_(step), None, None, None, *adapter, None
+        d_product = d_flat.view_as(gate).to(gate.dtype)
+        down_dtype, up_dtype = ctx.dtypes
+        d_adapter = d_down.to(down_dtype), d_up.to(up_dtype) * ctx.scaling
+        return derivative(d_product * up, gate), activated.mul_(d_product), None, None, None, *d_adapter, None

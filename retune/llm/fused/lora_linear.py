@@ -20,14 +20,14 @@ def fuse(model: nn.Module) -> int:
     """
     from peft.tuners.lora import Linear
 
-    layers = [module for module in model.modules() if isinstance(module, Linear) and _plain(module)]
+    layers = [module for module in model.modules() if isinstance(module, Linear) and _is_plain(module)]
     for layer in layers:
         layer.fused = True
         layer.forward = MethodType(_forward, layer)
     return len(layers)
 
 
-def lay_out(model: nn.Module) -> None:
+def lay_out_weights(model: nn.Module) -> None:
     """Put a processor's linear weights in memory with their longer side along the rows, whichever that is.
 
     oneDNN packs that layout up to twice as fast, forwards and backwards; the values stay.
@@ -47,7 +47,7 @@ def weights(model: nn.Module) -> list[nn.Parameter]:
     return [w for layer in fused for w in (*layer.lora_A.parameters(), *layer.lora_B.parameters())]
 
 
-def _plain(layer: Any) -> bool:
+def _is_plain(layer: Any) -> bool:
     base = layer.get_base_layer()
     adapters = layer.active_adapters
     return (
@@ -62,11 +62,11 @@ def _plain(layer: Any) -> bool:
 
 
 def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    result: torch.Tensor = LoraLinear.apply(x, *parts(layer))
+    result: torch.Tensor = LoraLinear.apply(x, *parameters(layer))
     return result
 
 
-def parts(layer: Any) -> tuple[Any, ...]:
+def parameters(layer: Any) -> tuple[Any, ...]:
     """Weight, bias, down, up and scaling of a fused layer."""
     base, (name,) = layer.get_base_layer(), layer.active_adapters
     return base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
@@ -87,22 +87,23 @@ class LoraLinear(torch.autograd.Function):
     ) -> torch.Tensor:
         """y, and what its gradient needs."""
         flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
-        y, small = product(flat, weight, bias, down, up, scaling)
-        ctx.save_for_backward(flat, weight, *small)
+        y, saved = product(flat, weight, bias, down, up, scaling)
+        ctx.save_for_backward(flat, weight, *saved)
         ctx.scaling, ctx.dtypes, ctx.shape = scaling, (x.dtype, down.dtype, up.dtype), x.shape
         return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Gradients of x, down and up."""
-        flat, weight, inner, small_down, small_up = ctx.saved_tensors
-        gradient, (x, down, up) = gradient.reshape(-1, gradient.shape[-1]), ctx.dtypes
-        found = gradients(gradient, flat, weight, inner, small_down, small_up, ctx.needs_input_grad[0])
-        d_x = None if found[0] is None else found[0].view(ctx.shape).to(x)
-        return d_x, None, None, found[1].to(down), found[2].to(up) * ctx.scaling, None
+        flat, weight, inner, down, up = ctx.saved_tensors
+        flat_gradient, (x_dtype, down_dtype, up_dtype) = gradient.reshape(-1, gradient.shape[-1]), ctx.dtypes
+        d_flat, d_down, d_up = gradients(flat_gradient, flat, weight, inner, down, up, ctx.needs_input_grad[0])
+        d_x = None if d_flat is None else d_flat.view(ctx.shape).to(x_dtype)
+        return d_x, None, None, d_down.to(down_dtype), d_up.to(up_dtype) * ctx.scaling, None
 
 
-Small = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Saved = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""x A' (rows, r), A (r, in) in the weight's dtype, and B (out, r) scaled, in the same."""
 
 
 def product(
@@ -112,12 +113,12 @@ def product(
     down: torch.Tensor,
     up: torch.Tensor,
     scaling: float,
-) -> tuple[torch.Tensor, Small]:
-    """Give y (rows, out) for flat (rows, in); and x A' (rows, r), the rounded A and the scaled B, for `gradients`."""
-    small_down, small_up = down.to(weight.dtype), (up * scaling).to(weight.dtype)
-    inner = flat @ small_down.t()
+) -> tuple[torch.Tensor, Saved]:
+    """Give y (rows, out) for flat (rows, in), and what `gradients` needs."""
+    rounded_down, scaled_up = down.to(weight.dtype), (up * scaling).to(weight.dtype)
+    inner = flat @ rounded_down.t()  # (rows, r)
     y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
-    return y.addmm_(inner, small_up.t()), (inner, small_down, small_up)
+    return y.addmm_(inner, scaled_up.t()), (inner, rounded_down, scaled_up)
 
 
 def gradients(
@@ -127,10 +128,13 @@ def gradients(
     inner: torch.Tensor,
     down: torch.Tensor,
     up: torch.Tensor,
-    wants: bool = True,
+    needs_input_grad: bool = True,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-    """Gradients of flat (None unless it `wants` one), A, and B before its scaling, in the weight's dtype."""
+    """Gradients of flat (None unless `needs_input_grad`), A, and B before its scaling, in the weight's dtype.
+
+    `gradient` (rows, out); `inner`, `down` and `up` as in `Saved`.
+    """
     gradient = gradient.to(weight.dtype)
     through = gradient @ up  # (rows, r), scaled
-    d_flat = (gradient @ weight).addmm_(through, down) if wants else None
+    d_flat = (gradient @ weight).addmm_(through, down) if needs_input_grad else None
     return d_flat, through.t() @ flat, (inner.t() @ gradient).t()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-TRIED, TOLERANCE = 8, 1e-5
+PROBE_ROWS, TOLERANCE = 8, 1e-5
 """Rows on which a module is compared with ours, in float64, and the largest difference that is the same function."""
 
 
@@ -38,14 +38,14 @@ def _scale(module: Any) -> torch.Tensor | None:
     if weight is None or weight.dim() != 1 or weight.requires_grad:
         return None
     stored, wide = weight.data, weight.data.double()
-    x = torch.linspace(-2, 3, TRIED * len(wide), dtype=torch.float64, device=wide.device).view(TRIED, -1)
+    x = torch.linspace(-2, 3, PROBE_ROWS * len(wide), dtype=torch.float64, device=wide.device).view(PROBE_ROWS, -1)
     weight.data = wide  # in 16 bits the module's own rounding would hide a difference
     try:
-        wanted = module(x).double()
+        expected = module(x).double()
     finally:
         weight.data = stored
     for scale in (wide, 1 + wide):
-        if torch.allclose(RMSNorm.apply(x, scale, _eps(module)), wanted, rtol=TOLERANCE, atol=TOLERANCE):
+        if torch.allclose(RMSNorm.apply(x, scale, _eps(module)), expected, rtol=TOLERANCE, atol=TOLERANCE):
             return scale.float()
     return None
 

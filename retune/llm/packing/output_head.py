@@ -34,26 +34,26 @@ def log_probs(
     `hidden` (rows, width); target t is read behind row `positions[t]` (ascending); the softmax is over all of `weight`
     (vocabulary, width), of which a processor reads a slice at a time for all the rows that fit.
     """
-    found = [
-        _read(hidden[rows], weight, bias, at, target)
-        for rows, at, target in _pieces(len(hidden), _rows_within(limit, _slice(weight)), positions, targets)
+    pieces = [
+        _log_probs_of_piece(hidden[rows], weight, bias, at, target)
+        for rows, at, target in _pieces(len(hidden), _rows_within(limit, _slice_size(weight)), positions, targets)
     ]
-    return torch.cat(found) if found else hidden.new_zeros(0, dtype=exact(hidden))
+    return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=accumulation_dtype(hidden))
 
 
-def _read(
+def _log_probs_of_piece(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, at: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Log-probability of target t behind row `at[t]`; the softmax's denominator is gathered slice by slice."""
-    chosen = torch.zeros(len(targets), dtype=exact(hidden), device=hidden.device)
+    """Log-probability of target t behind row `at[t]`; the softmax's denominator is summed slice by slice."""
+    target_logits = torch.zeros(len(targets), dtype=accumulation_dtype(hidden), device=hidden.device)
     totals, start = [], 0
     for logits in _slices(hidden, weight, bias):
-        here = (targets >= start) & (targets < start + logits.shape[1])
-        chosen[here] = logits[at[here], targets[here] - start].to(chosen.dtype)
-        rows = logits.split(_at_once(logits))
-        totals.append(torch.cat([some.to(chosen.dtype).logsumexp(-1) for some in rows]))
+        inside = (targets >= start) & (targets < start + logits.shape[1])  # (targets,)
+        target_logits[inside] = logits[at[inside], targets[inside] - start].to(target_logits.dtype)
+        blocks = logits.split(_softmax_rows(logits))
+        totals.append(torch.cat([block.to(target_logits.dtype).logsumexp(-1) for block in blocks]))  # (rows,)
         start += logits.shape[1]
-    return chosen - torch.stack(totals).logsumexp(0)[at]
+    return target_logits - torch.stack(totals).logsumexp(0)[at]
 
 
 def logits(
@@ -65,8 +65,9 @@ def logits(
 ) -> torch.Tensor:
     """Logit of target t behind row `positions[t]`: float32 (or wider) (targets,), from the head's rows of `targets`."""
     tokens, column = targets.unique(return_inverse=True)
-    wide = exact(hidden)
+    wide = accumulation_dtype(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
+        # (rows, distinct targets)
         found = F.linear(hidden.to(wide), weight[tokens].to(wide), None if bias is None else bias[tokens].to(wide))
     return found[positions, column]
 
@@ -106,27 +107,28 @@ class _Loss(torch.autograd.Function):
             torch.zeros_like(t) if t is not None and on else None
             for t, on in zip((hidden, weight, bias), trains, strict=True)
         ]
-        total = torch.zeros((), dtype=exact(hidden), device=hidden.device)
+        total = torch.zeros((), dtype=accumulation_dtype(hidden), device=hidden.device)
         size = _rows_within(limit, len(weight))
         for rows, at, target, w in _pieces(len(hidden), size, positions, targets, weights):
             slices = list(_slices(hidden[rows], weight, bias))
-            blocks = _pieces(len(slices[0]), _at_once(slices[0]), at, target, w.to(total.dtype))
-            for block, at_here, target_here, w_here in blocks:
-                logs = torch.cat([some[block].to(total.dtype) for some in slices], dim=-1).log_softmax(-1)
-                total -= (logs[at_here, target_here] * w_here).sum()
+            blocks = _pieces(len(slices[0]), _softmax_rows(slices[0]), at, target, w.to(total.dtype))
+            for block, block_at, block_targets, block_weights in blocks:
+                # (rows of the block, vocabulary)
+                logs = torch.cat([logits[block].to(total.dtype) for logits in slices], dim=-1).log_softmax(-1)
+                total -= (logs[block_at, block_targets] * block_weights).sum()
                 if not any(trains):
                     continue
                 # d loss / d logits = (sum of the row's weights) * softmax - weight at each target
-                step = logs.exp_().mul_(logs.new_zeros(len(logs)).index_add_(0, at_here, w_here)[:, None])
-                step.index_put_((at_here, target_here), -w_here, accumulate=True)
+                d_logits = logs.exp_().mul_(logs.new_zeros(len(logs)).index_add_(0, block_at, block_weights)[:, None])
+                d_logits.index_put_((block_at, block_targets), -block_weights, accumulate=True)
                 if gradients[2] is not None:
-                    gradients[2] += step.sum(0).to(gradients[2].dtype)
-                for some, part in zip(slices, step.split(_slice(weight), dim=1), strict=True):
-                    some[block] = part  # the gradient takes the logits' place
+                    gradients[2] += d_logits.sum(0).to(gradients[2].dtype)
+                for logits, d_slice in zip(slices, d_logits.split(_slice_size(weight), dim=1), strict=True):
+                    logits[block] = d_slice  # the gradient takes the logits' place
             if gradients[0] is not None:
-                gradients[0][rows] = _times(slices, weight).to(hidden.dtype)
+                gradients[0][rows] = _matmul(slices, weight).to(hidden.dtype)
             if gradients[1] is not None:
-                gradients[1] += torch.cat([some.t() @ hidden[rows] for some in slices]).to(weight.dtype)
+                gradients[1] += torch.cat([d_slice.t() @ hidden[rows] for d_slice in slices]).to(weight.dtype)
         ctx.save_for_backward(*gradients)
         return total
 
@@ -138,34 +140,34 @@ class _Loss(torch.autograd.Function):
 
 def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
-    logits = [some.to(exact(hidden)) for some in _slices(hidden, weight, bias)]
+    logits = [part.to(accumulation_dtype(hidden)) for part in _slices(hidden, weight, bias)]
     return torch.cat(logits, dim=-1).log_softmax(-1)
 
 
 def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[torch.Tensor]:
     """Logits (rows, slice of the vocabulary), one slice after the other."""
-    size = _slice(weight)
+    size = _slice_size(weight)
     for start in range(0, len(weight), size):
         offset = None if bias is None else bias[start : start + size]
         yield F.linear(hidden, weight[start : start + size], offset)
 
 
-def _times(slices: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+def _matmul(slices: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """`slices` of the vocabulary, together (rows, vocabulary), by `weight` (vocabulary, width)."""
-    return torch.stack([s @ w for s, w in zip(slices, weight.split(_slice(weight)), strict=True)]).sum(0)
+    return torch.stack([s @ w for s, w in zip(slices, weight.split(_slice_size(weight)), strict=True)]).sum(0)
 
 
-def _slice(weight: torch.Tensor) -> int:
+def _slice_size(weight: torch.Tensor) -> int:
     """Rows of the head in one product."""
     return min(PACKED_ROWS, len(weight)) if weight.device.type == "cpu" else len(weight)
 
 
-def _at_once(logits: torch.Tensor) -> int:
+def _softmax_rows(logits: torch.Tensor) -> int:
     """Rows of logits whose softmax is taken in one go."""
     return CACHED_ROWS if logits.device.type == "cpu" else max(1, len(logits))
 
 
-def exact(tensor: torch.Tensor) -> torch.dtype:
+def accumulation_dtype(tensor: torch.Tensor) -> torch.dtype:
     """The dtype in which sums and scores of a tensor are kept: float32, or float64 of one that is."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 

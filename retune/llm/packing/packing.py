@@ -1,10 +1,9 @@
 """Token sequences through a causal LM: every distinct history once, and the output head only where a target stands.
 
-`Packing.parts` turns sequences and their targets into forward passes; `loss`, `log_probs` and `logits` run them.
-What a target says is a triplet (position in its sequence, token that should follow it, weight). The values equal those
-of running each sequence alone, forwards and backwards, but for rounding. That holds for a model whose tokens know each
-other through attention alone; `prepare` proves it on real sequences before it is relied on, and takes ordinary padded
-batches, with a warning that says why, for any other model.
+`PackedModel.batches` turns sequences and their targets into batches; `loss`, `log_probs` and `logits` run them. The
+values equal those of running each sequence alone, forwards and backwards, but for rounding. That holds for a model
+whose tokens know each other through attention alone; `prepare` proves it on real sequences before it is relied on, and
+takes ordinary padded batches, with a warning that says why, for any other model.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 
 from retune.llm.packing import last_layer, output_head, prefix_tree, tree_attention
 from retune.llm.packing.prefix_tree import PackedRow
-from retune.llm.packing.tree_attention import Kept, Tree
+from retune.llm.packing.tree_attention import KeyValues, Tree
 from retune.training import out_of_memory
 
 if TYPE_CHECKING:
@@ -29,14 +28,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
-Triplet = tuple[int, int, float]
+Target = tuple[int, int, float]
+"""Position in its sequence, token that should follow there, weight."""
 
-LAYERS = {"full_attention", "sliding_attention"}
+LAYER_TYPES = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
-SCORED = 4096
-"""Tokens of one pass without a gradient."""
-CHECKED, CHECKED_TOKENS, CHECKED_LOGITS = 3, 64, 4096
-"""Sequences that are run both ways before packing is relied on, the most tokens of their common beginning and of what
+INFERENCE_TOKENS = 4096
+"""Tokens of one forward pass without a gradient."""
+CHECK_SEQUENCES, CHECK_TOKENS, CHECK_VOCABULARY = 3, 64, 4096
+"""Sequences that are run both ways before packing is relied on, the most tokens of their common prefix and of what
 follows it that are run, and of the vocabulary the first tokens that are compared: it shall cost a second, not ten."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 TOLERANCE_16_BITS = 0.1
@@ -44,77 +44,80 @@ TOLERANCE_16_BITS = 0.1
 
 
 @dataclass(frozen=True)
-class Part:
+class PackedBatch:
     """Some sequences as one forward pass; CPU tensors."""
 
-    ids: torch.Tensor  # (rows, tokens); one row where it is packed
+    input_ids: torch.Tensor  # (rows, tokens); one row where it is packed
     row: PackedRow | None  # None: padded at the right, one sequence a row
-    where: torch.Tensor  # flat positions whose hidden state reaches the head, ascending
-    at: torch.Tensor  # (targets,) index into `where`, ascending
-    targets: torch.Tensor  # (targets,) token that should follow
-    weights: torch.Tensor  # (targets,)
-    order: torch.Tensor  # (targets,) which of the given triplets this is, counted over all sequences
+    head_positions: torch.Tensor  # (positions,) flat positions whose hidden state reaches the output head, ascending
+    target_rows: torch.Tensor  # (targets,) index into `head_positions`, ascending
+    target_ids: torch.Tensor  # (targets,) token that should follow
+    target_weights: torch.Tensor  # (targets,)
+    target_numbers: torch.Tensor  # (targets,) which of the given targets this is, counted over all sequences
 
 
-class Packing:
+class PackedModel:
     """A causal LM and the way it runs sequences: packed by `kernel`, or as padded batches where `kernel` is None."""
 
     def __init__(self, model: PreTrainedModel, kernel: str | None = "auto") -> None:
         self.model, self.kernel = model, kernel
-        self.limit = out_of_memory.Limit(SCORED, "tokens", "label scoring")
+        self.limit = out_of_memory.Limit(INFERENCE_TOKENS, "tokens", "label scoring")
         if kernel is not None:
             tree_attention.register()
             model.set_attn_implementation(tree_attention.NAME)
-            last_layer.shorten(model)
+            last_layer.skip_unread_positions(model)
 
-    def parts(
-        self, sequences: Sequence[Sequence[int]], triplets: Sequence[Sequence[Triplet]], budget: int | None = None
-    ) -> list[Part]:
-        """Forward passes of at most `budget` tokens (a longer sequence has one of its own) for all sequences."""
-        firsts = np.cumsum([0, *map(len, triplets)])
+    def batches(
+        self, sequences: Sequence[Sequence[int]], targets: Sequence[Sequence[Target]], budget: int | None = None
+    ) -> list[PackedBatch]:
+        """Batches of at most `budget` tokens (a longer sequence has one of its own) of all sequences."""
+        offsets = np.cumsum([0, *map(len, targets)])  # (sequences + 1,) targets before each sequence
         if self.kernel is None:
-            return [_padded(numbers, sequences, triplets, firsts) for numbers in _batches(sequences, budget)]
-        return [_packed(row, triplets, firsts) for row in prefix_tree.pack(sequences, budget)]
+            return [_padded_batch(numbers, sequences, targets, offsets) for numbers in _by_length(sequences, budget)]
+        return [_packed_batch(row, targets, offsets) for row in prefix_tree.pack(sequences, budget)]
 
-    def loss(self, part: Part) -> torch.Tensor:
-        """Sum over the part's targets of weight times cross-entropy: a scalar, with a gradient."""
-        head = self.model.get_output_embeddings()
-        at, targets, weights = (t.to(self.model.device) for t in (part.at, part.targets, part.weights))
-        return output_head.loss(self.hidden(part), head.weight, head.bias, at, targets, weights)
+    def loss(self, batch: PackedBatch) -> torch.Tensor:
+        """Sum over the batch's targets of weight times cross-entropy: a scalar, with a gradient."""
+        head, device = self.model.get_output_embeddings(), self.model.device
+        rows, ids, weights = (t.to(device) for t in (batch.target_rows, batch.target_ids, batch.target_weights))
+        return output_head.loss(self.hidden_states(batch), head.weight, head.bias, rows, ids, weights)
 
-    def log_probs(self, part: Part) -> torch.Tensor:
-        """Log-probability of each target of the part: float32 (targets,), on the CPU."""
-        head = self.model.get_output_embeddings()
-        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
-        return output_head.log_probs(self.hidden(part), head.weight, head.bias, at, targets).cpu()
+    def log_probs(self, batch: PackedBatch) -> torch.Tensor:
+        """Log-probability of each target of the batch: float32 (targets,), on the CPU."""
+        head, device = self.model.get_output_embeddings(), self.model.device
+        rows, ids = (tensor.to(device) for tensor in (batch.target_rows, batch.target_ids))
+        return output_head.log_probs(self.hidden_states(batch), head.weight, head.bias, rows, ids).cpu()
 
-    def logits(self, part: Part) -> torch.Tensor:
-        """Logit of each target of the part: float32 or wider (targets,), on the CPU."""
-        return self._logits(part, self.hidden(part))
+    def logits(self, batch: PackedBatch) -> torch.Tensor:
+        """Logit of each target of the batch: float32 or wider (targets,), on the CPU."""
+        return self._logits(batch, self.hidden_states(batch))
 
-    def read(self, part: Part) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
-        """Keys and values, each (key-value heads, tokens of the part, d), of every layer; and what `logits` gives.
+    def prefill(self, batch: PackedBatch) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
+        """Keys and values, each (key-value heads, tokens of the batch, d), of every layer; and what `logits` gives.
 
         Needs a kernel.
         """
-        kept: Kept = {}
-        states = self.hidden(part, kept)
-        return [kept[layer] for layer in sorted(kept)], self._logits(part, states)
+        key_values: KeyValues = {}
+        states = self.hidden_states(batch, key_values)
+        return [key_values[layer] for layer in sorted(key_values)], self._logits(batch, states)
 
-    def hidden(self, part: Part, kept: Kept | None = None) -> torch.Tensor:
-        """Last hidden states at `part.where`: (positions, width); keys and values go to `kept`."""
-        where = part.where.to(self.model.device)
-        tree = None if part.row is None else Tree(part.row, self.model.device, self.kernel or "auto", where, kept)
-        return self._states(part.ids, tree).flatten(0, 1).index_select(0, where)
+    def hidden_states(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
+        """Last hidden states at `batch.head_positions`: (positions, width); keys and values go to `key_values`."""
+        device = self.model.device
+        positions = batch.head_positions.to(device)
+        tree = None
+        if batch.row is not None:
+            tree = Tree(batch.row, device, self.kernel or "auto", positions, key_values)
+        return self._decoder_states(batch.input_ids, tree).flatten(0, 1).index_select(0, positions)
 
-    def _logits(self, part: Part, states: torch.Tensor) -> torch.Tensor:
-        head = self.model.get_output_embeddings()
-        at, targets = (tensor.to(self.model.device) for tensor in (part.at, part.targets))
-        return output_head.logits(states, head.weight, head.bias, at, targets).cpu()
+    def _logits(self, batch: PackedBatch, states: torch.Tensor) -> torch.Tensor:
+        head, device = self.model.get_output_embeddings(), self.model.device
+        rows, ids = (tensor.to(device) for tensor in (batch.target_rows, batch.target_ids))
+        return output_head.logits(states, head.weight, head.bias, rows, ids).cpu()
 
-    def _states(self, ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
+    def _decoder_states(self, input_ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
         """Last hidden states (rows, tokens, width)."""
-        inputs: dict[str, Any] = {"input_ids": ids.to(self.model.device), "use_cache": False}
+        inputs: dict[str, Any] = {"input_ids": input_ids.to(self.model.device), "use_cache": False}
         if tree is not None:
             inputs["tree"] = tree
             inputs["position_ids"] = torch.from_numpy(tree.row.depth)[None].to(self.model.device)
@@ -124,69 +127,76 @@ class Packing:
 
     def _no_mask(self) -> Any:
         """What keeps a model from making a causal mask of its own; the tree's attention does not read it."""
-        kinds = set(getattr(self.model.config.get_text_config(), "layer_types", None) or LAYERS)
-        return dict.fromkeys(kinds) if len(kinds) > 1 and _layers(self.model) else torch.zeros(1, 1, 1, 1)
+        types = set(getattr(self.model.config.get_text_config(), "layer_types", None) or LAYER_TYPES)
+        return dict.fromkeys(types) if len(types) > 1 and _layer_types(self.model) else torch.zeros(1, 1, 1, 1)
 
 
-def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence[int]]) -> Packing:
-    """The fastest way that is right for this model; proven on the first of `sequences`, and said with its reason."""
-    plain = model.config._attn_implementation
-    why = _unfit(model, chosen)
+def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence[int]]) -> PackedModel:
+    """The fastest way that is right for this model; proven on the first of `sequences`, and logged with its reason."""
+    attention = model.config._attn_implementation
+    why = _why_not_packed(model, chosen)
     if why is None:
-        packing = Packing(model, _kernel(chosen))
-        difference = check(packing, plain, sequences)
+        packed = PackedModel(model, _kernel(chosen))
+        difference = packing_error(packed, attention, sequences)
         limit = TOLERANCE.get(model.dtype, TOLERANCE_16_BITS)
         if difference <= limit:
-            log.info("shared prefixes %s: %s", packing.kernel, tree_attention.reason(model.device))
-            return packing
+            log.info("shared prefixes %s: %s", packed.kernel, tree_attention.kernel_reason(model.device))
+            return packed
         why = f"its log-probabilities differ by {difference:.2g} standard deviations from those of each row alone"
-        model.set_attn_implementation(plain)
+        model.set_attn_implementation(attention)
     log.warning("%s runs without shared prefixes, in ordinary padded batches: %s", model.config.model_type, why)
-    return Packing(model, None)
+    return PackedModel(model, None)
 
 
 @torch.no_grad()
-def check(packing: Packing, plain: str, sequences: Sequence[Sequence[int]]) -> float:
-    """Mean difference between the log-probabilities of packed rows and of each row alone, in standard deviations."""
-    chosen = _shortened(sorted(sequences, key=len)[:CHECKED])
-    if not chosen:
+def packing_error(packed: PackedModel, attention: str, sequences: Sequence[Sequence[int]]) -> float:
+    """Mean difference between the log-probabilities of packed rows and of each row alone, in standard deviations.
+
+    `attention` is the implementation by which a row alone is run.
+    """
+    model = packed.model
+    sequences = _shortened(sorted(sequences, key=len)[:CHECK_SEQUENCES])
+    if not sequences:
         return 0.0
-    mode, head = packing.model.training, packing.model.get_output_embeddings()
-    packing.model.eval()
-    ends: list[list[Triplet]] = [[(len(sequence) // 2, 0, 1.0), (len(sequence) - 1, 0, 1.0)] for sequence in chosen]
-    (part,) = packing.parts(chosen, ends)
-    rows = part.at[part.order.argsort()].to(packing.model.device)
-    weight, bias = head.weight[:CHECKED_LOGITS], None if head.bias is None else head.bias[:CHECKED_LOGITS]
-    together = output_head.log_softmax(packing.hidden(part)[rows], weight, bias)
-    packing.model.set_attn_implementation(plain)
-    alone = Packing(packing.model, None)
-    each = [alone.hidden(alone.parts([s], [e])[0])[[0, -1]] for s, e in zip(chosen, ends, strict=True)]
-    apart = output_head.log_softmax(torch.cat(each), weight, bias)
-    packing.model.set_attn_implementation(tree_attention.NAME)
-    packing.model.train(mode)
-    return float((together - apart).abs().mean() / apart.std())
+    mode, head = model.training, model.get_output_embeddings()
+    model.eval()
+    targets: list[list[Target]] = [[(len(s) // 2, 0, 1.0), (len(s) - 1, 0, 1.0)] for s in sequences]
+    (batch,) = packed.batches(sequences, targets)
+    rows = batch.target_rows[batch.target_numbers.argsort()].to(model.device)
+    weight, bias = head.weight[:CHECK_VOCABULARY], None if head.bias is None else head.bias[:CHECK_VOCABULARY]
+    packed_logs = output_head.log_softmax(packed.hidden_states(batch)[rows], weight, bias)
+    model.set_attn_implementation(attention)
+    plain = PackedModel(model, None)
+    states = [
+        plain.hidden_states(plain.batches([sequence], [each])[0])[[0, -1]]
+        for sequence, each in zip(sequences, targets, strict=True)
+    ]
+    plain_logs = output_head.log_softmax(torch.cat(states), weight, bias)
+    model.set_attn_implementation(tree_attention.NAME)
+    model.train(mode)
+    return float((packed_logs - plain_logs).abs().mean() / plain_logs.std())
 
 
 def _shortened(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
     """The sequences with the first tokens of what they share, and of what each goes on with."""
     same = [len(set(tokens)) == 1 for tokens in zip(*sequences, strict=False)]
     common = [*same, False].index(False)
-    kept = min(common, CHECKED_TOKENS)
-    return [[*sequence[:kept], *sequence[common : common + CHECKED_TOKENS]] for sequence in sequences]
+    prefix = min(common, CHECK_TOKENS)
+    return [[*sequence[:prefix], *sequence[common : common + CHECK_TOKENS]] for sequence in sequences]
 
 
-def _unfit(model: PreTrainedModel, chosen: Chosen) -> str | None:
+def _why_not_packed(model: PreTrainedModel, chosen: Chosen) -> str | None:
     """Why a model's rows cannot share a prefix, as far as its class tells."""
     if chosen.attention == "flash_attention_2":
         return "flash_attention_2 has no mask for a tree; hardware.attention sdpa or auto has"
     if getattr(model, "_is_stateful", False):
         return "its layers carry a state from token to token (state space or linear attention)"
-    if other := sorted(_layers(model) - LAYERS):
+    if other := sorted(_layer_types(model) - LAYER_TYPES):
         return f"it has layers of kind {', '.join(other)}"
     return None
 
 
-def _layers(model: PreTrainedModel) -> set[str]:
+def _layer_types(model: PreTrainedModel) -> set[str]:
     return set(getattr(model.config.get_text_config(), "layer_types", None) or [])
 
 
@@ -199,45 +209,47 @@ def _kernel(chosen: Chosen) -> str:
     return "auto" if chosen.device.type == "cuda" else "dense"
 
 
-def _packed(row: PackedRow, triplets: Sequence[Sequence[Triplet]], firsts: np.ndarray) -> Part:
-    found = [
-        (row.paths[place][position], token, weight, firsts[number] + index)
+def _packed_batch(row: PackedRow, targets: Sequence[Sequence[Target]], offsets: np.ndarray) -> PackedBatch:
+    flat = [
+        (row.paths[place][position], token, weight, offsets[number] + index)
         for place, number in enumerate(row.sequences)
-        for index, (position, token, weight) in enumerate(triplets[number])
+        for index, (position, token, weight) in enumerate(targets[number])
     ]
-    return _part(torch.from_numpy(row.ids)[None], row, found)
+    return _batch(torch.from_numpy(row.ids)[None], row, flat)
 
 
-def _padded(
-    numbers: list[int], sequences: Sequence[Sequence[int]], triplets: Sequence[Sequence[Triplet]], firsts: np.ndarray
-) -> Part:
+def _padded_batch(
+    numbers: list[int], sequences: Sequence[Sequence[int]], targets: Sequence[Sequence[Target]], offsets: np.ndarray
+) -> PackedBatch:
     """An ordinary batch; the padding stands at the right, where causal attention cannot see it, and needs no mask."""
     width = max(len(sequences[number]) for number in numbers)
-    ids = torch.zeros((len(numbers), width), dtype=torch.long)
-    found = []
-    for place, number in enumerate(numbers):
-        ids[place, : len(sequences[number])] = torch.tensor(sequences[number])
-        found += [(place * width + p, token, w, firsts[number] + i) for i, (p, token, w) in enumerate(triplets[number])]
-    return _part(ids, None, found)
+    input_ids = torch.zeros((len(numbers), width), dtype=torch.long)
+    flat = []
+    for row, number in enumerate(numbers):
+        input_ids[row, : len(sequences[number])] = torch.tensor(sequences[number])
+        for index, (position, token, weight) in enumerate(targets[number]):
+            flat.append((row * width + position, token, weight, offsets[number] + index))
+    return _batch(input_ids, None, flat)
 
 
-def _part(ids: torch.Tensor, row: PackedRow | None, found: list[tuple[int, int, float, int]]) -> Part:
-    found.sort(key=lambda target: (target[0], target[3]))
-    where, at = np.unique(np.array([target[0] for target in found], dtype=np.int64), return_inverse=True)
-    _, tokens, weights, order = zip(*found, strict=True) if found else ((), (), (), ())
-    return Part(
-        ids,
-        row,
-        torch.from_numpy(where),
-        torch.from_numpy(at),
-        torch.tensor(tokens, dtype=torch.long),
-        torch.tensor(weights, dtype=torch.float32),
-        torch.tensor(np.array(order, dtype=np.int64)),
+def _batch(input_ids: torch.Tensor, row: PackedRow | None, flat: list[tuple[int, int, float, int]]) -> PackedBatch:
+    """A batch with its targets: (flat position, token, weight, number among all targets) each."""
+    flat.sort(key=lambda target: (target[0], target[3]))
+    positions, rows = np.unique(np.array([target[0] for target in flat], dtype=np.int64), return_inverse=True)
+    _, tokens, weights, numbers = zip(*flat, strict=True) if flat else ((), (), (), ())
+    return PackedBatch(
+        input_ids=input_ids,
+        row=row,
+        head_positions=torch.from_numpy(positions),
+        target_rows=torch.from_numpy(rows),
+        target_ids=torch.tensor(tokens, dtype=torch.long),
+        target_weights=torch.tensor(weights, dtype=torch.float32),
+        target_numbers=torch.tensor(np.array(numbers, dtype=np.int64)),
     )
 
 
-def _batches(sequences: Sequence[Sequence[int]], budget: int | None) -> list[list[int]]:
-    """Sequence numbers by length, cut so that rows times longest row stays within the budget."""
+def _by_length(sequences: Sequence[Sequence[int]], budget: int | None) -> list[list[int]]:
+    """Sequence numbers by length, in batches whose rows times longest row stay within the budget."""
     batches: list[list[int]] = []
     for number in sorted(range(len(sequences)), key=lambda i: (-len(sequences[i]), i)):
         fits = batches and (budget is None or (len(batches[-1]) + 1) * len(sequences[batches[-1][0]]) <= budget)

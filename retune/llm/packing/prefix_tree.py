@@ -1,9 +1,15 @@
-"""Token sequences as packed rows in which every distinct history stands once: a radix tree, laid out in preorder.
+r"""Token sequences as packed rows in which every distinct history stands once: a radix tree, laid out in preorder.
 
-Sequences are sorted, so those that share the longest beginnings are neighbours, and each adds only the tokens in which
-it departs from the one before. A token's state depends on its ancestors alone, so one forward pass over a packed row
-gives for every sequence what a pass over that sequence alone gives. In preorder one number a token tells its
-descendants: token i is an ancestor of j (or j itself) exactly where `i <= j < end[i]`.
+Sequences are sorted, so those that share the longest prefixes are neighbours, and each adds only the tokens in which it
+departs from the one before. A token's state depends on its ancestors alone, so one forward pass over a packed row gives
+for every sequence what a pass over that sequence alone gives. In preorder one number a token tells its descendants:
+token i is an ancestor of j (or j itself) exactly where `i <= j < end[i]`.
+
+    sequences  [A B C] [A B D E] [A F]        packed  A B C D E F
+                                              depth   0 1 2 2 3 1
+               A -- B -- C                    end     6 5 3 5 5 6
+                \    `-- D -- E
+                 `-- F
 """
 
 from __future__ import annotations
@@ -34,8 +40,8 @@ class PackedRow:
     paths: tuple[np.ndarray, ...]  # for each of them, the packed position of its every token
     chunks: tuple[Chunk, ...]
 
-    def sees(self) -> np.ndarray:
-        """Ancestor mask (tokens, tokens): whether the row's token (first axis) sees the column's."""
+    def ancestor_mask(self) -> np.ndarray:
+        """(tokens, tokens) bool: whether the token of the first axis attends to that of the second."""
         index = np.arange(len(self.ids))
         return np.asarray((index[None, :] <= index[:, None]) & (index[:, None] < self.end[None, :]))
 
@@ -48,14 +54,14 @@ def pack(sequences: Sequence[Sequence[int]], budget: int | None = None) -> list[
     if any(len(sequence) == 0 for sequence in sequences):
         raise ValueError("a sequence without tokens has no place in a tree")
     rows: list[PackedRow] = []
-    row = _Row()
+    row = _RowBuilder()
     for number in sorted(range(len(sequences)), key=lambda i: (tuple(sequences[i]), i)):
         sequence = sequences[number]
         if row.sequences and budget is not None and row.size_with(sequence) > budget:
-            rows.append(row.packed())
-            row = _Row()
+            rows.append(row.build())
+            row = _RowBuilder()
         row.add(number, sequence)
-    return [*rows, row.packed()] if row.sequences else rows
+    return [*rows, row.build()] if row.sequences else rows
 
 
 def packed_tokens(sequences: Sequence[Sequence[int]]) -> int:
@@ -63,7 +69,7 @@ def packed_tokens(sequences: Sequence[Sequence[int]]) -> int:
     return sum(len(row.ids) for row in pack(sequences))
 
 
-class _Row:
+class _RowBuilder:
     """A packed row that is being filled by sequences in sorted order."""
 
     def __init__(self) -> None:
@@ -74,9 +80,10 @@ class _Row:
         self.paths: list[np.ndarray] = []
         self.chunks: list[Chunk] = []
         self.last: Sequence[int] = ()
-        self.path: list[int] = []  # packed positions of `last`
+        self.path: list[int] = []  # (tokens of `last`,) their packed positions
 
     def shared(self, sequence: Sequence[int]) -> int:
+        """Tokens that it has in common with the sequence before, from the first on."""
         limit = min(len(self.last), len(sequence))
         return next((i for i in range(limit) if self.last[i] != sequence[i]), limit)
 
@@ -103,7 +110,7 @@ class _Row:
         for position in self.path[depth:]:
             self.end[position] = len(self.end)
 
-    def packed(self) -> PackedRow:
+    def build(self) -> PackedRow:
         self._close(0)
         return PackedRow(
             np.array(self.ids),

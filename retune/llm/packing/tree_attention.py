@@ -22,13 +22,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from retune.llm.packing.chunk_attention import chunked
-from retune.llm.packing.prefix_attention import Prefix, behind
+from retune.llm.packing.chunk_attention import chunk_attention
+from retune.llm.packing.prefix_attention import Prefix, attend_with_prefix
 
 if TYPE_CHECKING:
     from retune.llm.packing.prefix_tree import Chunk, PackedRow
 
-Kept = dict[int, tuple[torch.Tensor, torch.Tensor]]
+KeyValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Keys and values (key-value heads, tokens, d) by layer."""
 
 NAME = "retune_tree"
@@ -41,18 +41,18 @@ class Group:
     """Chunks of similar size as one padded batch: packed positions of their queries and keys."""
 
     queries: torch.Tensor  # (chunks, T) int64; padding repeats position 0
-    common: torch.Tensor  # (C,) the history that all of them share
-    keys: torch.Tensor  # (chunks, L) the rest of each one's history and its own tokens; padding repeats position 0
-    distance: torch.Tensor  # (chunks, T, C + L): how far back a key stands; negative where it must not be seen
-    places: torch.Tensor  # (tokens of the chunks,) place of each real query in the flattened (chunks * T)
+    shared_keys: torch.Tensor  # (C,) the history that all of them share
+    own_keys: torch.Tensor  # (chunks, L) the rest of each one's history and its own tokens; padding repeats position 0
+    distance: torch.Tensor  # (chunks, T, C + L): how far back a key stands; negative where it is masked
+    places: torch.Tensor  # (tokens of the chunks,) index of each real query in the flattened (chunks * T)
     positions: torch.Tensor  # (tokens of the chunks,) its packed position
 
 
 class Tree:
     """A packed row on a device, and the kernel that attends along it.
 
-    `where` its last states are read, if not all of them; `kept` takes keys and values of every layer, if they are
-    wanted.
+    `head_positions` (positions,) are where its last hidden states are read, None: everywhere; `key_values`, if given,
+    takes keys and values of every layer.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Tree:
         row: PackedRow,
         device: torch.device,
         kernel: str = "auto",
-        where: torch.Tensor | None = None,
-        kept: Kept | None = None,
+        head_positions: torch.Tensor | None = None,
+        key_values: KeyValues | None = None,
     ) -> None:
-        self.row, self.device, self.where, self.kept = row, device, where, kept
-        self.kernel = choose(len(row.ids), device) if kernel == "auto" else kernel
+        self.row, self.device, self.head_positions, self.key_values = row, device, head_positions, key_values
+        self.kernel = choose_kernel(len(row.ids), device) if kernel == "auto" else kernel
         self._masks: dict[Any, Any] = {}
 
     @cached_property
@@ -81,7 +81,7 @@ class Tree:
 
     @cached_property
     def inverse(self) -> torch.Tensor:
-        """(tokens,): place of each packed token in the groups' queries, one group behind the other."""
+        """(tokens,): index of each packed token in the groups' queries, one group behind the other."""
         places = torch.empty(len(self.row.ids), dtype=torch.long, device=self.device)
         offset = 0
         for group in self.groups:
@@ -90,60 +90,60 @@ class Tree:
         return places
 
     def bias(self, group: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-        """(chunks, T, C + L): 0 where a query sees a key, the dtype's minimum elsewhere."""
+        """(chunks, T, C + L): 0 where a query attends to a key, the dtype's minimum elsewhere."""
 
-        def make() -> torch.Tensor:
+        def build() -> torch.Tensor:
             distance = self.groups[group].distance
-            sees = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-            mask = torch.zeros(sees.shape, dtype=dtype, device=self.device)
-            return mask.masked_fill(~sees, torch.finfo(dtype).min)
+            visible = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+            mask = torch.zeros(visible.shape, dtype=dtype, device=self.device)
+            return mask.masked_fill(~visible, torch.finfo(dtype).min)
 
-        return self._once(("bias", group, window, dtype), make)
+        return self._cached(("bias", group, window, dtype), build)
 
-    def dense(self, window: int | None) -> torch.Tensor:
-        """(1, 1, tokens, tokens) bool: whether a token (third axis) sees another."""
+    def dense_mask(self, window: int | None) -> torch.Tensor:
+        """(1, 1, tokens, tokens) bool: whether the token of the third axis attends to that of the fourth."""
 
-        def make() -> torch.Tensor:
-            sees = torch.from_numpy(self.row.sees()).to(self.device)
+        def build() -> torch.Tensor:
+            mask = torch.from_numpy(self.row.ancestor_mask()).to(self.device)
             depth = torch.from_numpy(self.row.depth).to(self.device)
             if window is not None:
-                sees &= depth[:, None] - depth[None, :] < window
-            return sees[None, None]
+                mask &= depth[:, None] - depth[None, :] < window
+            return mask[None, None]
 
-        return self._once(("dense", window), make)
+        return self._cached(("dense", window), build)
 
-    def block(self, window: int | None) -> Any:
+    def block_mask(self, window: int | None) -> Any:
         """The same mask as a FlexAttention block mask."""
 
-        def make() -> Any:
+        def build() -> Any:
             from torch.nn.attention.flex_attention import create_block_mask
 
             end, depth = (torch.from_numpy(a).to(self.device) for a in (self.row.end, self.row.depth))
 
-            def sees(_b: Any, _h: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            def visible(_b: Any, _h: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
                 below = (key <= query) & (query < end[key])
                 return below if window is None else below & (depth[query] - depth[key] < window)
 
             tokens = len(end)
-            return create_block_mask(sees, None, None, tokens, tokens, device=str(self.device))
+            return create_block_mask(visible, None, None, tokens, tokens, device=str(self.device))
 
-        return self._once(("block", window), make)
+        return self._cached(("block", window), build)
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _cached(self, key: Any, build: Callable[[], Any]) -> Any:
         if key not in self._masks:
-            self._masks[key] = make()
+            self._masks[key] = build()
         return self._masks[key]
 
 
-def choose(tokens: int, device: torch.device) -> str:
+def choose_kernel(tokens: int, device: torch.device) -> str:
     """The kernel for a packed row of so many tokens."""
     if device.type == "cuda":
         return "dense" if tokens <= DENSE_TOKENS else "flex"
     return "chunks"
 
 
-def reason(device: torch.device) -> str:
-    """Why `choose` chooses as it does here, in words."""
+def kernel_reason(device: torch.device) -> str:
+    """Why `choose_kernel` chooses as it does on this device, in words."""
     if device.type == "cuda":
         return f"dense mask up to {DENSE_TOKENS} packed tokens, FlexAttention above"
     return "chunks, since a fused kernel with a mask is slow on this device"
@@ -154,11 +154,11 @@ def register() -> None:
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+    ALL_ATTENTION_FUNCTIONS.register(NAME, tree_attention_forward)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
 
 
-def attend(
+def tree_attention_forward(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -178,7 +178,7 @@ def attend(
     """
     if prefix is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        return behind(query, key, value, attention_mask, scale, *prefix.layers[module.layer_idx]), None
+        return attend_with_prefix(query, key, value, attention_mask, scale, *prefix.layers[module.layer_idx]), None
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -186,31 +186,32 @@ def attend(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
         )
         return plain
-    if tree.kept is not None:
-        tree.kept[module.layer_idx] = key[0], value[0]
+    if tree.key_values is not None:
+        tree.key_values[module.layer_idx] = key[0], value[0]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if tree.kernel == "chunks":
-        return chunked(query[0], key[0], value[0], scale, tree, sliding_window)[None], None
+        return chunk_attention(query[0], key[0], value[0], scale, tree, sliding_window)[None], None
     if tree.kernel == "dense":
         out = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=tree.dense(sliding_window), scale=scale, enable_gqa=True
+            query, key, value, attn_mask=tree.dense_mask(sliding_window), scale=scale, enable_gqa=True
         )
     else:
         out = _flex(query.device.type)(
-            query, key, value, block_mask=tree.block(sliding_window), scale=scale, enable_gqa=True
+            query, key, value, block_mask=tree.block_mask(sliding_window), scale=scale, enable_gqa=True
         )
     return out.transpose(1, 2), None
 
 
 def _group(chunks: list[Chunk], device: torch.device) -> Group:
-    common = min(len(chunk.path) - (chunk.stop - chunk.start) for chunk in chunks)
-    paths = np.stack([chunk.path[:common] for chunk in chunks])
+    """The padded batch of some chunks."""
+    shared = min(len(chunk.path) - (chunk.stop - chunk.start) for chunk in chunks)  # tokens of the shared history
+    paths = np.stack([chunk.path[:shared] for chunk in chunks])  # (chunks, shared)
     differ = np.flatnonzero((paths != paths[:1]).any(axis=0))
-    common = int(differ[0]) if len(differ) else common
+    shared = int(differ[0]) if len(differ) else shared
     longest = max(chunk.stop - chunk.start for chunk in chunks)
     deepest = max(len(chunk.path) for chunk in chunks)
     queries, keys = np.zeros((len(chunks), longest), np.int64), np.zeros((len(chunks), deepest), np.int64)
-    query_depth, key_depth = np.full(queries.shape, common), np.full(keys.shape, np.iinfo(np.int64).max // 2)
+    query_depth, key_depth = np.full(queries.shape, shared), np.full(keys.shape, np.iinfo(np.int64).max // 2)
     places, positions = [], []
     for i, chunk in enumerate(chunks):
         new, length = chunk.stop - chunk.start, len(chunk.path)
@@ -220,7 +221,7 @@ def _group(chunks: list[Chunk], device: torch.device) -> Group:
         places.append(i * longest + np.arange(new))
         positions.append(np.arange(chunk.start, chunk.stop))
     distance = query_depth[:, :, None] - key_depth[:, None, :]
-    arrays = queries, paths[0, :common], keys[:, common:], distance, np.concatenate(places), np.concatenate(positions)
+    arrays = queries, paths[0, :shared], keys[:, shared:], distance, np.concatenate(places), np.concatenate(positions)
     return Group(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OPEN, CLOSE = "<think>", "</think>"
 """The tags around what a model thinks before it answers, as Qwen3, DeepSeek-R1 and others write them."""
-THOUGHTS = 4
+RESERVE_DIVISOR = 4
 """A quarter of `max_length` is kept free for reasoning and reason, however long the texts of the prompt are."""
 
 SYSTEM, USER, ANSWER = "\ue000system\ue001", "\ue000user\ue001", "\ue000answer\ue001"
@@ -47,8 +47,8 @@ class Think:
 class ChatPrompt:
     """A template made ready for one tokenizer; see `prepare`."""
 
-    plain: Tokenizer  # encodes text only: knows no control token
-    whole: Tokenizer  # the base's own, control tokens and tags included: decodes what a model writes
+    text_tokenizer: Tokenizer  # encodes text only: knows no control token
+    tokenizer: Tokenizer  # the base's own, control tokens and tags included: decodes what a model writes
     head: list[int]  # token ids before the user's text: start, system turn, opening of the user turn
     user: str
     tail: list[int]  # token ids after it: end of the user turn, opening of the assistant turn
@@ -70,7 +70,7 @@ class ChatPrompt:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Rows as the LLM reads them: token ids up to and with the opening of the assistant turn; which rows were cut."""
+    """Rows as the LLM reads them: token ids up to and with the opening of the assistant turn; which were truncated."""
 
     ids: list[list[int]]
     truncated: list[bool]
@@ -98,7 +98,7 @@ def prepare(
     shown = {name for name in texts.PLACEHOLDER.findall(template["user"]) if name in fields}
     if missing := [name for name in fields if name not in shown]:
         raise RetuneError(f"the prompt's `user` never shows {{{missing[0]}}}; add it, the answer depends on it")
-    plain = _without_added_tokens(tokenizer)
+    text_tokenizer = _without_added_tokens(tokenizer)
     system = texts.system(template, labels)
     before, between, after, end = _frame(tokenizer, system, thinking)
 
@@ -106,7 +106,7 @@ def prepare(
         return tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def text_ids(text: str) -> list[int]:
-        return plain.encode(text, add_special_tokens=False).ids
+        return text_tokenizer.encode(text, add_special_tokens=False).ids
 
     head = literal(before)
     if system:
@@ -116,10 +116,21 @@ def prepare(
         raise RetuneError(f"the prompt's answers {dict(template['answers'])} must be different, non-empty texts")
     tags = Think(*map(literal, (f"{OPEN}\n", f"\n{CLOSE}\n\n", f"{OPEN}\n\n{CLOSE}\n\n"))) if thinking else None
     chat = ChatPrompt(
-        plain, tokenizer.backend_tokenizer, head, template["user"], literal(after), tuple(fields), tuple(labels),
-        answers, text_ids(template.get("reason") or ""), tags, end, int(max_length), truncation,
-        template.get("values") or {},
-    )  # fmt: skip
+        text_tokenizer=text_tokenizer,
+        tokenizer=tokenizer.backend_tokenizer,
+        head=head,
+        user=template["user"],
+        tail=literal(after),
+        fields=tuple(fields),
+        labels=tuple(labels),
+        answers=answers,
+        reason=text_ids(template.get("reason") or ""),
+        think=tags,
+        end=end,
+        max_length=int(max_length),
+        truncation=truncation,
+        values=template.get("values") or {},
+    )
     if (least := len(_ids(chat, dict.fromkeys(fields, ""))) + _reserve(chat)) >= max_length:
         raise RetuneError(
             f"the prompt's instructions take {least} tokens without any text, training.max_length is {max_length}: "
@@ -129,47 +140,49 @@ def prepare(
 
 
 def encode(chat: ChatPrompt, rows: pl.DataFrame) -> Prompts:
-    """Token ids of every row's prompt, in row order; texts that do not fit are cut, longest first."""
-    records = [texts.shown(row, chat.values) for row in rows.select(chat.fields).iter_rows(named=True)]
-    contents = chat.plain.encode_batch([texts.user(chat.user, row) for row in records], add_special_tokens=False)
+    """Token ids of every row's prompt, in row order; texts that do not fit are truncated, longest first."""
+    records = [texts.display_values(row, chat.values) for row in rows.select(chat.fields).iter_rows(named=True)]
+    contents = chat.text_tokenizer.encode_batch(
+        [texts.user(chat.user, row) for row in records], add_special_tokens=False
+    )
     ids = [chat.head + content.ids + chat.tail for content in contents]
     truncated = [len(prompt) > chat.max_length - _reserve(chat) for prompt in ids]
-    for index, cut in enumerate(truncated):
-        if cut:
-            ids[index] = _cut(chat, records[index])
+    for index, is_truncated in enumerate(truncated):
+        if is_truncated:
+            ids[index] = _truncate(chat, records[index])
     return Prompts(ids, truncated)
 
 
 def _reserve(chat: ChatPrompt) -> int:
     """Tokens kept free behind the prompt: the longest answer, the end of the turn, and room to think and to reason."""
     tags = len(chat.think.open) + len(chat.think.close) if chat.think else 0
-    room = chat.max_length // THOUGHTS if chat.think or chat.reason else 0
+    room = chat.max_length // RESERVE_DIVISOR if chat.think or chat.reason else 0
     return max(map(len, chat.answers)) + len(chat.reason) + 1 + tags + room
 
 
 def _ids(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
-    return chat.head + chat.plain.encode(texts.user(chat.user, row), add_special_tokens=False).ids + chat.tail
+    return chat.head + chat.text_tokenizer.encode(texts.user(chat.user, row), add_special_tokens=False).ids + chat.tail
 
 
-def _cut(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
-    """The row's prompt within the limit: every field is cut to the same number of tokens, shorter ones stay whole."""
-    pieces = {name: chat.plain.encode(row[name], add_special_tokens=False) for name in chat.fields}
-    level = max(len(piece.ids) for piece in pieces.values())
+def _truncate(chat: ChatPrompt, row: Mapping[str, str]) -> list[int]:
+    """The row's prompt within the limit: every field is truncated to the same number of tokens, shorter ones stay."""
+    pieces = {name: chat.text_tokenizer.encode(row[name], add_special_tokens=False) for name in chat.fields}
+    length = max(len(piece.ids) for piece in pieces.values())
     while True:
-        short = {name: _shortened(row[name], piece, level, chat.truncation) for name, piece in pieces.items()}
+        short = {name: _shortened(row[name], piece, length, chat.truncation) for name, piece in pieces.items()}
         ids = _ids(chat, short)
         excess = len(ids) + _reserve(chat) - chat.max_length
-        if excess <= 0 or level == 0:
+        if excess <= 0 or length == 0:
             return ids
-        level -= max(1, min(excess // len(pieces), level))
+        length -= max(1, min(excess // len(pieces), length))
 
 
-def _shortened(text: str, piece: Any, level: int, truncation: str) -> str:
-    """The text without what lies beyond `level` of its tokens, at its end or in its middle."""
-    if len(piece.ids) <= level:
+def _shortened(text: str, piece: Any, length: int, truncation: str) -> str:
+    """The text without what lies beyond `length` of its tokens, at its end or in its middle."""
+    if len(piece.ids) <= length:
         return text
-    last = level // 2 if truncation == "middle" else 0
-    first = level - last
+    last = length // 2 if truncation == "middle" else 0
+    first = length - last
     head = text[: piece.offsets[first - 1][1]] if first else ""
     return head + (text[piece.offsets[-last][0] :] if last else "")
 

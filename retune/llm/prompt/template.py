@@ -15,12 +15,12 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 def system(template: Mapping[str, Any], labels: Sequence[str]) -> str:
     """The system text; empty where the template has none."""
-    said = {label: str(template["answers"][label]) for label in labels}
-    listed = "\n".join(answer if answer == label else f"{answer} {label}" for label, answer in said.items())
-    return (template.get("system") or "").replace("{labels}", listed)
+    answers = {label: str(template["answers"][label]) for label in labels}
+    lines = [answer if answer == label else f"{answer} {label}" for label, answer in answers.items()]
+    return (template.get("system") or "").replace("{labels}", "\n".join(lines))
 
 
-def shown(row: Mapping[str, str], values: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def display_values(row: Mapping[str, str], values: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """The row as a prompt shows it: `values` gives, for a column, the text that stands for each of its values."""
     return {name: values[name][text] if name in values else text for name, text in row.items()}
 

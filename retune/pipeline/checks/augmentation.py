@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from retune.errors import unknown
-from retune.pipeline.declarations import PARAMS, Project, mapping
+from retune.pipeline.declarations import Project
 
 METHODS = ("swap", "synonym", "insert", "homophone", "delete", "exchange")
 
@@ -13,7 +13,7 @@ METHODS = ("swap", "synonym", "insert", "homophone", "delete", "exchange")
 def check(project: Project, name: str, task: dict[str, Any]) -> None:
     """Note in params.yaml what task `name` can't have; `task` is its resolved section."""
     kind, labels, augmentation = task["kind"], task.get("labels"), task["augmentation"]
-    own = mapping(mapping(mapping(project.raw(PARAMS).get("tasks")).get(name)).get("augmentation"))
+    own = project.said("tasks", name, "augmentation")
 
     def problem(section: str, key: str, text: str) -> None:
         project.params.problem(("tasks", name, section, key), text)

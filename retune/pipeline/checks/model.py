@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from retune.errors import unknown
-from retune.pipeline import kind_constants
+from retune.pipeline import effective, kind_constants
 from retune.pipeline.checks import reasoning
 from retune.pipeline.declarations import Project, mapping
 from retune.pipeline.schema.params import RANKING, SECTIONS, Model, sections
-
-READERS = {"head": {("encoder", False)}}
-"""Keys of `training` that few learners read: (learner, whether the kind is ranking)."""
 
 
 def check(project: Project, name: str, model: Model, spec: dict[str, Any]) -> None:
@@ -20,7 +17,7 @@ def check(project: Project, name: str, model: Model, spec: dict[str, Any]) -> No
     _check_sections(project, name, model)
     reasoning.check(project, name, model, spec)
     if spec["kind"]:
-        _check_read(project, name, model, spec["kind"])
+        _check_read(project, name, model, spec)
     _check_combinations(project, name, spec)
 
 
@@ -66,18 +63,23 @@ def _check_sections(project: Project, name: str, model: Model) -> None:
     every = {section for table in (SECTIONS, RANKING) for names in table.values() for section in names}
     for section in sorted(every - set(reads)):
         if getattr(model, section) is not None:
-            who = f"the learner {model.learner}" + (f" of kind {kind}" if kind == "ranking" else "")
-            text = f"{who} does not read this section, only {', '.join(reads)}; take it out"
+            who = _named(model.learner, kind)
+            text = f"the learner {who} does not read this section, only {', '.join(reads)}; take it out"
             project.params.problem(("models", name, section), text)
 
 
-def _check_read(project: Project, name: str, model: Model, kind: str) -> None:
-    """A key that the model itself gives under `training`, and that its learner would ignore."""
-    own = mapping(mapping(mapping(project.raw("params.yaml").get("models")).get(name)).get("training"))
-    for key, who in READERS.items():
-        if key in own and (model.learner, kind == "ranking") not in who:
-            text = f"the learner {model.learner} of kind {kind} does not read this key; take it out"
-            project.params.problem(("models", name, "training", key), text)
+def _check_read(project: Project, name: str, model: Model, spec: dict[str, Any]) -> None:
+    """Keys that the model itself gives and that its learner would ignore."""
+    who = _named(model.learner, spec["kind"])
+    for section in sections(model.learner, spec["kind"]):
+        own = project.said("models", name, section)
+        for key, readers in effective.unread(spec, section, own):
+            text = f"the learner {who} does not read this key, which is for: {readers}; take it out"
+            project.params.problem(("models", name, section, key), text)
+
+
+def _named(learner: str, kind: str | None) -> str:
+    return learner + (f" of kind {kind}" if kind == "ranking" else "")
 
 
 def _check_combinations(project: Project, name: str, spec: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retune.errors import unknown
-from retune.pipeline import kind_constants
+from retune.pipeline import effective, kind_constants
 from retune.pipeline.checks import augmentation, scoring
 from retune.pipeline.checks import model as model_checks
 from retune.pipeline.declarations import DATA, MODELS, Project, mapping
@@ -63,6 +63,10 @@ def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
         if task and not model["augmented"] and not augmentation.adds(task):
             where = place(("models", name, "augmented"))
             lines.append(f"{where}: models.{name} leaves augmented rows out, but tasks.{model['task']} adds none")
+        for section in ("training", "lora", "quantization", "loss", "ranking_loss", "hardware"):
+            for key in effective.idle(model, section, project.said("models", name, section)):
+                where = place(("models", name, section, key))
+                lines.append(f"{where}: models.{name}.{section}.{key} has no effect beside the model's other settings")
     used = {model["base"] for model in resolved["models"].values()}
     for role in resolved["bases"].keys() - used:
         lines.append(f"{place(('bases', role))}: bases.{role} is fetched, but no model uses it")

@@ -40,7 +40,7 @@ class Training(Strict):
     max_rows: Annotated[int, Field(ge=1)] | None = Field(None, description="training rows used, chosen by hash")
     dev_rows: Annotated[int, Field(ge=1)] | None = Field(None, description="dev rows used at each evaluation")
     eval_steps: Annotated[int, Field(ge=1)] = Field(
-        50, description="optimiser steps between checkpoints, each of which is evaluated on dev; so is the last step"
+        20, description="optimiser steps between checkpoints, each of which is evaluated on dev; so is the last step"
     )
     patience: Annotated[int, Field(ge=0)] = Field(3, description="evaluations without gain before the stop; 0: never")
     select: Literal["auto", "loss", "auc", "f1", "accuracy", "macro_f1", "ndcg", "mae", "spearman"] = Field(
@@ -109,7 +109,8 @@ class Generation(Strict):
     )
     max_new_tokens: Annotated[int, Field(ge=1)] = Field(256, description="length of reasoning, answer and reason")
     batch_size: Annotated[int, Field(ge=1)] = Field(
-        128, description="rows that are written together; on a processor a step of 128 takes little more than one of 64"
+        256,
+        description="rows that are written together; on a processor a step of 128 takes little more than one of 64",
     )
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="of the prediction; 0: the likeliest token")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(

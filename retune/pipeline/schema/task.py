@@ -16,8 +16,8 @@ class Split(Strict):
     """Shares of the groups; the rest is train. Official splits of a source stay as they are."""
 
     dev: Unit = Field(0.1, description="share for early stopping and the choice of the checkpoint")
-    calibration: Unit = Field(0.15, description="share for threshold and temperature")
-    test: Unit = Field(0.25, description="share that is reported and never used to choose")
+    calibration: Unit = Field(0.1, description="share for threshold and temperature")
+    test: Unit = Field(0.2, description="share that is reported and never used to choose")
     seed: int = Field(0, description="another seed deals the groups anew, and balances with other rows")
     balance: Literal["none", "undersample", "oversample"] | Annotated[int, Field(ge=1)] = Field(
         "none",

@@ -22,13 +22,14 @@ from retune.report.exploration import (
 )
 
 if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
     from retune.params import Params
 
 ROWS, CHARACTERS = 100_000, 4_000_000
 """Rows and characters of a split that are looked at; of a larger one a sample by hash, which the page says."""
 
 
-def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Any, bases: Path) -> dict[str, Any]:
+def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Kind, bases: Path) -> dict[str, Any]:
     """Everything about the splits of one task, as JSON.
 
     `frames` are the rows by split, `spec` the task's section `exploration`, `kind` its module of retune/data/kinds,
@@ -59,7 +60,7 @@ def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Any, bases: Pat
     return result | {"facts": findings.facts(result), "warnings": findings.warnings(result)}
 
 
-def _targets(rows: pl.LazyFrame, kind: Any) -> dict[str, dict[str, int]]:
+def _targets(rows: pl.LazyFrame, kind: Kind) -> dict[str, dict[str, int]]:
     """Target -> rows and how many of them are augmented."""
     counts = rows.group_by(kind.binned().alias("target")).agg(
         rows=pl.len(), augmented=(pl.col("origin") != "original").sum()
@@ -71,7 +72,7 @@ def _characters(parts: dict[str, pl.DataFrame], column: str) -> dict[str, Any]:
     return lengths.of({name: part[column].str.len_chars() for name, part in parts.items()})
 
 
-def _sample(rows: pl.LazyFrame, size: int, kind: Any) -> pl.DataFrame:
+def _sample(rows: pl.LazyFrame, size: int, kind: Kind) -> pl.DataFrame:
     """Id, texts, target and origin of the rows looked at, in their order, with each text normalised as `plain_I`."""
     long = rows.select(pl.sum_horizontal(pl.col(c).str.len_chars() for c in kind.TEXTS).sum()).collect().item()
     share = min(1.0, ROWS / max(size, 1), CHARACTERS / max(long, 1))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from retune.data.shared_texts import unordered
 from retune.report.exploration import near_duplicates
 
+if TYPE_CHECKING:
+    from retune.data.kinds.protocol import Kind
+
 SHOWN = 10  # examples of each sort
 
 
-def of(parts: dict[str, pl.DataFrame], kind: Any) -> dict[str, Any]:
+def of(parts: dict[str, pl.DataFrame], kind: Kind) -> dict[str, Any]:
     """`repeated`, `conflicts` and `alike` of the rows looked at, by normalised texts.
 
     A row is like another if each of its texts is (`similar.ALIKE`); for a kind whose texts may change places, in either
@@ -49,7 +52,7 @@ def of(parts: dict[str, pl.DataFrame], kind: Any) -> dict[str, Any]:
 
 
 def _nearest(
-    first: pl.DataFrame, second: pl.DataFrame, plain: list[str], pairs: dict[str, near_duplicates.Pairs], kind: Any
+    first: pl.DataFrame, second: pl.DataFrame, plain: list[str], pairs: dict[str, near_duplicates.Pairs], kind: Kind
 ) -> pl.DataFrame:
     """For each row of `second` that is like one of `first`: both numbers, `jaccard`, and whether the target `differs`.
 
@@ -102,7 +105,7 @@ def _matches(
     return table.with_columns(jaccard=pl.when(same).then(2.0).otherwise("jaccard"))
 
 
-def _example(entry: dict[str, Any], a: str, b: str, rows: dict[str, pl.DataFrame], kind: Any) -> dict[str, Any]:
+def _example(entry: dict[str, Any], a: str, b: str, rows: dict[str, pl.DataFrame], kind: Kind) -> dict[str, Any]:
     sides = [rows[a].row(entry["number_first"], named=True), rows[b].row(entry["number"], named=True)]
     return {
         "splits": [a, b],
@@ -111,7 +114,7 @@ def _example(entry: dict[str, Any], a: str, b: str, rows: dict[str, pl.DataFrame
     }
 
 
-def _conflicts(rows: pl.DataFrame, kind: Any) -> dict[str, Any]:
+def _conflicts(rows: pl.DataFrame, kind: Kind) -> dict[str, Any]:
     """Texts that stand with more than one target, in one split or in several: how many, their rows, and examples."""
     counts = rows.group_by("key", maintain_order=True).agg(pl.col(kind.TARGET).n_unique().alias("targets"), pl.len())
     found = counts.filter(pl.col("targets") > 1)
@@ -124,6 +127,6 @@ def _conflicts(rows: pl.DataFrame, kind: Any) -> dict[str, Any]:
     }
 
 
-def _shown(row: dict[str, Any], kind: Any) -> dict[str, Any]:
+def _shown(row: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """The texts of a row and its target as text."""
     return {"texts": [row[column] for column in kind.TEXTS], "target": str(row[kind.TARGET])}

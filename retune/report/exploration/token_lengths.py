@@ -71,7 +71,8 @@ def encoded(
         return list(zip(*map(tokenizer.encode_batch, columns), strict=True))
     if reader.learner == "llm":
         values = reader.prompt.get("values") or {}
-        named = [template.shown(dict(zip(texts, row, strict=True)), values) for row in zip(*columns, strict=True)]
+        shown = (dict(zip(texts, row, strict=True)) for row in zip(*columns, strict=True))
+        named = [template.display_values(one, values) for one in shown]
         filled = [template.user(reader.prompt.user, row) for row in named]
         return [(one,) for one in tokenizer.encode_batch(filled, add_special_tokens=False)]
     inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))

@@ -18,7 +18,7 @@ from retune.report.words import count, number, share
 
 LEADING = ("macro_f1", "accuracy")
 COMPARED = ("macro_f1", "accuracy", "tail_f1")
-IGNORANT, OVER = "majority class", "accuracy"
+CONSTANT_BASELINE, OVER_BASELINE = "majority class", "accuracy"
 WINS = ("Only first right", "Only second right", "McNemar p", "Same decision")
 SECTIONS = [("classes", "Classes"), ("confusions", "Confusions"), ("calibration", "Calibration")]
 DISPUTED = 30  # rows shown

@@ -15,7 +15,7 @@ from retune.report.words import count, number, share
 
 LEADING = ("f1", "auc")
 COMPARED = ("f1", "auc", "accuracy")
-IGNORANT, OVER = "majority class", "accuracy"
+CONSTANT_BASELINE, OVER_BASELINE = "majority class", "accuracy"
 WINS = ("Only first right", "Only second right", "McNemar p", "Same decision")
 SECTIONS = [("curves", "Curves"), ("calibration", "Calibration")]
 DISPUTED = 30  # rows shown

@@ -18,7 +18,7 @@ from retune.report.words import count, number
 
 LEADING = ("ndcg@10", "mrr@10")
 COMPARED = ("ndcg@10", "mrr@10", "spearman")
-IGNORANT, OVER = "random order", "ndcg@10"
+CONSTANT_BASELINE, OVER_BASELINE = "random order", "ndcg@10"
 WINS = ("Queries first better", "Queries second better", "Sign test p", "Same NDCG@10")
 SECTIONS = [("ranks", "Ranks"), ("calibration", "Calibration")]
 PAIRS = 6  # pairs of models in the query log

@@ -18,7 +18,7 @@ from retune.report.words import count, number
 
 LEADING = ("mae", "spearman")
 COMPARED = ("mae", "spearman", "bin_accuracy")
-IGNORANT, OVER = "training mean of the dimension", "mae"
+CONSTANT_BASELINE, OVER_BASELINE = "training mean of the dimension", "mae"
 WINS = ("Rows first nearer", "Rows second nearer", "Sign test p", "Same rounded score")
 SECTIONS = [("dimensions", "Dimensions"), ("scores", "Scores"), ("consistency", "Consistency")]
 DISPUTED = 30  # rows shown

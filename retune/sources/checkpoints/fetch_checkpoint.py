@@ -11,6 +11,9 @@ from retune.params import Params
 from retune.sources import cache
 from retune.sources import fetch as sources
 
+FIELDS = tuple(field for field in sources.RECORDED if field not in ("license", "note"))
+"""What SOURCE.json repeats of an entry: nothing that it tells people alone, for trainings depend on that file."""
+
 GROWTH = {"e5s1": 8, "gguf": 5}
 """Space for the joined file and for what it becomes, in sizes of the former: 4 bits grow to 32, or to 16."""
 
@@ -37,7 +40,7 @@ def fetch(checkpoint: Params, out: Path, log: logging.Logger) -> dict[str, Any]:
         from retune.sources.checkpoints import verify_cosines
 
         verify_cosines.verify(out, checkpoint, log)
-    return sources.record(checkpoint, out, more, log)
+    return sources.record(checkpoint, out, more, log, FIELDS)
 
 
 def convert(checkpoint: Params, out: Path, log: logging.Logger) -> None:

@@ -18,24 +18,24 @@ from torch import distributed
 
 T = TypeVar("T")
 
-BUCKET = 2**24
-"""Most gradient elements that are copied into one message."""
+BUCKET_SIZE = 2**24
+"""Most gradient elements that are reduced in one message."""
 
-PATIENCE = datetime.timedelta(hours=3)
+TIMEOUT = datetime.timedelta(hours=3)
 """How long a process waits for another, which may be evaluating; one that has died is seen at once."""
 
 
-def join(device_type: str, store: distributed.Store, rank: int, size: int) -> None:
-    """Take a place among processes that know each other by `store`."""
+def init_process_group(device_type: str, store: distributed.Store, rank: int, world_size: int) -> None:
+    """Make this process the number `rank` of `world_size` processes, which meet at `store`."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     backend = "cuda:nccl,cpu:gloo" if device_type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
 
 
-def join_alone(device_type: str) -> None:
-    """Let torch believe in a group where there is no other process; nothing here minds it."""
+def init_single_process(device_type: str) -> None:
+    """Give torch a process group where there is no other process; `active` stays false."""
     if not distributed.is_initialized():
-        join(device_type, distributed.HashStore(), 0, 1)
+        init_process_group(device_type, distributed.HashStore(), 0, 1)
 
 
 def active() -> bool:
@@ -48,40 +48,40 @@ def rank() -> int:
     return int(distributed.get_rank()) if active() else 0
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes share the training."""
     return int(distributed.get_world_size()) if active() else 1
 
 
-def mine(items: Sequence[T]) -> list[T]:
+def local_rows(items: Sequence[T]) -> list[T]:
     """The rows of a batch that this process computes; every row is one process's."""
-    return list(items[rank() :: size()])
+    return list(items[rank() :: world_size()])
 
 
-def wait() -> None:
-    """Go on when every process has come here."""
-    gathered(None)
+def barrier() -> None:
+    """Wait until every process has come here."""
+    all_gather_object(None)
 
 
-def told(value: T) -> T:
+def broadcast_object(value: T) -> T:
     """The first process's value, in every process."""
     if not active():
         return value
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
-def gathered(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """The values of all processes, by rank, in every process."""
     if not active():
         return [value]
-    values: list[Any] = [None] * size()
+    values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
 
 
-def sum_numbers(numbers: Sequence[float]) -> list[float]:
+def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
     """Each number's sum over the processes, in float64."""
     if not active():
         return list(numbers)
@@ -90,16 +90,16 @@ def sum_numbers(numbers: Sequence[float]) -> list[float]:
     return [float(number) for number in total.tolist()]
 
 
-def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
+def all_reduce_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
     """Replace each gradient by its sum over the processes; a weight that none of them has used keeps none."""
     if not active():
         return
-    used = sum_numbers([float(weight.grad is not None) for weight in weights])
-    reached = [weight for weight, count in zip(weights, used, strict=True) if count]
-    for weight in reached:
+    users = all_reduce_sum([float(weight.grad is not None) for weight in weights])
+    used = [weight for weight, count in zip(weights, users, strict=True) if count]
+    for weight in used:
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-    for bucket in _buckets([weight.grad for weight in reached if weight.grad is not None]):
+    for bucket in _buckets([weight.grad for weight in used if weight.grad is not None]):
         flat = torch.cat([gradient.flatten() for gradient in bucket])
         distributed.all_reduce(flat)
         for gradient, total in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
@@ -107,7 +107,7 @@ def sum_gradients(weights: Sequence[torch.nn.Parameter]) -> None:
 
 
 @torch.no_grad()
-def same_weights(weights: Sequence[torch.nn.Parameter]) -> None:
+def broadcast_weights(weights: Sequence[torch.nn.Parameter]) -> None:
     """Give every process the first one's weights."""
     if active():
         for weight in weights:
@@ -115,10 +115,10 @@ def same_weights(weights: Sequence[torch.nn.Parameter]) -> None:
 
 
 def _buckets(gradients: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Neighbours of one number format, up to `BUCKET` elements together."""
+    """Neighbours of one dtype, up to `BUCKET_SIZE` elements together."""
     bucket: list[torch.Tensor] = []
     for gradient in gradients:
-        full = bucket and sum(g.numel() for g in bucket) + gradient.numel() > BUCKET
+        full = bucket and sum(g.numel() for g in bucket) + gradient.numel() > BUCKET_SIZE
         if bucket and (full or gradient.dtype != bucket[0].dtype):
             yield bucket
             bucket = []

@@ -1,8 +1,8 @@
 """The optimiser's state divided among the processes (`hardware.sharding: optimizer`).
 
 Weights and gradients are whole in every process. Each process updates its share of the weights alone, keeps Adam's
-moments of these alone, and tells the others how they are now (ZeRO stage 1, Rajbhandari et al. 2020). Every bit is what
-it is without. A checkpoint holds a file of each process, and any number of processes goes on from them.
+moments of these alone, and broadcasts the updated weights (ZeRO stage 1, Rajbhandari et al. 2020). Every bit is what it
+is without. A checkpoint holds a file of each process, and any number of processes goes on from them.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from retune.training.distributed import data_parallel
 
 log = logging.getLogger("retune")
 
-FILE = "optimizer.pt"
+STATE_FILE = "optimizer.pt"
 """The Trainer's name for the state, in a checkpoint's folder and in that of each further process there."""
 
 
-def divide(optimizer: torch.optim.Optimizer) -> None:
+def shard(optimizer: torch.optim.Optimizer) -> None:
     """Let each process update its share; alone, a process updates all."""
     if not data_parallel.active():
         return
     weights = _weights(optimizer)
-    shares = owners([weight.numel() for weight in weights], data_parallel.size())
+    owner_of = owners([weight.numel() for weight in weights], data_parallel.world_size())
 
-    def keep_own(*_: Any) -> None:
-        """What has no gradient is not updated, and gets no state; the gradients have been summed and clipped."""
-        for weight, owner in zip(weights, shares, strict=True):
+    def drop_other_gradients(*_: Any) -> None:
+        """What has no gradient is not updated, and gets no state; the gradients have been reduced and clipped."""
+        for weight, owner in zip(weights, owner_of, strict=True):
             if owner != data_parallel.rank():
                 weight.grad = None
 
-    def tell(*_: Any) -> None:
-        for weight, owner in zip(weights, shares, strict=True):
+    def broadcast_updates(*_: Any) -> None:
+        for weight, owner in zip(weights, owner_of, strict=True):
             distributed.broadcast(weight.data, src=owner)
 
-    optimizer.register_step_pre_hook(keep_own)
-    optimizer.register_step_post_hook(tell)
-    own = sum(w.numel() for w, owner in zip(weights, shares, strict=True) if owner == data_parallel.rank())
+    optimizer.register_step_pre_hook(drop_other_gradients)
+    optimizer.register_step_post_hook(broadcast_updates)
+    own = sum(w.numel() for w, owner in zip(weights, owner_of, strict=True) if owner == data_parallel.rank())
     part = 100 * own / sum(weight.numel() for weight in weights)
     log.info("sharding optimizer: this process keeps %.0f %% of the optimiser's state", part)
 
 
-def load(optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+def load_state(optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
     """Put this process's share of a checkpoint's state into the optimiser, whichever process wrote it."""
     weights, rank = _weights(optimizer), data_parallel.rank()
-    shares = owners([weight.numel() for weight in weights], data_parallel.size())
+    owner_of = owners([weight.numel() for weight in weights], data_parallel.world_size())
     state: dict[int, Any] = {}
-    for file in (checkpoint / FILE, *checkpoint.glob(f"rank-*/{FILE}")):
+    for file in (checkpoint / STATE_FILE, *checkpoint.glob(f"rank-*/{STATE_FILE}")):
         saved = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        state |= {number: moments for number, moments in saved["state"].items() if shares[number] == rank}
+        state |= {number: moments for number, moments in saved["state"].items() if owner_of[number] == rank}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def owners(sizes: Sequence[int], count: int) -> list[int]:
-    """Which of `count` processes each weight belongs to: the largest first, each to the one that has least."""
-    loads, found = [0] * count, [0] * len(sizes)
+def owners(sizes: Sequence[int], world_size: int) -> list[int]:
+    """The rank that each weight belongs to: the largest weight first, each to the process that has least."""
+    loads, ranks = [0] * world_size, [0] * len(sizes)
     for number in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
-        found[number] = loads.index(min(loads))
-        loads[found[number]] += sizes[number]
-    return found
+        ranks[number] = loads.index(min(loads))
+        loads[ranks[number]] += sizes[number]
+    return ranks
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -87,6 +87,7 @@ texts = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(texts, texts, st.sampled_from("01")), min_size=1, max_size=5),

@@ -122,6 +122,7 @@ pairs = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(pairs, pairs, st.randoms(use_true_random=False))
 def test_ids_depend_on_neither_order_nor_other_rows(tmp_path_factory, old, new, shuffle: random.Random):

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from retune.errors import RetuneError
 from retune.evaluation import curves, intervals, predictions
-from retune.evaluation.binary_metrics import METRICS, Answers
+from retune.evaluation.binary_metrics import METRICS, BinaryAnswers
+from retune.evaluation.details.pair import confusion_counts, worst_errors
 from retune.evaluation.kinds import pair
-from retune.evaluation.kinds.pair import confusion_counts, worst_errors
 from retune.params import Params
 
 SPEC = Params(bootstrap=200, confidence=0.95, seed=0)
 
 
 def metrics_with_intervals(answers, groups, spec):
-    return intervals.metrics_with_intervals(pair, answers, groups, spec)
+    return intervals.metrics_with_intervals(pair.MEASURE, answers, groups, spec)
 
 
 def join(rows, predicted, place):
@@ -40,7 +40,7 @@ def example(n, seed=0):
     generator = np.random.default_rng(seed)
     labels = (generator.random(n) < 0.3).astype(int)
     probabilities = 1 / (1 + np.exp(-2 * (labels - 0.5) - generator.normal(size=n)))
-    return Answers(labels, (probabilities >= 0.5).astype(int), probabilities)
+    return BinaryAnswers(labels, (probabilities >= 0.5).astype(int), probabilities)
 
 
 # -------------------------------------------------------------------------------------------------- gold labels
@@ -136,7 +136,7 @@ def test_a_wider_confidence_gives_a_wider_interval():
 
 def test_resamples_without_a_positive_row_are_left_out_and_counted():
     labels = np.array([1] + [0] * 19)
-    found = metrics_with_intervals(Answers(labels, labels, labels * 0.9), np.arange(20), SPEC)
+    found = metrics_with_intervals(BinaryAnswers(labels, labels, labels * 0.9), np.arange(20), SPEC)
     assert 40 < found["recall"]["undefined"] < 110  # (19/20)^20 of 200 resamples
     assert found["recall"]["value"] == found["recall"]["low"] == 1.0
     assert "undefined" not in found["accuracy"]
@@ -144,7 +144,7 @@ def test_resamples_without_a_positive_row_are_left_out_and_counted():
 
 def test_a_test_split_of_one_label_gives_null_not_an_error():
     labels = np.zeros(20, dtype=int)
-    found = metrics_with_intervals(Answers(labels, labels, labels + 0.1), np.arange(20), SPEC)
+    found = metrics_with_intervals(BinaryAnswers(labels, labels, labels + 0.1), np.arange(20), SPEC)
     assert found["auc"] == {"value": None, "low": None, "high": None, "undefined": 200}
     assert found["accuracy"]["value"] == 1.0
 
@@ -154,14 +154,14 @@ def test_the_calibration_error_lies_in_its_interval_even_when_it_is_small():
     generator = np.random.default_rng(0)
     probabilities = np.full(200, 0.5)
     labels = np.tile([0, 1], 100)
-    found = metrics_with_intervals(Answers(labels, labels, probabilities), np.arange(200), SPEC)["ece"]
+    found = metrics_with_intervals(BinaryAnswers(labels, labels, probabilities), np.arange(200), SPEC)["ece"]
     assert found["value"] == 0.0
     assert found["low"] == 0.0
     assert 0 < found["high"] < 0.1
     for seed in range(5):
         probabilities = np.random.default_rng(seed).random(500)
         labels = (generator.random(500) < probabilities).astype(int)
-        found = metrics_with_intervals(Answers(labels, labels, probabilities), np.arange(500), SPEC)["ece"]
+        found = metrics_with_intervals(BinaryAnswers(labels, labels, probabilities), np.arange(500), SPEC)["ece"]
         assert found["low"] < found["value"] < found["high"]
 
 
@@ -224,14 +224,14 @@ def test_the_reliability_table_accounts_for_every_row_and_for_the_calibration_er
 
 def test_the_confusion_matrix_counts_rows():
     labels, decisions = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 1, 0, 1, 1, 1])
-    counts = confusion_counts(Answers(labels, decisions, decisions * 0.9))
+    counts = confusion_counts(BinaryAnswers(labels, decisions, decisions * 0.9))
     assert counts == {"true_negative": 1, "false_positive": 2, "false_negative": 1, "true_positive": 3}
 
 
 def errors(count, unparsed=()):
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     probabilities = np.array([0.9, 0.6, 0.8, 0.1, 0.4, 0.3, 0.2, 0.9])
-    answers = Answers(labels, (probabilities >= 0.5).astype(int), probabilities)
+    answers = BinaryAnswers(labels, (probabilities >= 0.5).astype(int), probabilities)
     joined = table(labels, parsed=[i not in unparsed for i in range(8)])
     return worst_errors(joined, answers, count)
 

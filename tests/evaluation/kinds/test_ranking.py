@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -22,6 +20,7 @@ from retune.training.record import Training
 from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
+from tests.support.stage_run import run
 
 MODELS = {"bm25": ("linear", 1.0), "weak": ("embedder", 2.0), "strong": ("encoder", 6.0)}
 HOSTILE = "<script>alert(1)</script>"
@@ -69,6 +68,7 @@ def project(root: Path) -> None:
         "split": {"dev": 0.1, "calibration": 0.2, "test": 0.4}, "models": list(MODELS),
         "evaluation": {"kind": "ranking", "seed": 1, "bootstrap": 100, "confidence": 0.95, "errors": 3, "limit": None},
     }  # fmt: skip
+    task["comparison"] = {"models": list(MODELS), "chains": chains, **task["evaluation"]}
     models = {
         name: {"task": "retrieval", "kind": "ranking", "learner": learner, "base": "scratch", "base_name": "scratch"}
         for name, (learner, _) in MODELS.items()
@@ -101,11 +101,6 @@ def built(tmp_path_factory) -> Path:
                 run(stage, name)
         run(compare, "retrieval")
     return root
-
-
-def run(stage, instance: str) -> None:
-    with patch.object(sys, "argv", ["stage", instance]):
-        stage()
 
 
 def read(path: Path) -> dict:
@@ -150,6 +145,7 @@ def test_a_score_against_the_relevance_is_calibrated_to_its_mean():
         ranking.calibrate(rows.with_columns(score=pl.lit(float("nan"))), SPEC)
 
 
+@pytest.mark.slow
 def test_a_random_order_is_what_constant_scores_give(built):
     result = read(built / "reports/comparisons/retrieval/comparison.json")
     random = np.random.default_rng(0)
@@ -164,7 +160,7 @@ def test_a_random_order_is_what_constant_scores_give(built):
     assert result["ignorant"]["ndcg@10"]["value"] == pytest.approx(np.mean(drawn), abs=0.01)
 
 
-def answers_of(relevance: list[float], scores: list[float]) -> ranking.Answers:
+def answers_of(relevance: list[float], scores: list[float]) -> ranking.RankingAnswers:
     n = len(relevance)
     ones = np.ones(n)
     return ranking.answered(np.array(relevance), ones, np.zeros(n, dtype=np.int64), np.array(scores), ones / 2)
@@ -207,6 +203,7 @@ def test_an_unparsed_row_ranks_below_all_others():
     assert given.estimates.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_query_log_and_escapes_the_texts(built):
     tasks = inputs.read(Params(json.loads((built / "params-resolved.json").read_text(), object_hook=Params)), built)
     html = page.render(tasks)

@@ -93,7 +93,7 @@ def test_a_row_without_an_answer_has_the_worst_possible_error():
     )
     assert given.estimates.tolist() == [10, 1, 10, 6.4]
     assert given.seen.tolist() == [False, False, False, True]
-    found = scoring.measure(given, np.ones(4))
+    found = scoring.MEASURE.values(given, np.ones(4))
     assert found["mae"] == pytest.approx((8 + 8 + 5 + 0.4) / 4)
     assert found["exact"] == 0.25
 
@@ -108,8 +108,8 @@ def test_scores_outside_the_scale_count_as_its_ends_and_broken_ones_are_an_error
 def test_the_constant_is_the_training_mean_of_the_dimension_and_of_all_where_it_has_no_row():
     assert scoring.training_means(SPLITS["splits"]["train"]["targets"], list(DIMENSIONS)).tolist() == [3, 9, 5]
     given = scoring.answers(joined([2, 9], [5.0, None]), {"temperature": 1.0, "estimate": None}, SPEC, SPLITS)
-    assert scoring.ignorant(given).estimates.tolist() == [3, 3]
-    assert scoring.ignorant(given).seen.all()
+    assert scoring.constant_baseline(given).estimates.tolist() == [3, 3]
+    assert scoring.constant_baseline(given).seen.all()
     with pytest.raises(RetuneError, match="no rows"):
         scoring.training_means({}, ["growth"])
 
@@ -150,8 +150,8 @@ def test_each_dimension_is_measured_on_its_rows(built):
     metrics = read(built / "reports/metrics/linear.json")["test"]
     assert table["dimension"].to_list() == list(DIMENSIONS)
     assert (table["mae"] * table["rows"]).sum() / table["rows"].sum() == pytest.approx(metrics["mae"]["value"])
-    ignorant = read(built / "reports/comparisons/risk/comparison.json")["ignorant"]["mae"]["value"]
-    assert (table["constant_mae"] * table["rows"]).sum() / table["rows"].sum() == pytest.approx(ignorant)
+    constant = read(built / "reports/comparisons/risk/comparison.json")["ignorant"]["mae"]["value"]
+    assert (table["constant_mae"] * table["rows"]).sum() / table["rows"].sum() == pytest.approx(constant)
 
 
 def test_the_files_of_a_model_agree_with_its_metrics(built):
@@ -231,7 +231,7 @@ def test_correlations_between_dimensions_are_over_documents_that_have_both():
     gold, predicted = random.integers(1, 11, 12).astype(float), random.uniform(1, 10, 12)
     seen, codes = np.ones(12, dtype=bool), np.arange(12) % 2
     seen[3] = False  # the debt of document d1
-    given = scoring.Answers(gold, predicted, seen, gold, codes, (1, 10), (4, 8))
+    given = scoring.ScoreAnswers(gold, predicted, seen, gold, codes, (1, 10), (4, 8))
     found = self_consistency.correlations(documents, given, list(DIMENSIONS))
     kept = [0, 2, 3, 4, 5]
     assert found["dimensions"] == ["growth", "debt"]

@@ -13,8 +13,7 @@ from torch import nn
 from retune.llm import adapter
 from retune.llm.fused import lora_linear
 from retune.training import hardware
-from tests.learners import test_llm
-from tests.support import tiny_llm
+from tests.support import llm_fit, tiny_llm
 
 
 class Two(nn.Module):
@@ -71,7 +70,7 @@ def test_what_is_not_plain_is_left_to_peft(options: dict[str, Any]) -> None:
 def test_weights_are_laid_out_by_their_longer_side_and_keep_their_values() -> None:
     model = Two()
     before = [layer.weight.detach().clone() for layer in (model.first, model.second)]
-    lora_linear.lay_out(model)
+    lora_linear.lay_out_weights(model)
     assert [layer.weight.stride() for layer in (model.first, model.second)] == [(1, 10), (10, 1)]
     assert all(torch.equal(a, layer.weight) for a, layer in zip(before, (model.first, model.second), strict=True))
 
@@ -80,8 +79,8 @@ def test_a_loaded_base_is_laid_out_but_for_its_output_head_and_a_full_fine_tune(
     tiny_llm.tiny_llm(tmp_path)
     strides = {}
     for method in ("lora", "full"):
-        spec = test_llm.spec_of(lora__method=method)
-        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
+        spec = llm_fit.spec_of(lora__method=method)
+        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, tree_attention=True))
         weight, head = model.get_decoder().layers[0].mlp.gate_proj.weight, model.get_output_embeddings().weight
         assert weight.shape[0] > weight.shape[1]
         strides[method] = weight.stride()[0] == 1

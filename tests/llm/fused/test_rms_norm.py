@@ -11,8 +11,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from retune.llm import adapter
 from retune.llm.fused import rms_norm
 from retune.training import hardware
-from tests.learners import test_llm
-from tests.support import tiny_llm
+from tests.support import llm_fit, tiny_llm
 
 CLASSES = [LlamaRMSNorm, Qwen3RMSNorm, Gemma3RMSNorm, Glm4RMSNorm]
 
@@ -92,8 +91,8 @@ def test_a_loaded_base_runs_fused_but_for_a_full_fine_tune(tmp_path):
     tiny_llm.tiny_llm(tmp_path)
     fused = {}
     for method in ("lora", "full"):
-        spec = test_llm.spec_of(lora__method=method)
-        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, trees=True))
+        spec = llm_fit.spec_of(lora__method=method)
+        model = adapter.load_base(tmp_path, spec, hardware.choose(spec.hardware, tree_attention=True))
         decoder = model.get_decoder()
         fused[method] = ["forward" in vars(module) for module in (decoder.norm, decoder.layers[0].mlp)]
     assert fused == {"lora": [True, True], "full": [False, False]}

@@ -1,4 +1,4 @@
-"""The last layer's feed-forward part runs where its states are read (that nothing else changes: tests/test_packing)."""
+"""The last layer's feed-forward part runs where its states are read (that nothing else changes: test_packing.py)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from retune.llm.fused import gated_mlp
-from retune.llm.packing.packing import Packing
-from tests.llm.packing.test_packing import ROWS, TRIPLETS, lora
+from retune.llm.packing.packing import PackedModel
 from tests.support import tiny_llm
+from tests.support.packed_rows import ROWS, TARGETS, lora
 
 
 def first(mlp: Any) -> Any:
@@ -25,16 +25,16 @@ def test_it_computes_what_the_head_reads_and_nothing_for_keys_and_values(family:
     if adapted:
         gated_mlp.fuse(model)
     plain = model(torch.tensor([ROWS[0]])).logits
-    packing = Packing(model, "dense")
+    packed = PackedModel(model, "dense")
     seen: list[list[int]] = [[], []]
     for layer, rows in zip(model.get_decoder().layers, seen, strict=True):
         first(layer.mlp).register_forward_hook(lambda _, __, out, rows=rows: rows.append(out.shape[-2]))
-    (part,) = packing.parts(ROWS, TRIPLETS)
-    (nothing,) = packing.parts(ROWS, [[] for _ in ROWS])
-    packing.log_probs(part)
-    packing.read(nothing)
-    tokens = part.ids.numel()
-    assert seen == [[tokens, tokens], [len(part.where), 0]]
-    assert len(part.where) < tokens
+    (batch,) = packed.batches(ROWS, TARGETS)
+    (nothing,) = packed.batches(ROWS, [[] for _ in ROWS])
+    packed.log_probs(batch)
+    packed.prefill(nothing)
+    tokens = batch.input_ids.numel()
+    assert seen == [[tokens, tokens], [len(batch.head_positions), 0]]
+    assert len(batch.head_positions) < tokens
     assert torch.allclose(model(torch.tensor([ROWS[0]])).logits, plain)  # an ordinary pass after it is whole
     assert seen[1][-1] == len(ROWS[0])

@@ -37,7 +37,7 @@ def test_a_token_sees_its_own_history_and_nothing_else(sequences: list[list[int]
     for path in row.paths:
         for depth, position in enumerate(path):
             sees[position, path[: depth + 1]] = True
-    assert (row.sees() == sees).all()
+    assert (row.ancestor_mask() == sees).all()
 
 
 @given(SEQUENCES)
@@ -46,7 +46,14 @@ def test_chunks_hold_every_token_once_behind_its_history(sequences: list[list[in
     assert [p for chunk in row.chunks for p in range(chunk.start, chunk.stop)] == list(range(len(row.ids)))
     for chunk in row.chunks:
         assert chunk.path[-1] == chunk.stop - 1
-        assert np.flatnonzero(row.sees()[chunk.stop - 1]).tolist() == chunk.path.tolist()
+        assert np.flatnonzero(row.ancestor_mask()[chunk.stop - 1]).tolist() == chunk.path.tolist()
+
+
+def test_the_drawing_of_the_docstring() -> None:
+    (row,) = pack([[*map(ord, letters)] for letters in ("ABC", "ABDE", "AF")])
+    assert "".join(map(chr, row.ids)) == "ABCDEF"
+    assert row.depth.tolist() == [0, 1, 2, 2, 3, 1]
+    assert row.end.tolist() == [6, 5, 3, 5, 5, 6]
 
 
 def test_the_order_of_the_given_sequences_changes_no_token() -> None:

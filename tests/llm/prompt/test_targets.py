@@ -9,9 +9,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from retune.llm.packing.packing import Packing
+from retune.llm.packing.packing import PackedModel
 from retune.llm.prompt import prompt, targets
-from retune.llm.sft_loss import AnswerLoss
+from retune.llm.sft_loss import SFTLoss
 from tests.support import tiny_llm
 
 PAIR = {"system": "对齐吗？", "user": "一：{text_a}\n二：{text_b}", "answers": {"0": "不对齐", "1": "对齐"}}
@@ -64,9 +64,9 @@ def test_the_tokens_of_a_target_are_its_text_and_the_end(
     done = targets.encode(ready, rows, [SCORES.index(score)], prompt.encode(ready, rows).ids)
     *ids, end = done.ids[0]
     assert end == ready.end
-    assert done.cut == [False]
+    assert done.truncated == [False]
     text = targets.target_text(rows.row(0, named=True), SCORING, thinking)
-    assert ready.whole.decode(ids, skip_special_tokens=False) == text
+    assert ready.tokenizer.decode(ids, skip_special_tokens=False) == text
     if tokenizer is THINKING:
         tags = [THINKING.convert_tokens_to_ids(tag) for tag in ("<think>", "</think>")]
         assert [ids.count(tag) for tag in tags] == [thinking, thinking], "tags in the data are plain text"
@@ -75,7 +75,7 @@ def test_the_tokens_of_a_target_are_its_text_and_the_end(
 def test_a_row_without_reasoning_has_an_empty_block_and_one_without_reason_none() -> None:
     ready = chat(scoring=True)
     rows = frame(score=[7, 10], reasoning=[None, "增长快"], reason=[None, "专利多"])
-    texts = [ready.whole.decode(ids[:-1]) for ids in targets.encode(ready, rows, [6, 9], [[1], [1]]).ids]
+    texts = [ready.tokenizer.decode(ids[:-1]) for ids in targets.encode(ready, rows, [6, 9], [[1], [1]]).ids]
     assert texts == ["<think>\n\n</think>\n\n7", "<think>\n增长快\n</think>\n\n10\n理由：专利多"]
     assert texts == [targets.target_text(row, SCORING, True) for row in rows.iter_rows(named=True)]
 
@@ -90,10 +90,10 @@ def test_a_long_reasoning_is_cut_and_counted_and_the_answer_never() -> None:
     )
     prompts = prompt.encode(ready, rows)
     done = targets.encode(ready, rows, [6, 7, 8, 9], prompts.ids)
-    assert done.cut == [False, True, True, True]
+    assert done.truncated == [False, True, True, True]
     assert [len(p) + len(t) <= 200 for p, t in zip(prompts.ids, done.ids, strict=True)] == [True] * 4
     assert [len(p) + len(t) == 200 for p, t in zip(prompts.ids, done.ids, strict=True)][1:] == [True] * 3
-    said = [targets.parse(ready.whole.decode(ids[:-1]), SCORES, SCORING["reason"]) for ids in done.ids]
+    said = [targets.parse(ready.tokenizer.decode(ids[:-1]), SCORES, SCORING["reason"]) for ids in done.ids]
     assert [one.code for one in said] == [6, 7, 8, 9]
     assert said[1].reason == "因为", "a short reason stays whole"
     assert said[2].reasoning == "短"
@@ -185,12 +185,12 @@ def test_the_loss_of_long_targets_is_that_of_each_row_alone(kernel: str | None, 
     want.backward()
     gradients = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
     model.zero_grad()
-    objective = AnswerLoss(Packing(model, kernel))
-    parts = objective.cut(items, items, 200)
-    assert len(parts) > 1
+    objective = SFTLoss(PackedModel(model, kernel))
+    micro_batches = objective.split(items, items, 200)
+    assert len(micro_batches) > 1
     total = torch.zeros((), dtype=torch.float64)
-    for part in parts:
-        loss = objective.loss(model, part)
+    for micro_batch in micro_batches:
+        loss = objective.loss(model, micro_batch)
         loss.backward()
         total += loss.detach()
     assert float(total) == pytest.approx(float(want), abs=1e-9)

@@ -21,6 +21,7 @@ def shared(tmp_path_factory):
     return write(tmp_path_factory.mktemp("shared"))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_wrong_value_anywhere_is_a_message_and_never_a_crash(shared, data):

@@ -4,7 +4,9 @@ import pytest
 
 from retune.errors import RetuneError
 from retune.pipeline.resolve import resolve
-from tests.pipeline.checks.test_scoring import P, project
+from tests.support.scoring_declarations import project
+
+P = "params.yaml"
 
 
 def said(bins: str) -> tuple[str, str, str]:
@@ -15,7 +17,7 @@ def test_bins_reach_the_evaluation_of_scoring_alone(tmp_path):
     found = resolve(project(tmp_path, said("[2, 4]"))).resolved["tasks"]
     assert found["rating"]["evaluation"]["bins"] == [2, 4]
     assert "bins" not in found["questions"]["evaluation"]
-    assert found["questions"]["evaluation"]["terms"] is None
+    assert "terms" not in found["questions"]["evaluation"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 from retune.errors import RetuneError
 from retune.pipeline import fingerprint
 from retune.pipeline.resolve import resolve
-from tests.pipeline.checks.test_scoring import D, P, project
 from tests.support.declarations import ROOT, replace, write
+from tests.support.scoring_declarations import project
+
+P, D = "params.yaml", "data/catalog.yaml"
 
 SAID = "{url: 'http://localhost:8000/v1', model: qwen3-8b, rows: 20}"
 
@@ -45,7 +47,7 @@ def test_a_judge_reaches_evaluate_and_nothing_that_costs_a_model(tmp_path: Path)
         for name in instances
         if instances[name] != found["reads"][stage][name]
     }
-    assert changed == {"evaluate.rated_linear", "evaluate.rated_llm", "compare.rating"}
+    assert changed == {"evaluate.rated_linear", "evaluate.rated_llm"}
     assert plain["code"] == found["code"]
 
 

@@ -60,9 +60,9 @@ def test_models_that_reason_get_generation_beside_their_section(tmp_path: Path) 
     assert not {"thinking", "answer_weight"} & set(found["models"]["other"]["training"])
     assert "thinking" not in found["models"]["cross"]["training"]
     assert found["models"]["other"]["training"]["select"] == "auc"
-    assert set(found["generation"]) == set(found["models"])
-    assert found["generation"]["other"] == found["generation"]["plain"] == {}
-    assert found["generation"]["scores"]["max_new_tokens"] == 256
+    assert set(found["predictions"]) == set(found["models"])
+    assert not {"other", "plain"} & {name for name, given in found["predictions"].items() if "generation" in given}
+    assert found["predictions"]["scores"]["generation"]["max_new_tokens"] == 256
     assert all("generation" not in model for model in found["models"].values()), "what trains nothing is not there"
 
 
@@ -70,16 +70,15 @@ def test_a_change_of_generation_reaches_no_training(tmp_path: Path) -> None:
     before = resolved(project(tmp_path / "a"))
     after = resolved(project(tmp_path / "b", scores=", generation: {max_new_tokens: 40, thinking: false}"))
     assert before["models"] == after["models"]
-    assert after["generation"]["scores"]["max_new_tokens"] == 40
-    assert after["generation"]["scores"]["thinking"] is False
-    assert before["generation"]["chatty"] == after["generation"]["chatty"]
+    assert after["predictions"]["scores"]["generation"] == {"thinking": False}, "the length of no text has an effect"
+    assert before["predictions"]["chatty"] == after["predictions"]["chatty"]
 
 
 def test_a_model_that_is_not_taught_to_think_does_not(tmp_path: Path) -> None:
     found = resolved(project(tmp_path, scores=", training: {thinking: false}"))
     assert found["models"]["scores"]["training"]["thinking"] is False
     assert found["models"]["scores"]["training"]["select"] == "mae"
-    assert found["generation"]["scores"]["thinking"] is False
+    assert found["predictions"]["scores"]["generation"]["thinking"] is False
 
 
 def test_a_curriculum_is_resolved_with_its_stages(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_curriculum_is_resolved_with_its_stages(tmp_path: Path) -> None:
     assert found["training"]["epochs"] == 3
     one = resolved(project(tmp_path / "one", scores=", dimensions: [growth]"))["models"]["scores"]
     assert one["train_dimensions"] == ["growth"]
-    assert one["dimensions"] == {"innovation": "创新性", "growth": "成长性"}
+    assert one["dimensions"] == ["innovation", "growth"]
 
 
 STAGE = "curriculum: [{{name: basic, dimensions: [{}]}}]"

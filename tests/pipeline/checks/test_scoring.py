@@ -9,45 +9,9 @@ from retune.evaluation import dev_metrics
 from retune.llm.prompt import prompt, template
 from retune.params import Params
 from retune.pipeline.resolve import resolve
-from tests.support.declarations import write
+from tests.support.scoring_declarations import project
 
 P, D, Q = "params.yaml", "data/catalog.yaml", "prompts/rated.yaml"
-
-TASK = """\
-tasks:
-  rating:
-    kind: scoring
-    source: rated
-    scores: [1, 5]
-    dimensions: {innovation: 创新性, diversity: 多元化}
-    data_ratio: 0.5
-    prompt: rated
-"""
-MODELS = """\
-models:
-  rated_linear: {task: rating, learner: linear, base: scratch}
-  rated_llm: {task: rating, learner: llm, base: llm, training: {thinking: false}}
-"""
-SOURCE = """\
-rated:
-  kind: sample
-  license: Apache-2.0
-  generator: similarity
-  tables:
-    - file: rows.json
-      columns: {document: text, dimension: $file, score: score, reasoning: think, reason: reason}
-sample:
-"""
-PROMPT = """\
-user: "{document}\\n{dimension}"
-reason: "\\nwhy: "
-"""
-
-
-def project(folder, *edits):
-    (folder / "prompts").mkdir()
-    (folder / Q).write_text(PROMPT, encoding="utf-8")
-    return write(folder, (P, "tasks:\n", TASK), (P, "models:\n", MODELS), (D, "sample:\n", SOURCE), *edits)
 
 
 def test_a_scoring_task_and_its_models_know_scores_and_dimensions(tmp_path):
@@ -56,7 +20,8 @@ def test_a_scoring_task_and_its_models_know_scores_and_dimensions(tmp_path):
     named = {"innovation": "创新性", "diversity": "多元化"}
     for part in (task, task["convert"], task["split"], task["evaluation"], task["exploration"], model):
         assert part["labels"] == ["1", "2", "3", "4", "5"]
-        assert (part["scores"], part["dimensions"]) == ([1, 5], named)
+        assert (part["scores"], list(part["dimensions"])) == ([1, 5], list(named))
+    assert task["dimensions"] == named, "for the report; the other stages know dimensions by name"
     assert task["split"]["data_ratio"] == 0.5
     assert found["tasks"]["questions"]["split"]["data_ratio"] == 1.0
     assert set(task["augmentation"]) & {"swap", "synonym"} == set()
@@ -71,7 +36,7 @@ def test_a_scoring_task_and_its_models_know_scores_and_dimensions(tmp_path):
 
 def test_a_dimension_is_shown_to_models_as_its_text():
     values = {"dimension": {"innovation": "创新性"}}
-    row = template.shown({"document": "innovation", "dimension": "innovation"}, values)
+    row = template.display_values({"document": "innovation", "dimension": "innovation"}, values)
     assert template.user("{document} {dimension}", row) == "innovation 创新性"
 
 

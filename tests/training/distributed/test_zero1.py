@@ -36,11 +36,11 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(
     for writer, folder in enumerate([tmp_path, tmp_path / "rank-1"]):
         folder.mkdir(exist_ok=True)
         owned = [n for n, owner in enumerate(zero1.owners(sizes, 2)) if owner == writer]
-        torch.save(whole | {"state": {n: whole["state"][n] for n in owned}}, folder / zero1.FILE)
+        torch.save(whole | {"state": {n: whole["state"][n] for n in owned}}, folder / zero1.STATE_FILE)
     monkeypatch.setattr(data_parallel, "rank", lambda: rank)
-    monkeypatch.setattr(data_parallel, "size", lambda: size)
+    monkeypatch.setattr(data_parallel, "world_size", lambda: size)
     fresh = torch.optim.AdamW(stepped(sizes).param_groups)
-    zero1.load(fresh, tmp_path)
+    zero1.load_state(fresh, tmp_path)
     found = fresh.state_dict()["state"]
     assert set(found) == {n for n, owner in enumerate(zero1.owners(sizes, size)) if owner == rank}
     for number, moments in found.items():

@@ -1,0 +1,37 @@
+"""How answers of one sort are measured: their metrics, of one set of row weights or of a matrix of resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from retune.evaluation.weighted import Floats, Integers
+
+if TYPE_CHECKING:
+    from typing import Protocol, Self
+
+    class Answers(Protocol):
+        """One model's answers to n rows: each of its arrays is [n], or the same for all rows."""
+
+        def take(self, order: Integers, /) -> Self:
+            """Put the rows in another order, or take some of them."""
+            ...
+
+
+A = TypeVar("A", bound="Answers")
+
+
+@dataclass(frozen=True)
+class Measure(Generic[A]):
+    """The metrics of answers A.
+
+    `metrics`: their names, in the order of the report. `values(answers, weights)`: all of them, each [...], of row
+    weights [..., n]; NaN where one has no meaning. `order(answers)`: [n], the order of the rows in which they are
+    measured fastest. `centred`: the metrics that resampling only makes larger (see `bootstrap.centred`).
+    """
+
+    metrics: tuple[str, ...]
+    values: Callable[[A, Floats], dict[str, Floats]]
+    order: Callable[[A], Integers]
+    centred: tuple[str, ...] = ()

@@ -1,0 +1,97 @@
+"""Train the encoder and its linear layer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from retune.data import labels
+from retune.encoders import tokens, transformer
+from retune.encoders.objective import objective
+from retune.encoders.tokens import Encoded
+from retune.errors import RetuneError
+from retune.evaluation import dev_metrics
+from retune.learners.classifier import probe
+from retune.learners.classifier.model import Classifier, encode, log_probs
+from retune.training import hardware, job, micro_batches
+from retune.training.distributed import launch
+from retune.training.record import Training
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+Item = tuple[Encoded, int]
+
+HEAD_RATE = {"random": 10.0, "probe": 1.0}  # learning rate of the new linear layer over that of the pretrained ones
+
+
+@launch.in_parallel
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Train the encoder and a new linear layer, write the best checkpoint on dev to `out`.
+
+    Raises `RetuneError` for `epochs: 0`: a layer that was never trained predicts nothing.
+    """
+    options = spec.training
+    if options.epochs == 0:
+        raise RetuneError(
+            f"training.epochs is 0 for task {spec.task}, but the learner `encoder` has a new layer to train: use the "
+            "learner `embedder` (pair) or `llm` for an untuned model, or more epochs"
+        )
+    chosen = hardware.choose(spec.hardware)
+    hardware.make_deterministic(spec.seed)
+    tokenizer = tokens.tokenizer_of(base)
+    train = job.choose_rows(train, options.max_rows, spec.seed)
+    dev = job.choose_rows(dev, options.dev_rows, spec.seed)
+    rows, dev_rows = (encode(tokenizer, frame, spec) for frame in (train, dev))
+    codes, dev_codes = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
+    pad_id = int(tokenizer.pad_token_id)
+
+    pooling = "pooler" if transformer.has_pooler(base) else "mean"
+    log.info("pooling %s: %s", pooling, "the base brings it" if pooling == "pooler" else "the base has no pooler")
+    model = Classifier(transformer.load(base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
+    transformer.freeze(model.encoder, options)
+    balanced = spec.loss.class_weights == "balanced"
+    probed = options.head == "probe" and probe.start(
+        model, (rows, codes), (dev_rows, dev_codes), balanced, pad_id, chosen
+    )
+    rate = HEAD_RATE["probe" if probed else "random"]
+    loss = objective(spec.loss, codes.tolist(), len(spec.labels), model.encoder.get_input_embeddings(), chosen.device)
+
+    def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
+        inputs = tokens.pad([item[0] for item in items], pad_id)
+        codes, whole = (torch.tensor([item[1] for item in some]) for some in (items, batch))
+        return {**inputs, "labels": codes, "whole": whole}
+
+    def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
+        inputs = {name: value for name, value in one.items() if name not in ("labels", "whole")}
+        return loss(lambda: model(**inputs), one["labels"], one["whole"])
+
+    def evaluate(model: Classifier) -> dict[str, float]:
+        return dev_metrics.of(spec.kind, dev_codes, log_probs(model, dev_rows, pad_id, chosen))
+
+    training = job.Job(
+        model=model,
+        items=list(zip(rows, codes.tolist(), strict=True)),
+        lengths=[len(row.ids) for row in rows],
+        micro_batches=micro_batches.rows_per_micro_batch(collate, options.batch_size),
+        loss=loss_of,
+        evaluate=evaluate,
+        chosen=chosen,
+        rate_factors={"classifier.weight": rate, "classifier.bias": rate},
+    )
+    record = job.run(training, spec, scratch)
+    transformer.save(model.encoder, out)
+    tokenizer.save_pretrained(out)
+    layer = {name: weight.detach().cpu().contiguous() for name, weight in model.classifier.state_dict().items()}
+    save_file(layer, out / "head.safetensors")
+    (out / "encoder.json").write_text(json.dumps({"pooling": pooling}) + "\n", encoding="utf-8")
+    return record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length)

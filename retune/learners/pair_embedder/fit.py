@@ -1,0 +1,120 @@
+"""Train the encoder, from a scale and a bias that are fitted to its cosines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from retune.encoders import sentence_transformers_folder, tokens, transformer
+from retune.encoders.objective import objective
+from retune.encoders.tokens import Encoded
+from retune.evaluation import dev_metrics
+from retune.learners.pair_embedder.model import PairEmbedder, PairTexts
+from retune.learners.pair_embedder.start import logistic
+from retune.training import hardware, job, micro_batches
+from retune.training.distributed import launch
+from retune.training.record import Training
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+Item = tuple[Encoded, Encoded, int]
+
+START_ROWS = 1000  # training rows whose cosines give the first scale and bias
+HEAD_RATE = 100.0  # learning rate of scale and bias over that of the encoder: two numbers far larger than any weight
+
+
+@launch.in_parallel
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Fit scale and bias on the base's cosines, train the encoder, write the best checkpoint on dev to `out`."""
+    start = time.monotonic()
+    options = spec.training
+    chosen = hardware.choose(spec.hardware)
+    hardware.make_deterministic(spec.seed)
+    source = tokens.source_of(base)
+    tokenizer = tokens.tokenizer_of(base)
+    train = job.choose_rows(train, options.max_rows, spec.seed)
+    dev = job.choose_rows(dev, options.dev_rows, spec.seed)
+    rows, dev_rows = (PairTexts(tokenizer, source["query_prefix"], frame, options.max_length) for frame in (train, dev))
+    labels, dev_labels = train["label"].to_list(), dev["label"].to_numpy()
+
+    model = PairEmbedder(transformer.load(base, chosen), source["pooling"])
+    model.to(chosen.device)
+    first = job.choose_rows(train, START_ROWS, spec.seed)
+    cosines = PairTexts(tokenizer, source["query_prefix"], first, options.max_length).cosines(model, chosen)
+    scale, bias = logistic(cosines, first["label"].to_numpy(), spec.loss.class_weights == "balanced")
+    with torch.no_grad():
+        model.scale.fill_(scale)
+        model.bias.fill_(bias)
+    log.info("start: log-odds = %.2f * cosine %+.2f, from %d untuned cosines", scale, bias, len(first))
+
+    def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
+        inputs = tokens.pad([item[0] for item in items] + [item[1] for item in items], rows.distinct.pad_id)
+        labels, whole = (torch.tensor([item[2] for item in some]) for some in (items, batch))
+        return {**inputs, "labels": labels, "whole": whole}
+
+    def evaluate(model: PairEmbedder) -> dict[str, float]:
+        return dev_metrics.pair(dev_labels, model.log_odds(dev_rows.cosines(model, chosen)))
+
+    if options.epochs == 0:
+        record = job.untuned(
+            model,
+            chosen,
+            evaluate(model),
+            seconds=time.monotonic() - start,
+            fitted=2,
+            message="The encoder is untuned (training.epochs is 0); only scale and bias are fitted.",
+        )
+    else:
+        transformer.freeze(model.encoder, options)
+        loss = objective(spec.loss, labels, 2, model.encoder.get_input_embeddings(), chosen.device)
+
+        def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
+            inputs = {name: value for name, value in one.items() if name not in ("labels", "whole")}
+            return loss(lambda: model(**inputs), one["labels"], one["whole"])
+
+        items = [(a, b, label) for (a, b), label in zip(rows.pairs(), labels, strict=True)]
+        training = job.Job(
+            model=model,
+            items=items,
+            lengths=[max(len(a.ids), len(b.ids)) for a, b, _ in items],
+            micro_batches=micro_batches.rows_per_micro_batch(collate, options.batch_size),
+            loss=loss_of,
+            evaluate=evaluate,
+            chosen=chosen,
+            rate_factors={"scale": HEAD_RATE, "bias": HEAD_RATE},
+        )
+        record = job.run(training, spec, scratch)
+    save(model, tokenizer, source, options.max_length, out)
+    return record.with_cut(int(rows.truncated().sum()), len(train), options.max_length)
+
+
+def save(
+    model: PairEmbedder, tokenizer: PreTrainedTokenizerBase, source: dict[str, Any], max_length: int, out: Path
+) -> None:
+    """Write encoder, tokenizer, scale and bias; `SentenceTransformer(out).encode` puts the prefix before each text."""
+    prefix = source["query_prefix"]
+    sentence_transformers_folder.embedder(
+        model.encoder,
+        tokenizer,
+        source["pooling"],
+        {"query": prefix, "document": prefix},
+        max_length,
+        out,
+        default_prompt="query" if prefix else None,
+    )
+    save_file({"scale": model.scale.detach().cpu(), "bias": model.bias.detach().cpu()}, out / "head.safetensors")
+    kept = {"pooling": source["pooling"], "query_prefix": prefix, "max_length": max_length}
+    (out / "embedder.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,141 @@
+"""Train the encoder and its linear layer on whole queries."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from retune.data import queries
+from retune.encoders import model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
+from retune.errors import RetuneError
+from retune.evaluation import ranking_dev_metrics
+from retune.learners.reranker.model import Reranker, encode, scores
+from retune.llm import adapter
+from retune.training import hardware, job, micro_batches
+from retune.training.distributed import launch
+from retune.training.record import Training
+
+if TYPE_CHECKING:
+    from retune.params import Params
+
+log = logging.getLogger("retune")
+
+HEAD_RATE = 20.0  # learning rate of the new linear layer over that of the pretrained ones
+
+
+@launch.in_parallel
+def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+    """Train the encoder and a new linear layer on whole queries, write the best checkpoint on dev to `out`.
+
+    Raises `RetuneError` for `epochs: 0`, since a layer that was never trained ranks nothing, and where no query has
+    documents of different relevance.
+    """
+    options, losses = spec.training, spec.ranking_loss
+    if options.epochs == 0:
+        raise RetuneError(
+            f"training.epochs is 0 for task {spec.task}, but the learner `encoder` has a new layer to train: use the "
+            "learner `embedder` for an untuned model, or more epochs"
+        )
+    chosen = hardware.choose(spec.hardware)
+    hardware.make_deterministic(spec.seed)
+    source, tokenizer = tokens.source_of(base), tokens.tokenizer_of(base)
+    train = queries.choose(train, options.max_rows, spec.seed)
+    dev = queries.choose(dev, options.dev_rows, spec.seed)
+    rows, dev_rows = (encode(tokenizer, frame, options.max_length) for frame in (train, dev))
+    pad_id = int(tokenizer.pad_token_id)
+    relevance, weights = queries.relevance(train), queries.weights(train)
+    items = [numbers for numbers in queries.lists(train) if len(set(relevance[numbers])) > 1]
+    if not items:
+        raise RetuneError(f"no training query of task {spec.task} has documents of different relevance, so none can "
+                          "be ranked above another; add judged documents, or use the learner `embedder`")  # fmt: skip
+    per_batch = max(1, round(options.batch_size * len(items) / sum(map(len, items))))
+    log.info("%d queries a batch, for training.batch_size %d rows", per_batch, options.batch_size)
+
+    model = Reranker(transformer.load(base, chosen), source["pooling"])
+    if spec.lora.method == "full":
+        transformer.freeze(model.encoder, options)
+    else:
+        model.encoder = adapter.add(
+            model.encoder, spec.lora, spec.base_name, spec.seed, chosen, None, options.freeze_layers
+        )
+
+    def judged(lists: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        numbers = np.concatenate(lists)
+        return {
+            "relevance": torch.tensor(relevance[numbers], dtype=torch.float32),
+            "weights": torch.tensor(weights[numbers], dtype=torch.float32),
+            "queries": torch.tensor(np.repeat(np.arange(len(lists)), [len(part) for part in lists])),
+        }
+
+    def collate(lists: list[np.ndarray], batch: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        own, whole = judged(lists), judged(batch)
+        share = amount(losses, **own) / (amount(losses, **whole) or 1.0)
+        padded = tokens.pad([rows[number] for number in np.concatenate(lists)], pad_id)
+        return {**padded, **own, "share": torch.tensor(share)}
+
+    def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
+        given = {name: one[name] for name in ("relevance", "weights", "queries")}
+        found = model(**{name: value for name, value in one.items() if name not in given and name != "share"})
+        return one["share"] * loss(found, losses, **given)
+
+    dev_judged = {
+        "relevance": torch.tensor(queries.relevance(dev)),
+        "weights": torch.tensor(queries.weights(dev)),
+        "queries": torch.tensor(queries.codes(dev)),
+    }
+
+    def evaluate(model: Reranker) -> dict[str, float]:
+        found = scores(model, dev_rows, pad_id, chosen)
+        return ranking_dev_metrics.of(dev, found, float(loss(torch.tensor(found), losses, **dev_judged)))
+
+    training = job.Job(
+        model=model,
+        items=items,
+        lengths=[max(len(rows[number].ids) for number in numbers) for numbers in items],
+        micro_batches=micro_batches.rows_per_micro_batch(collate, per_batch),
+        loss=loss_of,
+        evaluate=evaluate,
+        chosen=chosen,
+        batch_size=per_batch,
+        rate_factors={"head.weight": HEAD_RATE, "head.bias": HEAD_RATE},
+    )
+    record = job.run(training, spec, scratch)
+    if spec.lora.method != "full":
+        model.encoder = model.encoder.merge_and_unload()
+    record = record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length)
+    sentence_transformers_folder.reranker(
+        model.encoder, tokenizer, source["pooling"], model.head, options.max_length, out
+    )
+    kept = {"pooling": source["pooling"], "max_length": options.max_length}
+    (out / "reranker.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    said = f"{len(train):,} judged documents of {len(items):,} queries of the task {spec.task}."
+    use = [
+        "from sentence_transformers import CrossEncoder",
+        'model = CrossEncoder("folder of this card")',
+        "scores = model.predict([(query, document), ...])",
+    ]
+    model_card.write(spec, said, record, use, out)
+    return record
+
+
+def loss(
+    scores: torch.Tensor, losses: Params, relevance: torch.Tensor, weights: torch.Tensor, queries: torch.Tensor
+) -> torch.Tensor:
+    """The loss that `ranking_loss.reranker` names, over the documents of each query, all [rows]."""
+    if losses.reranker == "ranknet":
+        return ranking_losses.ranknet(scores, relevance, weights, queries)
+    return ranking_losses.listnet(scores, relevance, weights, queries, losses.list_temperature)
+
+
+def amount(losses: Params, relevance: torch.Tensor, weights: torch.Tensor, queries: torch.Tensor) -> float:
+    """What `loss` divides by: a part of a batch adds its own share of this to the loss of the batch."""
+    if losses.reranker == "ranknet":
+        return float(ranking_losses.preferences(relevance, weights, queries).sum())
+    return float(queries.unique(return_counts=True)[1].gt(1).sum())
