@@ -8,6 +8,8 @@ from retune.pipeline.keys import FILES, all_keys
 from tests.support.command_line import printed
 from tests.support.declarations import replace, write
 
+pytestmark = pytest.mark.slow
+
 
 def test_keys_lists_every_key_with_its_limits_default_and_meaning(tmp_path):
     text = printed(write(tmp_path), "keys")

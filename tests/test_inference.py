@@ -19,6 +19,8 @@ from retune.learners.tfidf_logistic.fit import fit as fit_logistic
 from retune.params import loads
 from tests.support.command_line import run
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["办理取消", "办理开通", "查询"]
 TEXTS = ["帮我取消套餐", "我要开通流量包", "查一下话费"]
 TEMPERATURE, THRESHOLD = 2.0, 0.2

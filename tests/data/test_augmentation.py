@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from retune.data.kinds import classification, pair
 from retune.data.split import assign, official_splits
 from retune.params import Params
 from tests.support.pair_rows import SCHEMA, frame
+
+pytestmark = pytest.mark.slow
 
 OFF = {
     "swap": {},

@@ -27,6 +27,8 @@ from tests.support.html_page import Page
 from tests.support.scoring_project import DIMENSIONS, HOSTILE, MODELS, build, dump
 from tests.support.stage_run import run
 
+pytestmark = pytest.mark.slow
+
 GOLD = {"coherence": 4, "terms": 3, "sufficiency": 5, "specificity": 4}
 JUDGE = "<script>judge</script>"
 FILE = Path("reports/evaluations/risk/thinker/details/judge.json")

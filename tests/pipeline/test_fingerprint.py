@@ -10,6 +10,8 @@ from retune.errors import RetuneError
 from retune.pipeline.fingerprint import DISTRIBUTIONS, ENGINES, STAGES, UNCOUNTED, Code, fingerprints
 from tests.support.declarations import ROOT, replace, resolved, write
 
+pytestmark = pytest.mark.slow
+
 LLM = {"train.chatty", "predict.chatty"}
 
 

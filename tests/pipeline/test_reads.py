@@ -8,6 +8,8 @@ import yaml
 from retune.pipeline.reads import READS, reads
 from tests.support.declarations import ROOT, replace, resolved, write
 
+pytestmark = pytest.mark.slow
+
 
 def flat(section: dict) -> dict[str, str]:
     return {

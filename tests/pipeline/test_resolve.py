@@ -15,6 +15,8 @@ from retune.pipeline.resolve import dumps, merge, resolve
 from retune.pipeline.schema.params import SECTIONS, Training
 from tests.support.declarations import ROOT, replace, resolved, write
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = {
     "epochs": st.floats(0, 100),
     "batch_size": st.integers(1, 512),

@@ -16,6 +16,8 @@ from retune.training import dvclive_log, scratch_key
 from retune.yaml_edit import set_value
 from tests.support.toy_training import spec_of, train
 
+pytestmark = pytest.mark.slow
+
 CURVE = [0.6, 0.7, 0.9, 0.8, 0.75, 0.72, 0.71, 0.7]
 
 

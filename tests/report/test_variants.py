@@ -17,6 +17,8 @@ from tests.support.html_page import Page
 from tests.support.markdown_tables import tables
 from tests.support.report_inputs import EXPLORATION, METRICS, MODELS, build, read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:

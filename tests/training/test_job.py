@@ -18,6 +18,8 @@ from retune.params import Params
 from retune.training import batch_order, job, trainer
 from tests.support.toy_training import Toy, collate, loss, rows, spec_of, train
 
+pytestmark = pytest.mark.slow
+
 
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=300),

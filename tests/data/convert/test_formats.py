@@ -16,6 +16,8 @@ from retune.data.convert import character_encoding, csv_records, json_records
 from retune.errors import RetuneError
 from tests.support.converting import run, write
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     ("花呗怎么还款", "如何还花呗", 1),
     ('5" 屏, 新', "a\tb", 0),

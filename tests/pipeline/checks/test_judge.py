@@ -12,6 +12,8 @@ from retune.pipeline.resolve import resolve
 from tests.support.declarations import ROOT, replace, write
 from tests.support.scoring_declarations import project
 
+pytestmark = pytest.mark.slow
+
 P, D = "params.yaml", "data/catalog.yaml"
 
 SAID = "{url: 'http://localhost:8000/v1', model: qwen3-8b, rows: 20}"

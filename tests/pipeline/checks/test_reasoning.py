@@ -10,6 +10,8 @@ import pytest
 from retune.errors import RetuneError
 from tests.support.declarations import resolved, write
 
+pytestmark = pytest.mark.slow
+
 TASKS = (
     "params.yaml",
     "    prompt: questions\nmodels:",

@@ -11,6 +11,8 @@ from retune.params import Params
 from retune.pipeline.resolve import resolve
 from tests.support.scoring_declarations import project
 
+pytestmark = pytest.mark.slow
+
 P, D, Q = "params.yaml", "data/catalog.yaml", "prompts/rated.yaml"
 
 

@@ -5,6 +5,8 @@ import pytest
 from retune.pipeline.resolve import resolve
 from tests.support.declarations import write
 
+pytestmark = pytest.mark.slow
+
 P, M, Q = "params.yaml", "models/catalog.yaml", "prompts/questions.yaml"
 
 WARNINGS = {

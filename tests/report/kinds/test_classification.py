@@ -8,6 +8,8 @@ from retune.params import loads
 from retune.report import inputs, markdown, page
 from tests.support import classification_inputs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=[34, 77])
 def built(request, tmp_path_factory):

@@ -10,6 +10,8 @@ from retune.report import inputs, markdown, page
 from tests.support.html_page import Page
 from tests.support.scoring_project import DIMENSIONS, HOSTILE, MODELS, build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
