@@ -190,14 +190,15 @@ METHODS = ("swap", *ALTERING, "transitive")
 
 def augmentation(section: dict[str, Any]) -> dict[str, Any]:
     """What the augmentation of a task's rows depends on: `section` without the methods that are off."""
-    on = {name for name in METHODS if _share(section.get(name))}
+    on = {name for name in METHODS if is_on(section.get(name))}
     without = {name for name in METHODS if name not in on}
     without |= set() if on else {"seed"}
     without |= set() if on & set(ALTERING) else {"strength"}
     return {key: value for key, value in section.items() if key not in without}
 
 
-def _share(shares: Any) -> bool:
+def is_on(shares: Any) -> bool:
+    """Whether a method of augmentation alters any row: a share of all, or one for each label."""
     return any(shares.values()) if isinstance(shares, dict) else bool(shares)
 
 

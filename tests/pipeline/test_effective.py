@@ -206,3 +206,14 @@ def test_every_key_of_the_table_is_a_key_of_the_schemas():
         f"{section}.{key}" for section, schema in declarations.default_sections().items() for key in fields(schema)
     }
     assert set(effective.KEYS) <= known
+
+
+def test_the_list_of_keys_tells_value_line_and_readers():
+    from retune.pipeline.keys import all_keys
+
+    keys = {key.path: key for key in all_keys(declared().params)}
+    rank = keys["lora.r"]
+    line = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[int(rank.here.rpartition(":")[2][:-1]) - 1]
+    assert (rank.here.partition(" ")[0], line.strip()) == ("16", "r: 16")
+    assert keys["training.head"].meaning.endswith("[encoder (labels)]")
+    assert not keys["api.retries"].here, "it stands nowhere, so it is the default"

@@ -38,7 +38,7 @@ def test_what_cannot_change_a_result_makes_nothing_stale(folder):
     for module in UNCOUNTED:
         file = folder / f"{module.replace('.', '/')}.py"
         file.write_text(file.read_text(encoding="utf-8") + "\nMARK = 1\n", encoding="utf-8")
-    for name in ("llm/fit.py~", "llm/fit.py.orig", "llm/#fit.py#", "llm/.fit.py.swp", "notes.md", "llm/TODO"):
+    for name in ("llm/fit.py~", "llm/fit.py.orig", "llm/#fit.py#", "llm/.fit.py.swp", "notes.md", "llm/notes"):
         (folder / "retune/learners" / name).write_text("x = 1\n", encoding="utf-8")
     (folder / "retune/notes.md").write_text("a note\n", encoding="utf-8")
     locked(folder, "tqdm")

@@ -6,8 +6,7 @@ from typing import Any
 
 from retune.errors import unknown
 from retune.pipeline.declarations import Project
-
-METHODS = ("swap", "synonym", "insert", "homophone", "delete", "exchange")
+from retune.pipeline.effective import METHODS, is_on
 
 
 def check(project: Project, name: str, task: dict[str, Any]) -> None:
@@ -36,9 +35,4 @@ def check(project: Project, name: str, task: dict[str, Any]) -> None:
 def adds(task: dict[str, Any]) -> bool:
     """Whether a resolved task gets rows that `augmented: false` leaves out."""
     augmentation = task["augmentation"]
-    altered = any(_on(augmentation.get(method)) for method in (*METHODS, "transitive"))
-    return altered or task["split"].get("balance") == "oversample"
-
-
-def _on(shares: Any) -> bool:
-    return any(shares.values()) if isinstance(shares, dict) else bool(shares)
+    return any(is_on(augmentation.get(method)) for method in METHODS) or task["split"].get("balance") == "oversample"
