@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import transformers
 from safetensors import safe_open
 from transformers import AutoModel, PreTrainedModel
 
 from retune.encoders import fast_dropout
 from retune.errors import RetuneError
+from retune.training import pretrained
 from retune.training.layers import layers_of
 
 if TYPE_CHECKING:
@@ -21,22 +21,7 @@ if TYPE_CHECKING:
 
 def load(folder: Path, chosen: Chosen, pooler: bool = False) -> PreTrainedModel:
     """The encoder of a Hugging Face folder in float32 (mixed precision is the caller's), with its pooler if wanted."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # a pooler that is dropped again is no news
-    try:
-        encoder: PreTrainedModel = AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            attn_implementation=chosen.attention,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except ValueError as error:
-        if "attention" not in str(error):
-            raise
-        raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
-    finally:
-        transformers.logging.set_verbosity(level)
+    encoder = pretrained.load(AutoModel, folder, torch.float32, chosen)
     if not pooler and getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     if chosen.device.type == "cpu":

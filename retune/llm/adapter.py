@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from retune.errors import RetuneError
 from retune.llm.fused import gated_mlp, lora_linear, rms_norm
-from retune.training import hardware
+from retune.training import hardware, pretrained
 from retune.training.layers import layers_of
 
 if TYPE_CHECKING:
@@ -43,23 +42,8 @@ def load_base(folder: Path, spec: Params, chosen: Chosen, sharded: bool = False)
     """
     whole = trained_whole(spec)
     dtype = torch.float32 if whole else chosen.dtype
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=chosen.attention,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **_quantized(spec.quantization, chosen),
-        )
-    except ValueError as error:
-        if "attention" not in str(error):
-            raise
-        raise RetuneError(f"hardware.attention {chosen.attention} does not fit {folder}: {error}; use eager") from None
-    finally:
-        transformers.logging.set_verbosity(level)
+    quantized = _quantized(spec.quantization, chosen)
+    model = pretrained.load(AutoModelForCausalLM, folder, dtype, chosen, **quantized)
     if not whole:
         model.requires_grad_(False)
         rms_norm.fuse(model)

@@ -7,7 +7,6 @@ choice of the best checkpoint follow from the history alone, and nothing that de
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
@@ -20,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
-import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
 from retune import stable_hash
 from retune.errors import RetuneError
-from retune.training import batch_order, checkpoint_choice, hardware, optimizer, out_of_memory
+from retune.training import batch_order, checkpoint_choice, hardware, optimizer, out_of_memory, pretrained
 from retune.training.batch_order import Batches
 from retune.training.distributed import data_parallel, fsdp, zero1
 from retune.training.record import Training
@@ -112,7 +110,7 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
     counts = [sum(w.numel() for w in weights) for weights in (trained.values(), model.parameters())]
     log.info(run_of_steps, len(job.items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
 
-    with _quiet():
+    with pretrained.quiet():
         arguments = optimizer.training_arguments(spec, scratch, steps, job.chosen)
     adamw = optimizer.adamw(trained, options, job.rate_factors, job.chosen)
     if shares := spec.hardware.get("sharding") == "optimizer":
@@ -137,7 +135,7 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
     if last is None or not checkpoint_choice.finished(trainer.history_of(last), options, steps):
         if last is not None:
             log.info("resume after step %d", trainer.step_of(last))
-        with _quiet(), out_of_memory.explain_oom("the optimiser's step"):
+        with pretrained.quiet(), out_of_memory.explain_oom("the optimiser's step"):
             loop.train(resume_from_checkpoint=str(last) if last else None)
         last = trainer.last_checkpoint(scratch)
     assert last is not None, "the last step is always evaluated and saved"
@@ -237,14 +235,3 @@ def _machine(chosen: Chosen) -> dict[str, Any]:
         "threads": chosen.threads,
         "processes": data_parallel.world_size(),
     }
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep transformers' own chatter (not its errors) out of the log."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)

@@ -135,6 +135,7 @@ def test_nothing_is_fetched_from_outside(html):
 
 def test_colours_are_variables_that_the_style_sheet_defines(html):
     css = (ROOT / "retune/report/style.css").read_text(encoding="utf-8")
+    assert css in html, "the page holds it"
     used = set(re.findall(r"var\((--[a-z0-9]+)\)", html))
     assert used <= set(re.findall(r"(--[a-z0-9-]+):", css))
     assert "#00ff" not in html
