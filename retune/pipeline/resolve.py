@@ -203,7 +203,7 @@ def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoi
     from retune.sources import path as path_source
 
     try:
-        files = path_source.list_files(declared.folder / path_source.expand(entry.path))
+        files = path_source.list_files(declared.folder / path_source.watched(entry.path))
         return {relative: path_source.hash_file(file) for relative, file in files.items()}
     except RetuneError as error:
         declared.documents[catalog].problem((name, "path"), str(error))

@@ -1,8 +1,10 @@
 """Strict reading of the project's YAML files: every problem is found, with its line.
 
 YAML 1.2 scalars, as DVC reads them (`1e-5` is a number, `no` a string); the keys of a mapping are text as written.
-Refused because they change values silently: a key that stands twice, anchors, aliases and merge keys, and `${`
-(`dvc exp run -S` writes both out as fixed values).
+Refused because they change values silently: a key that stands twice; in params.yaml anchors, aliases and merge keys,
+and `${` (`dvc exp run -S` writes both out as fixed values), and what DVC reads as another type than Retune does (dates;
+names of tasks and models that look like numbers, for which it makes no stages). The catalogs and prompts may have
+anchors and merge keys: DVC does not read these files.
 """
 
 from __future__ import annotations
@@ -40,6 +42,30 @@ SCALARS = {
 }
 for _name, (_pattern, _first) in SCALARS.items():
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, _first)
+
+
+DATE = re.compile(
+    r"^\d{4}-\d\d-\d\d$"
+    r"|^\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?$"
+)
+"""What DVC's reader takes for a date, which it refuses as a parameter."""
+
+NO_TEXT = re.compile(
+    r"^(?!_)(?:[-+]?0b[01_]+|[-+]?0o?[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?[0-9_]*[0-9][0-9_]*"
+    r"|[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    r"|~|[nN]ull|NULL|[tT]rue|TRUE|[fF]alse|FALSE)$"
+)
+"""What DVC's reader takes for a number, a truth value or nothing where it stands without quotes."""
+
+FOR_DVC = "params.yaml"
+"""The one file here that DVC reads too."""
+
+DEEPEST = 50
+"""Keys and positions above a value, at most."""
+
+NAMED = ("tasks", "models", "bases")
+"""Its sections whose names become names of stages."""
 
 
 @dataclass
@@ -92,7 +118,9 @@ def read(folder: Path, name: str) -> Document:
 
 
 def _refused(text: str, document: Document) -> bool:
-    """Note anchors, aliases, merge keys and `${`; True where the document can't be walked because of them."""
+    """Note what DVC would read otherwise or `-S` would write out; True where a link keeps the document from a walk."""
+    if document.path != FOR_DVC:
+        return False
     linked = False
     for token in yaml.scan(text, Loader=LOADER):
         place = f"{document.path}:{token.start_mark.line + 1}"
@@ -105,7 +133,9 @@ def _refused(text: str, document: Document) -> bool:
             )
         elif isinstance(token, yaml.ScalarToken) and token.plain and token.value == "<<":
             document.problems.append(f"{place}: `<<`: merge keys are not allowed; repeat the keys")
-        elif isinstance(token, yaml.ScalarToken) and "${" in token.value and document.path == "params.yaml":
+        elif isinstance(token, yaml.ScalarToken) and token.plain and DATE.match(token.value):
+            document.problems.append(f"{place}: `{token.value}`: DVC reads a date here; put it in quotes")
+        elif isinstance(token, yaml.ScalarToken) and "${" in token.value:
             document.problems.append(
                 f"{place}: `{token.value}`: `${{` is not allowed, since `dvc exp run -S` would write it out as a fixed"
                 " value; write the value itself"
@@ -116,6 +146,9 @@ def _refused(text: str, document: Document) -> bool:
 def _construct(node: Any, at: Keys, document: Document) -> Any:
     """The plain Python value of a YAML node; lines and problems go to the document."""
     document.lines.setdefault(at, node.start_mark.line + 1)
+    if len(at) > DEEPEST:
+        document.problem(at[:1], "an anchor stands within itself, or the values are nested too deeply")
+        return None
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*at, str(i)), document) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -137,19 +170,37 @@ def _construct(node: Any, at: Keys, document: Document) -> Any:
 
 def _mapping(node: Any, at: Keys, document: Document) -> dict[str, Any]:
     data: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             document.problems.append(f"{document.path}:{line}: a key must be plain text")
             continue
         name = key.value
-        if name == "<<":
+        if name == "<<" and not key.style:
+            merged = _merged(value, at, document)
             continue
         here = (*at, name)
         if name in data:
             twice = f"stands twice (first in line {document.lines[here]}); keep one"
             document.problems.append(f"{document.path}:{line}: {'.'.join(here)}: {twice}")
             continue
+        if document.path == FOR_DVC and len(at) == 1 and at[0] in NAMED and not key.style and NO_TEXT.match(name):
+            quoted = f'DVC reads no text here, and would make no stages; put the name in quotes: "{name}"'
+            document.problems.append(f"{document.path}:{line}: {'.'.join(here)}: {quoted}")
         document.lines[here] = line
         data[name] = _construct(value, here, document)
-    return data
+    return merged | data
+
+
+def _merged(node: Any, at: Keys, document: Document) -> dict[str, Any]:
+    """What a merge key brings: a mapping, or several of which the first that has a key counts."""
+    if document.path == FOR_DVC:
+        return {}  # said already
+    found: dict[str, Any] = {}
+    for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if not isinstance(one, yaml.MappingNode):
+            document.problem((*at, "<<"), "takes a mapping, or a list of mappings")
+            continue
+        found = _mapping(one, at, document) | found
+    return found

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from retune import atomic_file
 from retune.errors import RetuneError
-from retune.sources.path import expand
 
 GIB = 1 << 30
 
 
 def folder() -> Path:
     """Return the cache folder, created if need be."""
-    path = expand(os.environ.get("RETUNE_CACHE") or "~/.cache/retune")
+    path = Path(os.environ.get("RETUNE_CACHE") or "~/.cache/retune").expanduser()
     path.mkdir(parents=True, exist_ok=True)
     return path
 

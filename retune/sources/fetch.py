@@ -79,7 +79,11 @@ def _copy(source: Params, out: Path, *, data: bool) -> None:
     for name in names:
         cache.copy(files[name], out / name)
         if name in seen and path.sha256(out / name) != seen[name]:
-            raise RetuneError(f"{files[name]} changed since `resolve` read it: run `dvc repro` again")
+            path.forget(files[name])
+            raise RetuneError(
+                f"{files[name]} changed since `resolve` read it: run `dvc repro` again; if DVC finds nothing changed,"
+                " `dvc repro --force --single-item resolve` first"
+            )
 
 
 def _url(source: Params, out: Path) -> dict[str, Any]:

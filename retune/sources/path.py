@@ -1,6 +1,8 @@
-"""Files that are already on this machine: listed, hashed (with a memory of past hashes) and copied.
+"""Files that are already on this machine: listed, hashed (with a memory of past hashes), linked into the project.
 
-`resolve` calls `list_files` and `hash_file` on every run, so this module imports the standard library only.
+A source or checkpoint of kind `path` lies below `data/external`: DVC watches this folder for `resolve`, and nothing
+outside of it. `resolve` calls `list_files` and `hash_file` on every run, so this module imports the standard library
+only.
 """
 
 from __future__ import annotations
@@ -8,63 +10,125 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
+import time
 from pathlib import Path
 
 from retune.errors import RetuneError
 from retune.params import STATE
+from retune.run_record import TEMPORARY
+
+WATCHED = Path("data/external")
+"""The folder of `path` entries, relative to the project: a dependency of `resolve` in dvc.yaml."""
 
 MEMORY = STATE / "hashes.json"
-"""Path, size and modification time -> SHA-256, so an unchanged data set is not read again."""
+"""Path -> what `os.stat` says of the file, and its SHA-256, so an unchanged data set is not read again."""
+
+SETTLED_NS = 2_000_000_000
+"""A file that changed less than this long ago may change again within the tick of its clock: not remembered."""
 
 
-def expand(path: str | Path) -> Path:
-    """Replace `~` and `$NAME` in a path; raises `RetuneError` where a variable is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        if name not in os.environ:
-            raise RetuneError(f"`{path}` needs the environment variable {name}, which is not set: set it to a folder")
-        return os.environ[name]
-
-    return Path(re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, str(path))).expanduser()
+def watched(path: str) -> Path:
+    """The path of a catalog's entry, if changes there are noticed; raises `RetuneError` for any other."""
+    relative = Path(os.path.normpath(path))
+    if relative.is_absolute() or not relative.is_relative_to(WATCHED) or relative == WATCHED:
+        name = relative.name if relative.name.isidentifier() else "NAME"
+        raise RetuneError(
+            f"`{path}` is not below {WATCHED}, the folder whose changes the build notices: copy the files to"
+            f" {WATCHED}/{name}, or link them there by `retune link FOLDER {name}`, and write `path: {WATCHED}/{name}`"
+        )
+    return relative
 
 
 def list_files(path: str | Path) -> dict[str, Path]:
     """Map relative name -> file, sorted, for a folder (hidden files left out) or for one file.
 
-    Raises `RetuneError` where there is nothing.
+    Raises `RetuneError` where there is nothing, and for links that hide changes: DVC follows a link to a file, and none
+    to a folder.
     """
-    root = expand(path)
+    root = Path(path)
+    for part in (root, *root.parents):
+        if part.is_symlink() and (part.is_dir() or not part.exists()) and part.is_relative_to(_data(root)):
+            raise RetuneError(_of_link(part))
     if root.is_file():
         return {root.name: root}
     if not root.is_dir():
-        raise RetuneError(f"{root} does not exist: put the files there, or correct `path` in the catalog")
+        raise RetuneError(_absent(root))
     found = {}
-    for file in sorted(root.rglob("*")):
-        relative = file.relative_to(root)
-        if file.is_file() and not any(part.startswith(".") for part in relative.parts):
-            found[relative.as_posix()] = file
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if (Path(folder) / name).is_symlink():
+                raise RetuneError(_of_link(Path(folder) / name))
+        for name in names:
+            file = Path(folder) / name
+            if name.startswith("."):
+                continue
+            if not file.exists():
+                raise RetuneError(f"{file} is a link to {file.readlink()}, which does not exist: mend or remove it")
+            if file.is_file():
+                found[file.relative_to(root).as_posix()] = file
     if not found:
         raise RetuneError(f"{root} holds no files: put the files there, or correct `path` in the catalog")
-    return found
+    return dict(sorted(found.items()))
+
+
+def _data(root: Path) -> Path:
+    """The project's folder of external data above `root`; `root` itself where it lies elsewhere."""
+    return next((part for part in (root, *root.parents) if part.parts[-2:] == WATCHED.parts), root)
+
+
+def _of_link(link: Path) -> str:
+    target = link.readlink()
+    if not link.exists():
+        return f"{link} is a link to {target}, which does not exist: mend or remove it"
+    return (
+        f"{link} is a link to a folder, and DVC notices no changes behind it: remove it, and link the files one by one"
+        f" with `retune link {target} {link.name}`"
+    )
+
+
+def _absent(root: Path) -> str:
+    text = f"{root} does not exist: put the files there, or correct `path` in the catalog"
+    parts = Path.cwd().parts
+    if any(parts[i : i + len(TEMPORARY)] == TEMPORARY for i in range(len(parts))):
+        text += (
+            f"; this experiment runs in a folder of its own, which has no files that git ignores: add `--copy-paths"
+            f" {root}` to `dvc exp run`, or `dvc add {root}` once and commit {root}.dvc"
+        )
+    elif Path(f"{root}.dvc").is_file():
+        text += f"; `dvc pull {root}` fetches what {root}.dvc stands for"
+    return text
 
 
 def hash_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file, from `.retune/hashes.json` where path, size and time of change are as they were."""
+    """Return the SHA-256 of a file, from `.retune/hashes.json` where nothing says that it changed.
+
+    Size and time of the content alone do not: unpacking and copying may keep both (`unzip`, `rsync -a`, `cp -p`).
+    """
     file = Path(path)
     stat = file.stat()
-    key, seal = os.path.abspath(file), [stat.st_size, stat.st_mtime_ns]
+    key, seal = os.path.abspath(file), [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
     memory = _memory()
-    if key in memory and memory[key][:2] == seal:
-        return str(memory[key][2])
+    if memory.get(key, [])[:-1] == seal:
+        return str(memory[key][-1])
     digest = sha256(file)
-    memory[key] = [*seal, digest]
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS:
+        _remember(memory | {key: [*seal, digest]})
+    return digest
+
+
+def forget(path: str | Path) -> None:
+    """Let the next `hash_file` read this file anew."""
+    memory = _memory()
+    if memory.pop(os.path.abspath(path), None):
+        _remember(memory)
+
+
+def _remember(memory: dict[str, list[int | str]]) -> None:
     MEMORY.parent.mkdir(parents=True, exist_ok=True)
     part = MEMORY.with_name(f"{MEMORY.name}.{os.getpid()}")
     part.write_text(json.dumps(memory, indent=0))
     part.replace(MEMORY)
-    return digest
 
 
 def _memory() -> dict[str, list[int | str]]:
@@ -79,3 +143,32 @@ def sha256(file: Path) -> str:
     """Return the SHA-256 of a file's bytes, read anew."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def link(source: Path, name: str) -> tuple[int, int]:
+    """Link each file of `source` (a folder, or one file) below `data/external/NAME`; how many are new, how many gone.
+
+    Run again, it adds what the folder has got and removes links to what it has lost. Raises `RetuneError` where there
+    is nothing to link, and where a file that is no link stands in the way.
+    """
+    target = WATCHED / name
+    if not source.exists():
+        raise RetuneError(f"{source} does not exist: name a file, or a folder with files")
+    if not target.is_relative_to(WATCHED) or target == WATCHED or ".." in target.parts or target.is_symlink():
+        raise RetuneError(f"{target} can't be a folder for links: take a plain name, such as `afqmc`")
+    real = source.resolve()
+    files = list_files(real)
+    added = gone = 0
+    for old in [file for file in target.rglob("*") if file.is_symlink() and not file.exists()]:
+        old.unlink()
+        gone += 1
+    for relative, file in files.items():
+        place = target / relative
+        if place.is_symlink() and place.readlink() == file:
+            continue
+        if place.exists() or place.is_symlink():
+            raise RetuneError(f"{place} is in the way of a link to {file}: remove it, or take another name")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(file)
+        added += 1
+    return added, gone

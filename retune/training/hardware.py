@@ -53,8 +53,8 @@ def choose(hardware: Params, tree_attention: bool = False) -> Chosen:
     device, why_device = _device(hardware.device)
     dtype, why_dtype = _dtype(hardware.dtype, device)
     attention, why_attention = _attention(hardware.attention, device, dtype, tree_attention)
-    threads = max(1, (hardware.threads or cores()) // data_parallel.world_size())
-    why_threads = "as params.yaml says" if hardware.threads else "one per core"
+    wanted, why_threads = _threads(hardware.threads)
+    threads = max(1, wanted // data_parallel.world_size())
     if data_parallel.active():
         why_threads += f", divided among {data_parallel.world_size()} processes"
     if torch.get_num_threads() != threads:
@@ -117,6 +117,16 @@ def device_type(hardware: Params) -> str:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads(requested: int) -> tuple[int, str]:
+    """params.yaml's number, else the environment's, else one per core."""
+    if requested:
+        return requested, "as params.yaml says"
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if said.isdecimal() and int(said):
+        return int(said), "as OMP_NUM_THREADS says"
+    return cores(), "one per core"
 
 
 def _device(requested: str) -> tuple[torch.device, str]:

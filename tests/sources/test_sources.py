@@ -66,25 +66,6 @@ def test_an_absent_folder_names_itself_its_licence_and_the_remedy(tmp_path):
         fetch(entry(kind="path", path="absent"), out(tmp_path), LOG)
 
 
-def test_a_variable_in_a_path_must_be_set(tmp_path, monkeypatch):
-    monkeypatch.setenv("CORPORA", str(tmp_path))
-    assert path.expand("$CORPORA/x") == path.expand("${CORPORA}/x") == tmp_path / "x"
-    with pytest.raises(RetuneError, match="environment variable NOWHERE, which is not set"):
-        path.expand("$NOWHERE/x")
-
-
-def test_a_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
-    file = tmp_path / "one.csv"
-    file.write_bytes(b"1")
-    assert path.hash_file(file) == sha256(b"1")
-    monkeypatch.setattr(path, "sha256", lambda _: "read anew")
-    assert path.hash_file(file) == sha256(b"1")
-    file.write_bytes(b"22")
-    assert path.hash_file(file) == "read anew"
-    path.MEMORY.write_text("{broken")
-    assert path.hash_file(file) == "read anew"
-
-
 # ---- sample and url
 
 

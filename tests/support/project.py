@@ -92,7 +92,8 @@ def clone(folder: Path, bases: dict[str, Path]) -> Project:
 
     catalog = yaml.safe_load((folder / "models/catalog.yaml").read_text(encoding="utf-8"))
     for role, path in bases.items():
-        catalog[f"tiny-{role}"] = {"kind": "path", "path": str(path), "license": "none needed"}
+        shutil.copytree(path, folder / f"data/external/tiny-{role}")
+        catalog[f"tiny-{role}"] = {"kind": "path", "path": f"data/external/tiny-{role}", "license": "none needed"}
     (folder / "models/catalog.yaml").write_text(yaml.safe_dump(catalog, allow_unicode=True), encoding="utf-8")
 
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

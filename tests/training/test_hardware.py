@@ -112,10 +112,14 @@ def test_each_choice_is_said_once_with_its_reason(caplog):
     assert caplog.messages[1] == "dtype float32: as params.yaml says"
 
 
-def test_threads_are_set():
+def test_threads_are_set(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     hardware.choose(Params(CPU | {"threads": 2}))
     assert torch.get_num_threads() == 2
     assert hardware.choose(Params(CPU | {"threads": 0})).threads == hardware.cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert hardware.choose(Params(CPU | {"threads": 0})).threads == 3
+    assert hardware.choose(Params(CPU | {"threads": 2})).threads == 2
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ ALLOWED = {"huggingface": ("files",), "modelscope": ("files",), "wheel": ("forma
 
 OF_KINDS = {"generator", "path", "url", "sha256", "repo", "revision", "files", "wheels", "format"}
 
+RESERVED = {"bases": "the folder of the pretrained checkpoints"}
+"""Names that no model can have, and what stands under them in models/."""
+
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -45,6 +48,8 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
         _check_task(project, name)
         augmentation.check(project, name, resolved["tasks"][name])
     for name, model in project.models.items():
+        if name in RESERVED:
+            project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")
         model_checks.check(project, name, model, resolved["models"][name])
 
 

@@ -242,7 +242,9 @@ class Hardware(Strict):
     attention: Literal["auto", "eager", "sdpa", "flex_attention", "flash_attention_2"] = Field(
         "auto", description="implementation of attention"
     )
-    threads: Annotated[int, Field(ge=0)] = Field(0, description="processor threads; 0: one per core")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="processor threads; 0: OMP_NUM_THREADS where it is set, else one per core"
+    )
     processes: Annotated[int, Field(ge=0)] = Field(
         1,
         description="training processes that share each batch: one per GPU; 0: all visible GPUs, one on the cpu (where "

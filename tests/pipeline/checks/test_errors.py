@@ -225,6 +225,13 @@ MISTAKES = {
     ),
     "anchor": ((P, "{epochs: 2}", "&two {epochs: 2}"), "params.yaml:23: `&two`: anchors and aliases are not allowed"),
     "merge key": ((P, "lora: {r: 16}", "lora:\n  <<: {r: 16}"), "params.yaml:27: `<<`: merge keys are not allowed"),
+    "model named by a number": (
+        (P, "  untuned: {", "  2024: {"),
+        'params.yaml:13: models.2024: DVC reads no text here, and would make no stages; put the name in quotes: "2024"',
+    ),
+    "task named by a date": ((P, "  questions:\n", "  2024-01-01:\n"), "`2024-01-01`: DVC reads a date here; put it"),
+    "date as a label": ((P, "lora: {r: 16}", "lora: {r: 2023-05-09}"), "`2023-05-09`: DVC reads a date here; put it"),
+    "reserved name": ((P, "  plain: {", "  bases: {"), "models.bases: models/bases is the folder of the pretrained"),
     "interpolation": ((P, "r: 16", "r: '${seed}'"), "params.yaml:26: `${seed}`: `${` is not allowed"),
     "not YAML": ((P, "lora: {r: 16}", "lora: {r: 16"), "params.yaml:27: not YAML"),
     "tag": ((P, "r: 16", "r: !!python/name:os.system 16"), "lora.r: the tag"),
