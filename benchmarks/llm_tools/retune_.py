@@ -86,7 +86,6 @@ def spec_of(job: dict[str, Any]) -> params.Params:
             "epochs": job["epochs"],
             "max_steps": None,
             "batch_size": job["batch_size"],
-            "gradient_accumulation": 1,
             "learning_rate": job["learning_rate"],
             "schedule": "linear",
             "warmup_ratio": job["warmup_ratio"],

@@ -51,7 +51,7 @@ def _keys(section: str, names: str, by: tuple[str, ...], when: Callable[[Spec], 
 KEYS: dict[str, Key] = {
     **_keys(
         "training",
-        "max_steps batch_size gradient_accumulation learning_rate schedule warmup_ratio weight_decay max_grad_norm "
+        "max_steps batch_size learning_rate schedule warmup_ratio weight_decay max_grad_norm packed_tokens "
         "eval_steps patience select checkpoint keep_checkpoints freeze_layers gradient_checkpointing",
         NEURAL,
         tuned,
@@ -60,7 +60,7 @@ KEYS: dict[str, Key] = {
     "training.max_rows": Key(NEURAL, lambda spec: tuned(spec) or package(spec) == "pair_embedder"),
     "training.dev_rows": Key(NEURAL, lambda spec: tuned(spec) or package(spec) in ENCODERS),
     "training.truncation": Key(("classifier", *LLM), lambda spec: True),
-    **_keys("training", "packed_tokens keep_together", LLM, tuned),
+    "training.keep_together": Key(LLM, tuned),
     # Who may name these two depends on the task as well: retune.pipeline.checks.reasoning refuses them.
     "training.thinking": Key(NEURAL, lambda spec: package(spec) == "llm" and writes(spec)),
     "training.answer_weight": Key(NEURAL, lambda spec: package(spec) == "llm" and tuned(spec) and writes(spec)),

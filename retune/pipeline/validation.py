@@ -58,7 +58,7 @@ def messages(schema: type[BaseModel], value: Any, error: ValidationError) -> lis
         deeper = any(len(other) > len(keys) and other[: len(keys)] == keys for other in found)
         if deeper and all(_type_name(e) for e in errors):
             continue  # the other branches of a union, one of which went further
-        lines.append((keys, _sentence(schema, keys, errors)))
+        lines.append((keys, _gone(schema, value, keys, errors) or _sentence(schema, keys, errors)))
     return lines
 
 
@@ -82,6 +82,22 @@ def _type_name(error: Any) -> str | None:
         if kind.endswith(ending):
             return NAMES.get(kind.removesuffix(ending))
     return NAMES.get(kind)
+
+
+def _gone(schema: type[BaseModel], value: Any, keys: Keys, errors: list[Any]) -> str | None:
+    """What to write instead of a key that is no more; None for any other."""
+    if keys[-1:] != ("gradient_accumulation",) or "batch_size" not in known_keys(schema, keys[:-1]):
+        return None
+    section = value
+    for key in keys[:-1]:
+        section = section[key]
+    rows, passes = section.get("batch_size", 32), errors[0]["input"]
+    numbers = [one for one in (rows, passes) if isinstance(one, int)]
+    instead = f"batch_size: {rows * passes} ({rows} x {passes})" if len(numbers) == 2 else "batch_size x its value"
+    return (
+        "is no more: batch_size counts the rows of a step, which takes as many forward passes as packed_tokens asks "
+        f"for; write {instead}, and take this line out"
+    )
 
 
 def _sentence(schema: type[BaseModel], keys: Keys, errors: list[Any]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -93,9 +92,9 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
     batches = batch_order.order(job.lengths, batch_size, options.epochs, spec.seed, job.together)
     whole = len(batches)
     if options.max_steps:
-        batches = batches[: options.max_steps * options.gradient_accumulation]
+        batches = batches[: options.max_steps]
     epochs = options.epochs * len(batches) / whole
-    steps = math.ceil(len(batches) / options.gradient_accumulation)
+    steps = len(batches)
     checkpoint_choice.check(options, steps)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     hardware.make_deterministic(spec.seed + data_parallel.rank())  # every process draws its own dropout
@@ -106,12 +105,11 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
         _checkpoint_activations(model)
 
     run_of_steps = "%d rows, %d steps of %d rows, %s of %s parameters trained"
-    per_step = batch_size * options.gradient_accumulation
     counts = [sum(w.numel() for w in weights) for weights in (trained.values(), model.parameters())]
-    log.info(run_of_steps, len(job.items), steps, per_step, f"{counts[0]:,}", f"{counts[1]:,}")
+    log.info(run_of_steps, len(job.items), steps, batch_size, f"{counts[0]:,}", f"{counts[1]:,}")
 
     with pretrained.quiet():
-        arguments = optimizer.training_arguments(spec, scratch, steps, job.chosen)
+        arguments = optimizer.training_arguments(spec, scratch, job.chosen)
     adamw = optimizer.adamw(trained, options, job.rate_factors, job.chosen)
     if shares := spec.hardware.get("sharding") == "optimizer":
         zero1.shard(adamw)
@@ -124,7 +122,7 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
         args=arguments,
         train_dataset=Batches(job.items, batches),
         data_collator=lambda one: {ITEMS: one[0]},
-        optimizers=(adamw, None),
+        optimizers=(adamw, optimizer.schedule(adamw, options, steps)),
         callbacks=[Evaluations(options.eval_steps, options.patience, options.select)],
     )
     loop.remove_callback(PrinterCallback)

@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 LAUNCHER_VARIABLES = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """What torchrun, MPI and clusters tell of processes. The Trainer would cut our batches by it; `data_parallel` does."""
 
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
-
-def training_arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) -> TrainingArguments:
-    """The Trainer's arguments for a training of `steps`; what it shall not do itself is switched off."""
+def training_arguments(spec: Params, scratch: Path, chosen: Chosen) -> TrainingArguments:
+    """The Trainer's arguments; what it shall not do itself is switched off."""
     from transformers import TrainingArguments
 
     for name in LAUNCHER_VARIABLES:
@@ -36,10 +34,7 @@ def training_arguments(spec: Params, scratch: Path, steps: int, chosen: Chosen) 
         output_dir=str(scratch),
         per_device_train_batch_size=1,  # one of our batches
         num_train_epochs=1,  # `batch_order` holds all epochs
-        gradient_accumulation_steps=options.gradient_accumulation,
         learning_rate=options.learning_rate,
-        lr_scheduler_type=SCHEDULES[options.schedule],
-        warmup_steps=math.ceil(options.warmup_ratio * steps),
         max_grad_norm=options.max_grad_norm,
         fp16=chosen.dtype == torch.float16,  # for its gradient scaler
         use_cpu=chosen.device.type == "cpu",
@@ -84,3 +79,23 @@ def adamw(
         lr=options.learning_rate,
         fused=chosen.device.type in ("cpu", "cuda"),
     )
+
+
+def schedule(adamw: torch.optim.Optimizer, options: Params, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Multiply the rates of the optimiser by `rate` in each of `steps` steps."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        adamw, lambda step: rate(min(step, steps - 1), steps, options.schedule, options.warmup_ratio)
+    )
+
+
+def rate(step: int, steps: int, name: str, warmup_ratio: float) -> float:
+    """What step `step` (from 0) of `steps` multiplies the learning rate by: above 0 in each, 1 in at least one.
+
+    With w steps of warm-up, ceil(warmup_ratio * steps) but at most all but one: (step + 1) / (w + 1) in these; then,
+    after the share p = (step - w) / (steps - w) of the others, 1 - p (linear), (1 + cos(pi p)) / 2 (cosine), or 1.
+    """
+    warmup = min(math.ceil(warmup_ratio * steps), steps - 1)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / (steps - warmup)
+    return {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2, "constant": 1.0}[name]

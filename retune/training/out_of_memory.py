@@ -63,10 +63,10 @@ class Limit:
             f"{self.initial_size}, in more passes; the result is the same."
         ]
 
-    def lower(self, count: Callable[[int], int], single_row: bool) -> None:
+    def lower(self, count: Callable[[int], int]) -> None:
         """Halve the size until `count(size)`, of passes or of the rows in one, changes: until passes shrink.
 
-        Raises `RetuneError` where they cannot, as each holds a single row.
+        Raises `RetuneError` where they cannot, as each holds a single row or input.
         """
         if self.fixed:
             raise RetuneError(
@@ -74,7 +74,7 @@ class Limit:
                 "(hardware.sharding), which is not tried again: lower training.packed_tokens or training.max_length"
             )
         size, before = self.size, count(self.size)
-        while not single_row and size > 1:
+        while size > 1:
             size //= 2
             if count(size) != before:
                 self.size = size
@@ -136,7 +136,7 @@ def in_batches(
         batch = rows[start : start + batch_size]
         result = run_or_oom(functools.partial(work, batch))
         if result is OOM:
-            limit.lower(count, single_row=batch_size == 1)
+            limit.lower(count)
             continue
         yield batch, result
         start += batch_size

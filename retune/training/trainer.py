@@ -1,7 +1,8 @@
 """The Trainer of `retune.training.job`: our loss, evaluation and clock, and checkpoints that are complete or absent.
 
-Of transformers' `Trainer` it keeps the loop over steps: accumulation, clipping, schedule, gradient scaler. These of its
-private methods are overridden, so a new version of transformers is looked through for them:
+Of transformers' `Trainer` it keeps the loop over steps: clipping, gradient scaler, random states. A step is one of our
+batches, whose passes `training_step` makes, so the Trainer never accumulates. These of its private methods are
+overridden, so a new version of transformers is looked through for them:
 
 - `_move_model_to_device`: the model stands where `run` has put it, layers that wait in memory among them.
 - `_save_checkpoint`: a folder gets its name when all of it is written, and holds no frozen weight.
@@ -67,15 +68,11 @@ class Loop(Trainer):
         self.control: TrainerControl = self.control
         self.job, self.options, self.scratch, self.trained, self.shares = job, options, scratch, trained, shares
         self.model_accepts_loss_kwargs = False
-        self.loss_is_scaled_for_ga = False  # a batch's mean; the Trainer divides it by the batches of a step
         self.clock: dict[str, Any] = {"seconds": 0.0, "training_seconds": 0.0, "tokens": 0}
         self.limit = job.micro_batches.limit()
         self.limit.fixed = self.in_step = fsdp.in_lockstep(self.model)
         self.precision = job.precision or functools.partial(hardware.autocast, job.chosen)
         self.idle = False  # whether a pass counts nothing, and is made for the other processes
-        self.open: list[list[Any]] = []  # the batches of the step that is being computed,
-        self.losses: list[torch.Tensor] = []  # what this process has found for each of them,
-        self.tokens = 0  # and the tokens of all
         self.started = time.monotonic()
 
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
@@ -88,58 +85,40 @@ class Loop(Trainer):
         """`run` has placed it; parts that wait in memory have to stay there."""
 
     def training_step(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> torch.Tensor:
-        """Forward and backward of one batch, pass by pass, on the clock.
+        """Forward and backward of one batch, pass by pass, on the clock; its loss, over all processes.
 
-        Where memory lacks, the gradient of the step is begun anew in smaller passes, the batches before this one
-        included: how much of it a failed backward had added is not known.
+        Where memory lacks, the gradient is begun anew in smaller passes: how much of it a failed backward had added is
+        not known.
         """
         start = time.monotonic()
-        self.open.append(inputs[ITEMS])
-        done = out_of_memory.run_or_oom(functools.partial(self._backward, model, self.open[-1:]))
+        items = inputs[ITEMS]
+        done = out_of_memory.run_or_oom(functools.partial(self._backward, model, items))
         while done is out_of_memory.OOM:
             model.zero_grad()
-            rows = sum(len(data_parallel.local_rows(items)) for items in self.open)
-            self.limit.lower(self._passes, single_row=self._passes(self.limit.size) >= rows)
-            done = out_of_memory.run_or_oom(functools.partial(self._backward, model, self.open))
+            self.limit.lower(functools.partial(self.job.micro_batches.passes, data_parallel.local_rows(items), items))
+            done = out_of_memory.run_or_oom(functools.partial(self._backward, model, items))
         loss, tokens = done
-        self.tokens += tokens
-        self.losses.append(loss)
-        if self.accelerator.sync_gradients:
-            loss = self._close_step()
+        if data_parallel.active():
+            data_parallel.all_reduce_gradients(list(self.trained.values()))
+            total, tokens = data_parallel.all_reduce_sum([float(loss), tokens])
+            loss = loss.new_tensor(total)
+        self.clock["tokens"] += int(tokens)
         self.clock["training_seconds"] += time.monotonic() - start
         return loss
 
-    def _close_step(self) -> torch.Tensor:
-        """Sum gradients, loss and tokens over the processes; what the Trainer has yet to see of the step's loss."""
-        loss, tokens = self.losses[-1], float(self.tokens)
-        if data_parallel.active():
-            data_parallel.all_reduce_gradients(list(self.trained.values()))
-            total, tokens = data_parallel.all_reduce_sum([float(sum(self.losses)), tokens])
-            loss = loss.new_tensor(total - float(sum(self.losses[:-1])))
-        self.clock["tokens"] += int(tokens)
-        self.open, self.losses, self.tokens = [], [], 0
-        return loss
-
-    def _backward(self, model: nn.Module, batches: list[list[Any]]) -> tuple[torch.Tensor, int]:
-        """Add the gradients of some batches; loss and tokens of the last."""
-        for items in batches:
-            loss, tokens = torch.zeros((), device=self.args.device), 0
-            passes = self.job.micro_batches.split(data_parallel.local_rows(items), items, self.limit.size)
-            idle = max(data_parallel.all_gather_object(len(passes))) - len(passes) if self.in_step else 0
-            for one in passes:
-                tokens += self.job.tokens_of(one)
-                loss = loss + super().training_step(model, one)
-            self.idle = True
-            for _ in range(idle):  # others make more passes, and none without this process
-                super().training_step(model, self.job.micro_batches.split(items[:1], items, self.limit.size)[0])
-            self.idle = False
+    def _backward(self, model: nn.Module, items: list[Any]) -> tuple[torch.Tensor, float]:
+        """Add the gradient of this process's rows of a batch; their part of its loss, and their tokens."""
+        loss, tokens = torch.zeros((), device=self.args.device), 0
+        passes = self.job.micro_batches.split(data_parallel.local_rows(items), items, self.limit.size)
+        idle = max(data_parallel.all_gather_object(len(passes))) - len(passes) if self.in_step else 0
+        for one in passes:
+            tokens += self.job.tokens_of(one)
+            loss = loss + super().training_step(model, one)
+        self.idle = True
+        for _ in range(idle):  # others make more passes, and none without this process
+            super().training_step(model, self.job.micro_batches.split(items[:1], items, self.limit.size)[0])
+        self.idle = False
         return loss, tokens
-
-    def _passes(self, size: int) -> int:
-        """How many passes the batches of this step take."""
-        return sum(
-            len(self.job.micro_batches.split(data_parallel.local_rows(items), items, size)) for items in self.open
-        )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Dev metrics by the learner's own function, named `eval_...`; the first process's are everyone's.

@@ -152,7 +152,7 @@ def test_an_untrained_adapter_changes_nothing(base: Path) -> None:
 def test_the_loss_curve_lies_on_that_of_plain_batches(
     packed_tokens: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"training__epochs": 17, "training__gradient_accumulation": 2, "training__packed_tokens": packed_tokens}
+    changes = {"training__epochs": 17, "training__batch_size": 16, "training__packed_tokens": packed_tokens}
     spec = spec_of(**changes, training__learning_rate=0.002)
     packed, _ = fitted(spec, base, tmp_path / "packed")
     with monkeypatch.context() as patch:
@@ -166,7 +166,7 @@ def test_the_loss_curve_lies_on_that_of_plain_batches(
     assert packed.resources["tokens"] < 0.8 * plain.resources["tokens"], "shared prefixes are computed once"
 
 
-def test_gradient_checkpointing_and_accumulation_change_no_gradient(base: Path, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_no_gradient(base: Path, tmp_path: Path) -> None:
     plain, _ = fitted(spec_of(training__epochs=1), base, tmp_path / "plain")
     less, _ = fitted(spec_of(training__epochs=1, training__gradient_checkpointing=True), base, tmp_path / "less")
     assert [entry.get("eval_loss") for entry in less.history] == pytest.approx(

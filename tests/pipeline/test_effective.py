@@ -73,7 +73,7 @@ def as_declared() -> dict[str, str]:
         ("training", "patience", 5, [f"train@{name}" for name in TUNED]),
         ("training", "keep_checkpoints", "all", [f"train@{name}" for name in TUNED]),
         ("training", "head", "probe", ()),
-        ("training", "packed_tokens", 1000, [f"train@{name}" for name in TUNED_LLMS]),
+        ("training", "packed_tokens", 1000, [f"train@{name}" for name in TUNED]),
         ("training", "keep_together", True, [f"train@{name}" for name in TUNED_LLMS if name != "risk_llm"]),
         ("training", "answer_weight", 2.0, ["train@alignment_llm"]),
         ("training", "freeze_embeddings", False, [f"train@{name}" for name in TUNED if name not in TUNED_LLMS]),
@@ -178,7 +178,7 @@ def test_every_default_section_says_what_the_schema_says():
 @pytest.mark.parametrize(
     ("model", "section", "key", "value", "readers"),
     [
-        ("untuned", "training", "packed_tokens", 100, "llm"),
+        ("untuned", "training", "keep_together", True, "llm"),
         ("untuned", "training", "truncation", "middle", "encoder (labels), llm"),
         ("chatty", "training", "head", "probe", "encoder (labels)"),
         ("chatty", "training", "freeze_embeddings", True, "encoder, embedder"),

@@ -29,7 +29,6 @@ def spec_of(**changes: Any) -> Params:
         "training": {
             "epochs": 2.5,
             "batch_size": 8,
-            "gradient_accumulation": 1,
             "learning_rate": 0.02,
             "schedule": "linear",
             "warmup_ratio": 0.1,

@@ -11,7 +11,7 @@ import torch
 from retune.evaluation import dev_metrics
 from retune.params import Params, loads
 from retune.training import hardware, job
-from retune.training.micro_batches import rows_per_micro_batch
+from retune.training.micro_batches import MicroBatches
 from tests.support.training_options import CPU, OPTIONS
 
 
@@ -45,6 +45,13 @@ def collate(items, batch):
         "labels": torch.tensor([y for _, y in items]),
         "of": len(batch),
     }
+
+
+def rows_per_micro_batch(collate, rows):
+    def split(items, batch, size):
+        return [collate(items[start : start + size], batch) for start in range(0, len(items), size)]
+
+    return MicroBatches(split, rows, "rows")
 
 
 def loss(model, one):

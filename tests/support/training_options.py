@@ -5,7 +5,7 @@ from __future__ import annotations
 from retune.params import Params
 
 OPTIONS = {
-    "epochs": 2, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 0.01, "schedule": "linear",
+    "epochs": 2, "batch_size": 8, "packed_tokens": 4096, "learning_rate": 0.01, "schedule": "linear",
     "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_length": 32, "truncation": "end",
     "max_rows": None,
     "dev_rows": None, "eval_steps": 5, "patience": 0, "select": "auc", "head": "random", "freeze_embeddings": True,

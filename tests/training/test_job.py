@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.training import batch_order, job, trainer
-from tests.support.toy_training import Toy, collate, loss, rows, spec_of, train
+from tests.support.toy_training import Toy, loss, spec_of, train
 
 pytestmark = pytest.mark.slow
 
@@ -133,26 +133,9 @@ def test_training_and_schedule_end_after_max_steps(tmp_path):
     assert record.history[-1]["epoch"] == 0.625
     assert whole.history[-1]["step"] == 16
     rates = [r["learning_rate"] for r in record.history if "learning_rate" in r]
-    assert rates[-1] == pytest.approx(0.01 / 4), "linear to 0 behind the last of the 4 steps after the warm-up"
-
-
-def test_accumulated_batches_are_one_large_batch(tmp_path):
-    model = Toy()
-    model.dropout.p = 0.0
-    large, _ = train(tmp_path / "a", spec_of(batch_size=16, epochs=1), model=model)
-    model = Toy()
-    model.dropout.p = 0.0
-    order = batch_order.order([1 + i % 7 for i in range(64)], 16, 1, 7)
-    items = rows()
-    halves = [[items[i] for i in half] for batch in order for half in (batch[:8], batch[8:])]
-    start = {"batches": iter(halves)}
-    small, _ = train(
-        tmp_path / "b",
-        spec_of(batch_size=8, gradient_accumulation=2, epochs=1),
-        model=model,
-        loss=lambda m, _: loss(m, collate(half := next(start["batches"]), half)),
+    assert rates == pytest.approx([0.01, 0.005, 0.0025]), (
+        "of steps 2, 4, 5: a step of warm-up, then 4, 3, 2, 1 quarters"
     )
-    assert torch.allclose(large.trained.weight, small.trained.weight, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path):
@@ -201,7 +184,7 @@ def killed_at(step: int, scratch: Path, spec: Params, half: bool) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(("kill", "where"), [(8, "between"), (10, "half"), (2, "before the first")])
 def test_a_killed_training_resumes_to_the_bytes_of_an_undisturbed_one(tmp_path, kill, where):
-    spec = spec_of(gradient_accumulation=2, epochs=4, schedule="cosine")
+    spec = spec_of(batch_size=16, epochs=4, schedule="cosine")
     whole, want = train(tmp_path / "whole", spec)
     assert killed_at(kill, tmp_path / "killed", spec, where == "half") == 9
     assert (where == "half") == (tmp_path / "killed/checkpoint-10.part").exists()

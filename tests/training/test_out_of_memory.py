@@ -18,7 +18,7 @@ from retune.llm.label_scoring import label_log_probs
 from retune.llm.packing.packing import PackedModel
 from retune.params import Params
 from retune.training import job, out_of_memory
-from retune.training.micro_batches import MicroBatches, whole_batch
+from retune.training.micro_batches import MicroBatches
 from tests.support import encoder_fit, llm_fit, ranking_fit, tiny_llm, toy_training
 from tests.support.loss_curve import curve
 from tests.support.ranking_fit import judged
@@ -72,7 +72,7 @@ def trained(scratch: Path, monkeypatch, fits: int, spec: Params, error: Exceptio
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_training_goes_on_in_smaller_micro_batches_to_the_same_weights(tmp_path, monkeypatch, caplog, error):
-    spec = spec_of(gradient_accumulation=3)
+    spec = spec_of()
     ample, want = trained(tmp_path / "a", monkeypatch, 8, spec)
     with caplog.at_level(logging.WARNING, "retune"):
         scarce, got = trained(tmp_path / "b", monkeypatch, 3, spec, error)
@@ -173,14 +173,6 @@ def test_a_ranking_model_predicts_the_same_in_smaller_batches(tmp_path, learner,
     assert predictor.model.limit.size <= 64
 
 
-def test_a_batch_in_one_piece_that_does_not_fit_names_the_batch_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(Small, "rows", 3)
-    with pytest.raises(RetuneError, match=r"compares all rows of a batch with each other; lower training.batch_size"):
-        toy_training.train(
-            tmp_path, model=Hungry(), micro_batches=whole_batch(lambda items: toy_training.collate(items, items), 8)
-        )
-
-
 def test_an_llm_trains_in_smaller_micro_batches_to_the_same_curve(tmp_path, monkeypatch):
     base, loss = tiny_llm.tiny_llm(tmp_path / "base"), PackedModel.loss
     limit = [10**6]
@@ -191,7 +183,7 @@ def test_an_llm_trains_in_smaller_micro_batches_to_the_same_curve(tmp_path, monk
         return loss(self, batch)
 
     monkeypatch.setattr(PackedModel, "loss", scarce)
-    spec = llm_fit.spec_of(training__epochs=2, training__gradient_accumulation=2)
+    spec = llm_fit.spec_of(training__epochs=2, training__batch_size=16)
     want, _ = llm_fit.fitted(spec, base, tmp_path / "ample")
     limit[0] = 100
     got, _ = llm_fit.fitted(spec, base, tmp_path / "scarce")

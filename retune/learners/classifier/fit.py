@@ -71,6 +71,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         codes, whole = (torch.tensor([item[1] for item in some]) for some in (items, batch))
         return {**inputs, "labels": codes, "whole": whole}
 
+    def shape(item: Item) -> tuple[int, int]:
+        return 1, len(item[0].ids)
+
     def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
         inputs = {name: value for name, value in one.items() if name not in ("labels", "whole")}
         return loss(lambda: model(**inputs), one["labels"], one["whole"])
@@ -82,7 +85,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         model=model,
         items=list(zip(rows, codes.tolist(), strict=True)),
         lengths=[len(row.ids) for row in rows],
-        micro_batches=micro_batches.rows_per_micro_batch(collate, options.batch_size),
+        micro_batches=micro_batches.tokens_per_micro_batch(collate, shape, options.packed_tokens),
         loss=loss_of,
         evaluate=evaluate,
         chosen=chosen,

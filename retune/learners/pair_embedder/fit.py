@@ -65,6 +65,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         labels, whole = (torch.tensor([item[2] for item in some]) for some in (items, batch))
         return {**inputs, "labels": labels, "whole": whole}
 
+    def shape(item: Item) -> tuple[int, int]:
+        return 2, max(len(item[0].ids), len(item[1].ids))
+
     def evaluate(model: PairEmbedder) -> dict[str, float]:
         return dev_metrics.pair(dev_labels, model.log_odds(dev_rows.cosines(model, chosen)))
 
@@ -90,7 +93,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             model=model,
             items=items,
             lengths=[max(len(a.ids), len(b.ids)) for a, b, _ in items],
-            micro_batches=micro_batches.rows_per_micro_batch(collate, options.batch_size),
+            micro_batches=micro_batches.tokens_per_micro_batch(collate, shape, options.packed_tokens),
             loss=loss_of,
             evaluate=evaluate,
             chosen=chosen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from retune.data import queries
-from retune.encoders import model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
+from retune.encoders import in_passes, model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
 from retune.errors import RetuneError
 from retune.evaluation import ranking_dev_metrics
 from retune.learners.reranker.model import Reranker, encode, scores
 from retune.llm import adapter
-from retune.training import hardware, job, micro_batches
+from retune.training import hardware, job
 from retune.training.distributed import launch
+from retune.training.micro_batches import MicroBatches, within
 from retune.training.record import Training
 
 if TYPE_CHECKING:
@@ -74,16 +75,23 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             "queries": torch.tensor(np.repeat(np.arange(len(lists)), [len(part) for part in lists])),
         }
 
-    def collate(lists: list[np.ndarray], batch: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    def longest(numbers: np.ndarray) -> int:
+        return max(len(rows[number].ids) for number in numbers)
+
+    def split(lists: list[np.ndarray], batch: list[np.ndarray], size: int) -> list[dict[str, Any]]:
+        """Whole queries; the documents of one that is larger than a pass share a loss, not a pass."""
+        places = within([(len(numbers), longest(numbers)) for numbers in lists], size)
+        return [collate([lists[place] for place in part], batch, size) for part in places]
+
+    def collate(lists: list[np.ndarray], batch: list[np.ndarray], size: int) -> dict[str, Any]:
         own, whole = judged(lists), judged(batch)
         share = amount(losses, **own) / (amount(losses, **whole) or 1.0)
-        padded = tokens.pad([rows[number] for number in np.concatenate(lists)], pad_id)
-        return {**padded, **own, "share": torch.tensor(share)}
+        inputs = in_passes.split([rows[number] for number in np.concatenate(lists)], pad_id, size)
+        return {"inputs": inputs, **own, "share": torch.tensor(share)}
 
-    def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
+    def loss_of(model: nn.Module, one: dict[str, Any]) -> torch.Tensor:
         given = {name: one[name] for name in ("relevance", "weights", "queries")}
-        found = model(**{name: value for name, value in one.items() if name not in given and name != "share"})
-        return one["share"] * loss(found, losses, **given)
+        return one["share"] * loss(in_passes.outputs(model, one["inputs"]), losses, **given)
 
     dev_judged = {
         "relevance": torch.tensor(queries.relevance(dev)),
@@ -98,13 +106,14 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     training = job.Job(
         model=model,
         items=items,
-        lengths=[max(len(rows[number].ids) for number in numbers) for numbers in items],
-        micro_batches=micro_batches.rows_per_micro_batch(collate, per_batch),
+        lengths=list(map(longest, items)),
+        micro_batches=MicroBatches(split, options.packed_tokens, "tokens", lambda one: len(one["inputs"]["passes"])),
         loss=loss_of,
         evaluate=evaluate,
         chosen=chosen,
         batch_size=per_batch,
         rate_factors={"head.weight": HEAD_RATE, "head.bias": HEAD_RATE},
+        tokens_of=lambda one: in_passes.count_tokens(one["inputs"]),
     )
     record = job.run(training, spec, scratch)
     if spec.lora.method != "full":

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from retune.data import queries
-from retune.encoders import model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
+from retune.encoders import in_passes, model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
 from retune.encoders.bi_encoder import BiEncoder
 from retune.evaluation import ranking_dev_metrics
 from retune.learners.retriever.mining import Item, items_of
 from retune.learners.retriever.texts import QueryTexts
 from retune.llm import adapter
-from retune.training import hardware, job, micro_batches
+from retune.training import hardware, job
+from retune.training.micro_batches import MicroBatches
 from retune.training.record import Training
 
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             model=model,
             items=items,
             lengths=[0] * len(items),  # in any order: queries of like documents would be poor negatives of each other
-            micro_batches=micro_batches.whole_batch(lambda batch: collate(batch, rows), per_batch),
+            micro_batches=MicroBatches(
+                lambda items, _batch, size: [collate(items, rows, size)], options.packed_tokens, "tokens", passes_of
+            ),
             loss=lambda model, batch: loss(model, batch, losses),
             evaluate=evaluate,
             chosen=chosen,
             batch_size=per_batch,
-            tokens_of=lambda batch: int(batch["query"]["attention_mask"].sum() + batch["text"]["attention_mask"].sum()),
+            tokens_of=lambda batch: in_passes.count_tokens(batch["query"]) + in_passes.count_tokens(batch["text"]),
         )
         record = job.run(training, spec, scratch)
         if spec.lora.method != "full":
@@ -107,8 +110,11 @@ def prefixes_of(source: dict[str, Any]) -> dict[str, str]:
     return {"query": query, "document": source.get("passage_prefix", query)}
 
 
-def collate(items: list[Item], rows: QueryTexts) -> dict[str, Any]:
-    """A batch: queries, distinct documents (padded both), and [queries, documents] of relevance, weight and mined."""
+def collate(items: list[Item], rows: QueryTexts, size: int) -> dict[str, Any]:
+    """A batch: queries, distinct documents (both in passes), and [queries, documents] of relevance, weight and mined.
+
+    All documents of a batch are compared with all of its queries, so it is one micro-batch; `size` tokens are a pass.
+    """
     places = sorted({place for item in items for place in (*item.documents, *item.negatives)})
     column = {place: number for number, place in enumerate(places)}
     shape = (len(items), len(places))
@@ -118,17 +124,22 @@ def collate(items: list[Item], rows: QueryTexts) -> dict[str, Any]:
         relevance[row, where], weights[row, where] = torch.tensor(item.relevance), torch.tensor(item.weights)
         mined[row, [column[place] for place in item.negatives]] = True
     return {
-        "query": tokens.pad([item.query for item in items], rows.documents.pad_id),
-        "text": tokens.pad([rows.documents.encoded[place] for place in places], rows.documents.pad_id),
+        "query": in_passes.split([item.query for item in items], rows.documents.pad_id, size),
+        "text": in_passes.split([rows.documents.encoded[place] for place in places], rows.documents.pad_id, size),
         "relevance": relevance,
         "weights": weights,
         "mined": mined,
     }
 
 
+def passes_of(batch: dict[str, Any]) -> int:
+    """How many forward passes the batch takes."""
+    return len(batch["query"]["passes"]) + len(batch["text"]["passes"])
+
+
 def loss(model: nn.Module, batch: dict[str, Any], losses: Params) -> torch.Tensor:
     """The weighted sum of the losses of a batch, the mean over the full vectors and their Matryoshka prefixes."""
-    first, second = model(**batch["query"]), model(**batch["text"])
+    first, second = in_passes.outputs(model, batch["query"]), in_passes.outputs(model, batch["text"])
     parts = [
         combined(F.normalize(first[:, :width], dim=-1) @ F.normalize(second[:, :width], dim=-1).T, batch, losses)
         for width in (first.shape[1], *losses.dimensions)

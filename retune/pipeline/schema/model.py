@@ -24,13 +24,16 @@ class Training(Strict):
     max_steps: Annotated[int, Field(ge=1)] | None = Field(
         None, description="optimiser steps after which training and schedule end, if the epochs have not before"
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="rows in one forward pass")
-    gradient_accumulation: Annotated[int, Field(ge=1)] = Field(1, description="forward passes per optimiser step")
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        32, description="rows of one optimiser step; it takes as many forward passes as `packed_tokens` asks for"
+    )
     learning_rate: Annotated[float, Field(gt=0)] = Field(3e-5, description="highest rate of the schedule (AdamW)")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="of the learning rate after the warm-up"
     )
-    warmup_ratio: Unit = Field(0.1, description="share of the steps in which the rate rises from 0")
+    warmup_ratio: Unit = Field(
+        0.1, description="share of the steps in which the rate rises, rounded up; none in a training of one step"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW; not on biases and norms")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="longer gradients are clipped to this norm")
     max_length: Annotated[int, Field(ge=8)] = Field(128, description="tokens; longer inputs are cut and counted")
@@ -59,7 +62,9 @@ class Training(Strict):
         "first; a promoted one that stayed is taken at once, any other is trained again; best: none but the model's",
     )
     packed_tokens: Annotated[int, Field(ge=64)] = Field(
-        4096, description="llm: distinct tokens of one forward pass; a larger batch runs in several, with one gradient"
+        4096,
+        description="most tokens of one forward pass (llm: distinct ones; else with padding); a larger batch runs in "
+        "several, with the same gradient: what bounds the memory",
     )
     keep_together: bool = Field(
         False,

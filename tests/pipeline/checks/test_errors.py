@@ -48,6 +48,16 @@ MISTAKES = {
         (Q, "system:", "sistem:"),
         "prompts/questions.yaml:1: sistem: there is no key `sistem`; did you mean `system`?",
     ),
+    "a key that is no more": (
+        (P, "batch_size: 8", "batch_size: 8, gradient_accumulation: 4"),
+        "training.gradient_accumulation: is no more: batch_size counts the rows of a step, which takes as many forward "
+        "passes as packed_tokens asks for; write batch_size: 32 (8 x 4), and take this line out",
+    ),
+    "the same in a model": (
+        (P, "{epochs: 2}", "{epochs: 2, gradient_accumulation: 2}"),
+        "params.yaml:23: models.chatty.training.gradient_accumulation: is no more: batch_size counts the rows of a "
+        "step, which takes as many forward passes as packed_tokens asks for; write batch_size: 16 (8 x 2)",
+    ),
     "missing key": ((P, "    kind: pair\n", ""), "tasks.questions.kind: is missing"),
     "text for a number": (
         (P, "batch_size: 8", "batch_size: '8'"),

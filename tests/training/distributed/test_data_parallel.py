@@ -33,8 +33,8 @@ def with_processes(spec: Params, count: int) -> Params:
 
 def test_an_llm_trains_along_the_curve_of_one_process(tmp_path: Path) -> None:
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    # 48 rows in batches of 7: the last of an epoch leaves 3 rows to one process and 3 to the other; 200 tokens a pass
-    changes = {"training__epochs": 7, "training__batch_size": 7, "training__gradient_accumulation": 2}
+    # 48 rows in batches of 14: the last of an epoch leaves 3 rows to each process; 200 tokens a pass
+    changes = {"training__epochs": 7, "training__batch_size": 14}
     spec = llm_spec(**changes, training__packed_tokens=200, training__learning_rate=0.005)
     one, want = fitted(spec, base, tmp_path / "one")
     two, got = fitted(with_processes(spec, 2), base, tmp_path / "two")
@@ -75,7 +75,7 @@ def test_an_encoder_trains_along_the_curve_of_one_process(tmp_path: Path, learne
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # the processes draw their own
     (base / "config.json").write_text(json.dumps(config))
     # 64 rows: the last batch has a single one
-    spec = encoder_fit.spec_of(loss, epochs=6, learning_rate=1e-3, batch_size=21)
+    spec = encoder_fit.spec_of(loss, epochs=6, learning_rate=1e-3, batch_size=21, packed_tokens=100)
     folders, records = zip(
         *(
             encoder_fit.fit(learner, base, tmp_path / str(count), with_processes(spec, count), pairs(64))

@@ -148,7 +148,7 @@ def test_a_pass_that_others_share_is_not_cut(base: Path) -> None:
     with pytest.raises(
         RetuneError, match=r"in a forward pass of 4096 tokens that all processes share \(hardware.sharding\)"
     ):
-        limit.lower(lambda size: size, single_row=False)
+        limit.lower(lambda size: size)
     model, _ = sharded_model(base)
     assert fsdp.is_sharded(model)
     assert not fsdp.in_lockstep(model), "alone, a process may cut its passes"
