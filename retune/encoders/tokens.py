@@ -27,8 +27,17 @@ def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+POOLING = "mean"
+"""How tokens become one vector where models/catalog.yaml declares nothing."""
+
+
+def pooling_of(base: Path) -> str:
+    """How the tokens of a base become one vector: `mean` or `cls`."""
+    return str(source_of(base).get("pooling", POOLING))
+
+
 def source_of(base: Path) -> dict[str, Any]:
-    """The base's SOURCE.json (`pooling`, `query_prefix`, ...)."""
+    """The base's SOURCE.json (`query_prefix`, ..., and `pooling` where the catalog declares it)."""
     source: dict[str, Any] = json.loads((base / "SOURCE.json").read_text(encoding="utf-8"))
     return source
 

@@ -37,10 +37,13 @@ class Training:
         """The part of `resources` that differs from run to run, and from machine to machine."""
         return {name: value for name, value in self.resources.items() if name not in COUNTED}
 
-    def with_cut(self, cut: int, rows: int, max_length: int) -> Training:
-        """The record that says how many training rows were cut."""
+    def with_cut(self, cut: int, rows: int, max_length: int, positions: int | None = None) -> Training:
+        """The record that says how many training rows were cut, where the base has so many `positions`."""
         resources = {**self.resources, "truncated_rows": cut}
         if not cut:
             return replace(self, resources=resources)
-        said = f"{cut} of {rows} training rows were cut at training.max_length {max_length} tokens."
+        at = f"training.max_length {max_length} tokens"
+        if positions is not None and positions < max_length:
+            at = f"{positions} tokens, for which the base has positions (training.max_length is {max_length})"
+        said = f"{cut} of {rows} training rows were cut at {at}."
         return replace(self, resources=resources, messages=[*self.messages, said])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from retune.encoders import tokens
 from retune.errors import RetuneError
+from retune.learners.classifier.model import Classifier
 from retune.learners.pair_embedder.model import PairTexts
 from retune.learners.pair_embedder.start import logistic
 from retune.params import loads
@@ -80,6 +83,28 @@ def test_long_rows_are_cut_flagged_and_counted(learner, base, tmp_path):
     assert "1 of 64 training rows were cut at training.max_length 64 tokens." in record.messages
     table = load(learner, out).predict(long)
     assert table.filter("truncated")["id"].to_list() == ["r3"]
+
+
+@BOTH
+def test_no_row_is_longer_than_the_base_has_positions_for(learner, base, tmp_path, caplog):
+    long = pairs(40).with_columns(text_a=pl.when(pl.col("id") == "r3").then(pl.lit("花呗" * 100)).otherwise("text_a"))
+    with caplog.at_level(logging.WARNING, "retune"):
+        out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, max_length=1024), long)
+        table = load(learner, out).predict(long)
+    line = "max_length 128: the checkpoint has no positions beyond, training.max_length is 1024"
+    assert caplog.messages.count(line) == 2, "in the training, and in the prediction"
+    cut = (
+        "1 of 40 training rows were cut at 128 tokens, for which the base has positions (training.max_length is 1024)."
+    )
+    assert cut in record.messages
+    assert table.filter("truncated")["id"].to_list() == ["r3"]
+
+
+@pytest.mark.parametrize(("own", "hidden", "wanted"), [(0.0, 0.1, 0.0), (0.3, 0.1, 0.3), (None, 0.2, 0.2)])
+def test_the_dropout_before_the_new_layer_is_the_checkpoints(own, hidden, wanted):
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9,
+                        classifier_dropout=own, hidden_dropout_prob=hidden)  # fmt: skip
+    assert Classifier(BertModel(config), "mean", 2).dropout.p == wanted
 
 
 def test_of_a_pair_the_longer_text_is_cut_first(base):
@@ -242,11 +267,17 @@ def test_each_distinct_text_is_embedded_once(base, tmp_path):
     assert len(texts.distinct.encoded) == pl.concat([frame["text_a"], frame["text_b"]]).n_unique() < 2 * len(frame)
 
 
-def test_a_cross_encoder_uses_the_pooler_that_its_base_brings(tmp_path):
-    for pooler in (True, False):
-        base = tiny_encoder(tmp_path / f"base{pooler}", pooler=pooler)
-        out, _ = fit("encoder", base, tmp_path / f"fit{pooler}", spec_of(epochs=0.5))
-        assert json.loads((out / "encoder.json").read_text())["pooling"] == ("pooler" if pooler else "mean")
+def test_a_cross_encoder_pools_as_the_catalog_says_or_by_the_pooler_that_its_base_brings(tmp_path):
+    for number, (pooler, declared, wanted) in enumerate(
+        [(True, None, "pooler"), (False, None, "mean"), (True, "mean", "mean"), (True, "cls", "cls")]
+    ):
+        base = tiny_encoder(tmp_path / f"base{number}", pooler=pooler)
+        source = json.loads((base / "SOURCE.json").read_text()) | {"pooling": declared}
+        (base / "SOURCE.json").write_text(
+            json.dumps({key: value for key, value in source.items() if value is not None})
+        )
+        out, _ = fit("encoder", base, tmp_path / f"fit{number}", spec_of(epochs=0.5))
+        assert json.loads((out / "encoder.json").read_text())["pooling"] == wanted
         assert len(load("encoder", out).predict(pairs(4))) == 4
 
 

@@ -76,6 +76,18 @@ def test_the_reranker_opens_in_sentence_transformers_with_the_same_scores(lora, 
     assert table["score"].to_numpy() == pytest.approx(scores, abs=1e-5)
 
 
+@NEURAL
+def test_no_document_is_longer_than_the_base_has_positions_for(learner, base, tmp_path):
+    rows = judged(12).with_columns(
+        document=pl.when(pl.col("id") == "0-1").then(pl.lit("花呗" * 100)).otherwise("document")
+    )
+    out, record = fit(spec_of(learner, epochs=0.3, max_length=1024), base, tmp_path, rows)
+    assert any("cut at 128 tokens, for which the base has positions" in message for message in record.messages)
+    assert load(learner, out).predict(rows).filter("truncated")["id"].to_list() == ["0-1"]
+    opened = CrossEncoder if learner == "encoder" else SentenceTransformer
+    assert opened(str(out), device="cpu").max_seq_length == 128
+
+
 def test_an_untuned_embedder_scores_with_the_prefixes_of_its_base(base, tmp_path):
     out, record = fit(spec_of("embedder", epochs=0), base, tmp_path)
     opened = SentenceTransformer(str(base), device="cpu")

@@ -152,6 +152,17 @@ def test_rows_beyond_a_limit_and_unknown_tokens_are_warned_of(tmp_path):
     assert any("No tokens are counted for other" in fact for fact in missing["facts"])
 
 
+def test_the_limit_of_an_encoder_is_what_it_has_positions_for(tmp_path):
+    tiny_encoder.tiny_encoder(tmp_path / "encoder")
+    long = pairs(("花呗怎么还款" * 30, "花呗", 0))
+    for learner in ("encoder", "embedder"):
+        result = found({"test": long}, pair, tmp_path, readers=[reader(tmp_path / "encoder", learner, 1024)])
+        why = "the positions of encoder; training.max_length is 1,024"
+        assert any(f"limit 128 ({why}), which" in said for said in result["facts"]), result["facts"]
+        assert any(f"longer than the 128 tokens that m may read ({why})" in said for said in result["warnings"])
+        assert result["tokens"][0]["over"]["test"] == 1
+
+
 def test_a_large_split_is_sampled_and_says_so(monkeypatch):
     monkeypatch.setattr("retune.report.exploration.ROWS", 50)
     result = found({"train": texts(*((f"文本{n}", "开通") for n in range(400)))}, classification)

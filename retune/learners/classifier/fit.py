@@ -20,7 +20,7 @@ from retune.errors import RetuneError
 from retune.evaluation import dev_metrics
 from retune.learners.classifier import probe
 from retune.learners.classifier.model import Classifier, encode, log_probs
-from retune.training import hardware, job, micro_batches
+from retune.training import hardware, job, micro_batches, positions
 from retune.training.distributed import launch
 from retune.training.record import Training
 
@@ -51,12 +51,13 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     tokenizer = tokens.tokenizer_of(base)
     train = job.choose_rows(train, options.max_rows, spec.seed)
     dev = job.choose_rows(dev, options.dev_rows, spec.seed)
-    rows, dev_rows = (encode(tokenizer, frame, spec) for frame in (train, dev))
+    max_length = positions.within(base, options.max_length)
+    rows, dev_rows = (encode(tokenizer, frame, spec, max_length) for frame in (train, dev))
     codes, dev_codes = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
     pad_id = int(tokenizer.pad_token_id)
 
-    pooling = "pooler" if transformer.has_pooler(base) else "mean"
-    log.info("pooling %s: %s", pooling, "the base brings it" if pooling == "pooler" else "the base has no pooler")
+    pooling, why = pooling_of(base)
+    log.info("pooling %s: %s", pooling, why)
     model = Classifier(transformer.load(base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
     transformer.freeze(model.encoder, options)
     balanced = spec.loss.class_weights == "balanced"
@@ -97,4 +98,13 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     layer = {name: weight.detach().cpu().contiguous() for name, weight in model.classifier.state_dict().items()}
     save_file(layer, out / "head.safetensors")
     (out / "encoder.json").write_text(json.dumps({"pooling": pooling}) + "\n", encoding="utf-8")
-    return record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length)
+    return record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length, max_length)
+
+
+def pooling_of(base: Path) -> tuple[str, str]:
+    """How the tokens of a base become one vector, and why: by the catalog, else by the checkpoint's own pooler."""
+    if declared := tokens.source_of(base).get("pooling"):
+        return str(declared), "as models/catalog.yaml says"
+    if transformer.has_pooler(base):
+        return "pooler", "the base brings it, and models/catalog.yaml names none"
+    return tokens.POOLING, "the base has no pooler, and models/catalog.yaml names none"

@@ -31,8 +31,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling = encoder, pooling
         config = encoder.config
-        own: Any = getattr(config, "classifier_dropout", None)
-        self.dropout = Dropout(own or getattr(config, "hidden_dropout_prob", 0.1))
+        own: Any = getattr(config, "classifier_dropout", None)  # 0.0 is one, too
+        self.dropout = Dropout(getattr(config, "hidden_dropout_prob", 0.1) if own is None else own)
         self.classifier = nn.Linear(config.hidden_size, classes)
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
@@ -52,11 +52,11 @@ class Classifier(nn.Module):
         return transformer.pool(output.last_hidden_state.float(), inputs["attention_mask"], self.pooling)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, frame: pl.DataFrame, spec: Params) -> list[Encoded]:
-    """The text of every row, or both texts as one input."""
-    texts, options = [frame[column].to_list() for column in kinds.of(spec.kind).TEXTS], spec.training
+def encode(tokenizer: PreTrainedTokenizerBase, frame: pl.DataFrame, spec: Params, max_length: int) -> list[Encoded]:
+    """The text of every row, or both texts as one input, of at most `max_length` tokens."""
+    texts = [frame[column].to_list() for column in kinds.of(spec.kind).TEXTS]
     return tokens.encode(
-        tokenizer, texts[0], texts[1] if len(texts) > 1 else None, options.max_length, options.truncation
+        tokenizer, texts[0], texts[1] if len(texts) > 1 else None, max_length, spec.training.truncation
     )
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
@@ -19,7 +19,7 @@ from retune.encoders.tokens import Encoded
 from retune.evaluation import dev_metrics
 from retune.learners.pair_embedder.model import PairEmbedder, PairTexts
 from retune.learners.pair_embedder.start import logistic
-from retune.training import hardware, job, micro_batches
+from retune.training import hardware, job, micro_batches, positions
 from retune.training.distributed import launch
 from retune.training.record import Training
 
@@ -47,13 +47,14 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     tokenizer = tokens.tokenizer_of(base)
     train = job.choose_rows(train, options.max_rows, spec.seed)
     dev = job.choose_rows(dev, options.dev_rows, spec.seed)
-    rows, dev_rows = (PairTexts(tokenizer, source["query_prefix"], frame, options.max_length) for frame in (train, dev))
+    max_length, pooling = positions.within(base, options.max_length), tokens.pooling_of(base)
+    rows, dev_rows = (PairTexts(tokenizer, source["query_prefix"], frame, max_length) for frame in (train, dev))
     labels, dev_labels = train["label"].to_list(), dev["label"].to_numpy()
 
-    model = PairEmbedder(transformer.load(base, chosen), source["pooling"])
+    model = PairEmbedder(transformer.load(base, chosen), pooling)
     model.to(chosen.device)
     first = job.choose_rows(train, START_ROWS, spec.seed)
-    cosines = PairTexts(tokenizer, source["query_prefix"], first, options.max_length).cosines(model, chosen)
+    cosines = PairTexts(tokenizer, source["query_prefix"], first, max_length).cosines(model, chosen)
     scale, bias = logistic(cosines, first["label"].to_numpy(), spec.loss.class_weights == "balanced")
     with torch.no_grad():
         model.scale.fill_(scale)
@@ -100,24 +101,26 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             rate_factors={"scale": HEAD_RATE, "bias": HEAD_RATE},
         )
         record = job.run(training, spec, scratch)
-    save(model, tokenizer, source, options.max_length, out)
-    return record.with_cut(int(rows.truncated().sum()), len(train), options.max_length)
+    save(model, tokenizer, source["query_prefix"], (max_length, options.max_length), out)
+    return record.with_cut(int(rows.truncated().sum()), len(train), options.max_length, max_length)
 
 
 def save(
-    model: PairEmbedder, tokenizer: PreTrainedTokenizerBase, source: dict[str, Any], max_length: int, out: Path
+    model: PairEmbedder, tokenizer: PreTrainedTokenizerBase, prefix: str, lengths: tuple[int, int], out: Path
 ) -> None:
-    """Write encoder, tokenizer, scale and bias; `SentenceTransformer(out).encode` puts the prefix before each text."""
-    prefix = source["query_prefix"]
+    """Write encoder, tokenizer, scale and bias; `SentenceTransformer(out).encode` puts the prefix before each text.
+
+    `lengths`: the tokens of a text, and `training.max_length`, which may be more than the base has positions for.
+    """
     sentence_transformers_folder.embedder(
         model.encoder,
         tokenizer,
-        source["pooling"],
+        model.pooling,
         {"query": prefix, "document": prefix},
-        max_length,
+        lengths[0],
         out,
         default_prompt="query" if prefix else None,
     )
     save_file({"scale": model.scale.detach().cpu(), "bias": model.bias.detach().cpu()}, out / "head.safetensors")
-    kept = {"pooling": source["pooling"], "query_prefix": prefix, "max_length": max_length}
+    kept = {"pooling": model.pooling, "query_prefix": prefix, "max_length": lengths[1]}
     (out / "embedder.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

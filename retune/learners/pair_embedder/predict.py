@@ -14,7 +14,7 @@ from retune.data.kinds.pair import LABELS
 from retune.data.labels import predictions
 from retune.encoders import tokens, transformer
 from retune.learners.pair_embedder.model import PairEmbedder, PairTexts
-from retune.training import hardware
+from retune.training import hardware, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,5 +49,5 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     model = PairEmbedder(transformer.load(model_dir, chosen), kept["pooling"])
     model.load_state_dict(load_file(model_dir / "head.safetensors"), strict=False)
     model.to(chosen.device).eval()
-    tokenizer = tokens.tokenizer_of(model_dir)
-    return CosineClassifier(model, tokenizer, kept["query_prefix"], kept["max_length"], chosen)
+    tokenizer, max_length = tokens.tokenizer_of(model_dir), positions.within(model_dir, kept["max_length"])
+    return CosineClassifier(model, tokenizer, kept["query_prefix"], max_length, chosen)

@@ -18,7 +18,7 @@ from retune.errors import RetuneError
 from retune.evaluation import ranking_dev_metrics
 from retune.learners.reranker.model import Reranker, encode, scores
 from retune.llm import adapter
-from retune.training import hardware, job
+from retune.training import hardware, job, positions
 from retune.training.distributed import launch
 from retune.training.micro_batches import MicroBatches, within
 from retune.training.record import Training
@@ -46,10 +46,11 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         )
     chosen = hardware.choose(spec.hardware)
     hardware.make_deterministic(spec.seed)
-    source, tokenizer = tokens.source_of(base), tokens.tokenizer_of(base)
+    pooling, tokenizer = tokens.pooling_of(base), tokens.tokenizer_of(base)
     train = queries.choose(train, options.max_rows, spec.seed)
     dev = queries.choose(dev, options.dev_rows, spec.seed)
-    rows, dev_rows = (encode(tokenizer, frame, options.max_length) for frame in (train, dev))
+    max_length = positions.within(base, options.max_length)
+    rows, dev_rows = (encode(tokenizer, frame, max_length) for frame in (train, dev))
     pad_id = int(tokenizer.pad_token_id)
     relevance, weights = queries.relevance(train), queries.weights(train)
     items = [numbers for numbers in queries.lists(train) if len(set(relevance[numbers])) > 1]
@@ -59,7 +60,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     per_batch = max(1, round(options.batch_size * len(items) / sum(map(len, items))))
     log.info("%d queries a batch, for training.batch_size %d rows", per_batch, options.batch_size)
 
-    model = Reranker(transformer.load(base, chosen), source["pooling"])
+    model = Reranker(transformer.load(base, chosen), pooling)
     if spec.lora.method == "full":
         transformer.freeze(model.encoder, options)
     else:
@@ -118,11 +119,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     record = job.run(training, spec, scratch)
     if spec.lora.method != "full":
         model.encoder = model.encoder.merge_and_unload()
-    record = record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length)
-    sentence_transformers_folder.reranker(
-        model.encoder, tokenizer, source["pooling"], model.head, options.max_length, out
-    )
-    kept = {"pooling": source["pooling"], "max_length": options.max_length}
+    record = record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length, max_length)
+    sentence_transformers_folder.reranker(model.encoder, tokenizer, pooling, model.head, max_length, out)
+    kept = {"pooling": pooling, "max_length": options.max_length}
     (out / "reranker.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
     said = f"{len(train):,} judged documents of {len(items):,} queries of the task {spec.task}."
     use = [

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from retune.data import queries
 from retune.encoders import tokens, transformer
 from retune.learners.reranker.model import Reranker, encode, scores
-from retune.training import hardware
+from retune.training import hardware, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,4 +44,5 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     weights = load_file(model_dir / "2_Dense/model.safetensors")
     model.head.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
     model.to(chosen.device).eval()
-    return EncoderReranker(model, tokens.tokenizer_of(model_dir), kept["max_length"], chosen)
+    max_length = positions.within(model_dir, kept["max_length"])
+    return EncoderReranker(model, tokens.tokenizer_of(model_dir), max_length, chosen)

@@ -20,7 +20,7 @@ from retune.evaluation import ranking_dev_metrics
 from retune.learners.retriever.mining import Item, items_of
 from retune.learners.retriever.texts import QueryTexts
 from retune.llm import adapter
-from retune.training import hardware, job
+from retune.training import hardware, job, positions
 from retune.training.micro_batches import MicroBatches
 from retune.training.record import Training
 
@@ -37,11 +37,12 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     chosen = hardware.choose(spec.hardware)
     hardware.make_deterministic(spec.seed)
     source, tokenizer = tokens.source_of(base), tokens.tokenizer_of(base)
-    prefixes = prefixes_of(source)
+    prefixes, pooling = prefixes_of(source), tokens.pooling_of(base)
+    max_length = positions.within(base, options.max_length)
     dev = queries.choose(dev, options.dev_rows, spec.seed)
-    dev_rows = QueryTexts(tokenizer, prefixes, dev, options.max_length)
+    dev_rows = QueryTexts(tokenizer, prefixes, dev, max_length)
 
-    model = BiEncoder(transformer.load(base, chosen), source["pooling"])
+    model = BiEncoder(transformer.load(base, chosen), pooling)
     if tuned and spec.lora.method == "full":
         transformer.freeze(model.encoder, options)
     elif tuned:
@@ -68,7 +69,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         data = f"No row of the task {spec.task} was learned from."
     else:
         losses, train = spec.ranking_loss, queries.choose(train, options.max_rows, spec.seed)
-        rows = QueryTexts(tokenizer, prefixes, train, options.max_length)
+        rows = QueryTexts(tokenizer, prefixes, train, max_length)
         data = f"{len(train):,} judged documents of {len(queries.lists(train)):,} queries of the task {spec.task}."
         items = items_of(train, rows, losses, model, chosen)
         per_batch = max(2, round(options.batch_size * len(items) / len(train)))
@@ -89,11 +90,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         record = job.run(training, spec, scratch)
         if spec.lora.method != "full":
             model.encoder = model.encoder.merge_and_unload()
-        record = record.with_cut(int(rows.truncated().sum()), len(train), options.max_length)
-    sentence_transformers_folder.embedder(
-        model.encoder, tokenizer, source["pooling"], prefixes, options.max_length, out
-    )
-    kept = {"pooling": source["pooling"], "prefixes": prefixes, "max_length": options.max_length}
+        record = record.with_cut(int(rows.truncated().sum()), len(train), options.max_length, max_length)
+    sentence_transformers_folder.embedder(model.encoder, tokenizer, pooling, prefixes, max_length, out)
+    kept = {"pooling": pooling, "prefixes": prefixes, "max_length": options.max_length}
     (out / "embedder.json").write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
     use = [
         "from sentence_transformers import SentenceTransformer",

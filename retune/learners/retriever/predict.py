@@ -12,7 +12,7 @@ from retune.data import queries
 from retune.encoders import tokens, transformer
 from retune.encoders.bi_encoder import BiEncoder
 from retune.learners.retriever.texts import QueryTexts
-from retune.training import hardware
+from retune.training import hardware, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,4 +43,5 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     hardware.make_deterministic(0)
     kept: dict[str, Any] = json.loads((model_dir / "embedder.json").read_text(encoding="utf-8"))
     model = BiEncoder(transformer.load(model_dir, chosen), kept["pooling"]).to(chosen.device).eval()
-    return Retriever(model, tokens.tokenizer_of(model_dir), kept["prefixes"], kept["max_length"], chosen)
+    max_length = positions.within(model_dir, kept["max_length"])
+    return Retriever(model, tokens.tokenizer_of(model_dir), kept["prefixes"], max_length, chosen)

