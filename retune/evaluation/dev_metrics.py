@@ -12,6 +12,21 @@ LOWER = ("loss", "mae")
 """Dev metrics of which less is better."""
 
 
+CONSTANT = ("auc_noise", "majority")
+"""Of the dev rows, not of the model: kept for judging it, not for the history; so is what begins with `TRIVIAL`."""
+
+TRIVIAL = "trivial_"
+"""Begins the names of what an answer that looks at no row gets in a metric."""
+
+LITTLE = 0.05
+"""A model that goes less of the way from there to a perfect one has learned next to nothing."""
+
+
+def of_the_model(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics without what is constant on the dev rows."""
+    return {name: value for name, value in metrics.items() if name not in CONSTANT and not name.startswith(TRIVIAL)}
+
+
 def of(kind: str, codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
     """Dev metrics of a kind with labels, from their codes [n] and log-probabilities [n, labels]."""
     if kind == "pair":
@@ -24,18 +39,22 @@ def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
 
     `loss` is the mean negative log-likelihood in nats; `macro_f1` the mean F1 of the classes that occur; `largest` the
     share of the rows that get the most frequent answer, `majority` that of the most frequent label.
+    `trivial_macro_f1` is that of one answer for all rows, or of a draw among the labels that occur.
     """
     rows, decisions = len(codes), log_probs.argmax(axis=1)
     width = log_probs.shape[1]
     gold, given = np.bincount(codes, minlength=width), np.bincount(decisions, minlength=width)
     right = np.bincount(codes[decisions == codes], minlength=width)
     occurs = gold > 0
+    most = gold.max() / rows
+    guess = max(2 * most / (1 + most), 1.0) / occurs.sum()  # the most frequent label always, or any at random
     return {
         "loss": float(-log_probs[np.arange(rows), codes].mean()),
         "macro_f1": float((2 * right[occurs] / (gold + given)[occurs]).mean()),
         "accuracy": float(right.sum() / rows),
         "largest": float(given.max() / rows),
-        "majority": float(gold.max() / rows),
+        "majority": float(most),
+        "trivial_macro_f1": float(guess),
     }
 
 
@@ -49,9 +68,16 @@ def scoring(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
 
 
 def numbers(targets: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """`mae` and `spearman` (ties share their mean rank, 0 where a side is constant) of predicted numbers [n]."""
+    """`mae` and `spearman` (ties share their mean rank, 0 where a side is constant) of predicted numbers [n].
+
+    `trivial_mae` is that of the best constant.
+    """
     found = ranking_metrics.spearman(targets.astype(np.float64), predicted.astype(np.float64))
-    return {"mae": float(np.abs(targets - predicted).mean()), "spearman": 0.0 if math.isnan(found) else found}
+    return {
+        "mae": float(np.abs(targets - predicted).mean()),
+        "spearman": 0.0 if math.isnan(found) else found,
+        "trivial_mae": float(np.abs(targets - np.median(targets)).mean()),
+    }
 
 
 def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
@@ -94,10 +120,31 @@ def auc_noise(labels: np.ndarray) -> float:
     return 1.96 * math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
 
 
-def collapse(metrics: dict[str, float]) -> str | None:
+def problem(metrics: dict[str, float], remedy: str) -> str | None:
+    """A sentence about a model that tells rows hardly apart, ending with `remedy`, what its learner can be told."""
+    return collapse(metrics, remedy) or next_to_nothing(metrics, remedy)
+
+
+def next_to_nothing(metrics: dict[str, float], remedy: str) -> str | None:
+    """A sentence about a model that is hardly better than an answer without a look at the row; None for any other."""
+    for name, trivial in metrics.items():
+        metric = name.removeprefix(TRIVIAL)
+        if metric == name or metric not in metrics:
+            continue
+        perfect = 0.0 if metric in LOWER else 1.0
+        way = perfect - trivial
+        if way and (metrics[metric] - trivial) / way < LITTLE:
+            return (
+                f"Learned next to nothing: its dev {metric} is {metrics[metric]:.3f}, that of an answer without a look "
+                f"at the row {trivial:.3f}; try {remedy}."
+            )
+    return None
+
+
+def collapse(metrics: dict[str, float], remedy: str) -> str | None:
     """A sentence that says how a model has collapsed and what to try, or None for a model that tells rows apart."""
     if "largest" in metrics:
-        return _one_class(metrics)
+        return _one_class(metrics, remedy)
     if "auc_noise" not in metrics:
         return None
     score, noise, positives = metrics["auc"], metrics["auc_noise"], metrics["positives"]
@@ -110,19 +157,16 @@ def collapse(metrics: dict[str, float]) -> str | None:
         said.append(f"every dev row gets label {int(positives)}")
     if blind:
         said.append(f"its dev AUC {score:.3f} is no better than chance (0.5 +- {noise:.3f})")
-    if blind:
-        remedy = "try more rows or epochs, another learning rate, or the learner `embedder`"
+        helps = f"try {remedy}"
     else:
-        remedy = (
-            "its order of the rows is sound, so calibration can set a threshold; or try loss.class_weights: balanced"
-        )
-    return f"Collapsed to one class: {' and '.join(said)}; {remedy}."
+        helps = "its order of the rows is sound, so calibration can set a threshold; or try class_weights: balanced"
+    return f"Collapsed to one class: {' and '.join(said)}; {helps}."
 
 
-def _one_class(metrics: dict[str, float]) -> str | None:
+def _one_class(metrics: dict[str, float], remedy: str) -> str | None:
     if metrics["largest"] < 1.0 or metrics["majority"] == 1.0:
         return None
     return (
         f"Collapsed to one class: every dev row gets the same label (accuracy {metrics['accuracy']:.3f}, the most "
-        f"frequent label has {metrics['majority']:.3f}); try more rows or epochs, or another learning rate."
+        f"frequent label has {metrics['majority']:.3f}); try {remedy}."
     )

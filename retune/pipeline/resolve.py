@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune.errors import RetuneError
-from retune.pipeline import declarations, effective, fingerprint, kind_constants
+from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
@@ -234,6 +234,8 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
             resolved["lora"] = {"method": "full"}  # the default section is the LLM's
         else:
             resolved[section] = _section(declared, ("models", name, section), getattr(model, section) or {})
+    if "training" in resolved:
+        resolved["training"] = auto.training(resolved)
     if resolved.get("training", {}).get("select") == "auto":
         thinks = resolved["training"]["thinking"] and writes(model.learner, task)
         resolved["training"]["select"] = "loss" if thinks else shape.get("SELECT", "loss")

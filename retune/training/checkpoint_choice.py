@@ -80,12 +80,28 @@ def messages(history: History, options: Params, steps: int) -> list[str]:
     return sentences
 
 
-def warnings(history: History, options: Params) -> list[str]:
-    """What the report must warn of: that the model of this history has collapsed to one class."""
-    model = model_record(history, options)
+def warnings(history: History, spec: Params) -> list[str]:
+    """What the report must warn of: that the model of this history has collapsed, or learned next to nothing."""
+    model = model_record(history, spec.training)
     assert model is not None, "`retune.training.job` has refused it"
-    problem = dev_metrics.collapse({name.removeprefix("eval_"): value for name, value in model.items()})
+    metrics = {name.removeprefix("eval_"): value for name, value in model.items()}
+    problem = dev_metrics.problem(metrics, remedy(spec))
     if problem is None:
         return []
     log.warning(problem)
     return [problem]
+
+
+def remedy(spec: Params) -> str:
+    """What may help a training that learns too little: its keys, with their values here."""
+    options = spec.training
+    keys = [f"another training.learning_rate (now {options.learning_rate:g}; auto suits the learner)"]
+    if options.get("head") == "random":
+        keys.append("training.head: probe (now random)")
+    keys.append(f"more training.epochs (now {options.epochs:g})")
+    for key in ("max_steps", "max_rows"):
+        if options.get(key):
+            keys.append(f"a higher training.{key} (now {options[key]})")
+    if spec.get("learner") == "encoder" and spec.get("kind") == "pair":
+        keys.append("the learner `embedder`")
+    return f"{', '.join(keys[:-1])}, or {keys[-1]}"

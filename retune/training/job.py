@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from retune import stable_hash
 from retune.errors import RetuneError
+from retune.evaluation import dev_metrics
 from retune.training import batch_order, checkpoint_choice, hardware, optimizer, out_of_memory, pretrained
 from retune.training.batch_order import Batches
 from retune.training.distributed import data_parallel, fsdp, zero1
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from retune.training.micro_batches import Batch, MicroBatches
 
 log = logging.getLogger("retune")
-
-CONSTANT = ("eval_auc_noise", "eval_majority")
-"""Of the dev rows, not of the model: kept for judging a collapse, not for the history."""
 
 
 def _attended(batch: Batch) -> int:
@@ -155,7 +153,7 @@ def run(job: Job, spec: Params, scratch: Path) -> Training:
         history=[_epochs(record, epochs) for record in history],
         resources=_resources(clock, len(job.items), job.chosen, counts),
         messages=[*checkpoint_choice.messages(history, options, steps), *limit.messages],
-        warnings=checkpoint_choice.warnings(history, options),
+        warnings=checkpoint_choice.warnings(history, spec),
     )
 
 
@@ -163,7 +161,7 @@ def untuned(
     model: nn.Module, chosen: Chosen, metrics: dict[str, float], *, seconds: float, fitted: int, message: str
 ) -> Training:
     """The record of a model that is not trained (`epochs: 0`); `fitted` parameters were set from training rows."""
-    history = {f"eval_{name}": value for name, value in metrics.items() if f"eval_{name}" not in CONSTANT}
+    history = {f"eval_{name}": value for name, value in dev_metrics.of_the_model(metrics).items()}
     total = sum(weight.numel() for weight in model.parameters())
     return Training(
         history=[{"step": 0, "epoch": 0.0, **history}],
@@ -207,7 +205,8 @@ def _checkpoint_activations(model: nn.Module) -> None:
 
 def _epochs(record: dict[str, Any], epochs: float) -> dict[str, Any]:
     """The Trainer counts one epoch for all of ours; a constant is no news."""
-    kept = {name: value for name, value in record.items() if name not in CONSTANT}
+    measured = dev_metrics.of_the_model({name.removeprefix("eval_"): value for name, value in record.items()})
+    kept = {name: value for name, value in record.items() if name.removeprefix("eval_") in measured}
     return {**kept, "epoch": round(record["epoch"] * epochs, 4)}
 
 

@@ -31,14 +31,71 @@ def test_the_noise_of_the_auc_covers_95_percent_of_blind_models():
 
 
 def test_a_collapse_to_one_class_is_seen_said_and_warned_of(caplog):
-    options = Params(select="auc", patience=0, checkpoint="best")
+    options = Params(learning_rate=1e-5, epochs=1, select="auc", patience=0, checkpoint="best", head="random")
+    spec = Params(kind="pair", learner="encoder", training=options)
     blind = {"step": 4, "eval_auc": 0.51, "eval_auc_noise": 0.03, "eval_positives": 0.0}
     with caplog.at_level(logging.WARNING, "retune"):
-        (said,) = checkpoint_choice.warnings([blind], options)
+        (said,) = checkpoint_choice.warnings([blind], spec)
     assert said in caplog.messages
     assert "every dev row gets label 0" in said
+    assert said.endswith(
+        "try another training.learning_rate (now 1e-05; auto suits the learner), training.head: probe (now random), "
+        "more training.epochs (now 1), or the learner `embedder`."
+    )
     assert "0.510 is no better than chance (0.5 +- 0.030)" in said
     ordered = blind | {"eval_auc": 0.8}
-    assert "calibration can set a threshold" in checkpoint_choice.warnings([ordered], options)[0]
+    assert "calibration can set a threshold" in checkpoint_choice.warnings([ordered], spec)[0]
     sound = ordered | {"eval_positives": 0.3}
-    assert checkpoint_choice.warnings([sound], options) == []
+    assert checkpoint_choice.warnings([sound], spec) == []
+
+
+def test_the_trivial_macro_f1_is_that_of_scikit_learns_dummies():
+    from sklearn.dummy import DummyClassifier
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(0)
+    for codes in (np.repeat(np.arange(29), 20), np.array([0] * 90 + [1] * 10), random.integers(0, 77, 4000)):
+        rows = np.zeros((len(codes), 1))
+        constant = DummyClassifier(strategy="most_frequent").fit(rows, codes).predict(rows)
+        drawn = [random.integers(0, codes.max() + 1, len(codes)) for _ in range(30)]
+        draws = np.mean([f1_score(codes, one, average="macro") for one in drawn])
+        found = dev_metrics.classes(codes, np.zeros((len(codes), codes.max() + 1)))["trivial_macro_f1"]
+        assert found == pytest.approx(max(f1_score(codes, constant, average="macro"), draws), abs=0.04)
+        assert found >= f1_score(codes, constant, average="macro") - 1e-9
+
+
+def test_a_model_hardly_better_than_an_answer_without_a_look_is_warned_of_with_the_keys_that_help():
+    options = Params(learning_rate=3e-5, epochs=1, max_rows=200, select="macro_f1", checkpoint="best", head="probe")
+    spec = Params(kind="classification", learner="encoder", training=options)
+    codes = np.repeat(np.arange(77), 10)
+    hardly, well = (np.zeros((770, 77)) for _ in range(2))
+    hardly[np.arange(770), np.where(np.arange(770) % 60 == 0, codes, (codes * 7 + np.arange(770)) % 5)] = 9.0
+    well[np.arange(770), codes] = 9.0
+    records = [
+        {"step": 1} | {f"eval_{name}": value for name, value in dev_metrics.classes(codes, logits).items()}
+        for logits in (hardly, well)
+    ]
+    assert 0.013 < records[0]["eval_macro_f1"] < 0.06, "above the trivial answer, and next to nothing"
+    (said,) = checkpoint_choice.warnings(records[:1], spec)
+    assert said.startswith("Learned next to nothing: its dev macro_f1 is 0.0")
+    assert "that of an answer without a look at the row 0.013; try another training.learning_rate (now 3e-05" in said
+    assert said.endswith("more training.epochs (now 1), or a higher training.max_rows (now 200).")
+    assert "head" not in said
+    assert checkpoint_choice.warnings(records[1:], spec) == []
+
+
+def test_a_constant_score_and_a_random_order_are_trivial_too():
+    import polars as pl
+
+    from retune.evaluation import ranking_dev_metrics
+
+    targets = np.array([1.0, 5.0, 5.0, 8.0])
+    assert "mae is 1.750" in (dev_metrics.problem(dev_metrics.numbers(targets, np.full(4, 5.0)), "this") or "")
+    assert dev_metrics.problem(dev_metrics.numbers(targets, targets + 0.5), "this") is None
+    rows = pl.DataFrame({"query": ["a"] * 4 + ["b"] * 4, "group": ["g"] * 8, "relevance": [1.0, 0.0, 0.0, 0.0] * 2})
+    chance = np.mean([1 / np.log2(rank + 2) for rank in range(4)])
+    blind = ranking_dev_metrics.of(rows, np.zeros(8), 0.0)
+    assert blind["trivial_ndcg"] == pytest.approx(chance) == blind["ndcg"]
+    assert (dev_metrics.problem(blind, "this") or "").endswith("try this.")
+    assert dev_metrics.problem(ranking_dev_metrics.of(rows, np.array([3, 2, 1, 0.0] * 2), 0.0), "this") is None
+    assert set(dev_metrics.of_the_model(blind)) == {"loss", "ndcg", "spearman"}

@@ -89,9 +89,10 @@ def test_a_label_without_a_training_row_gets_no_probability_and_breaks_nothing(t
 def test_one_answer_for_every_row_is_a_collapse_and_is_said():
     gold = np.array([0, 0, 1, 2])
     one = labels.log_softmax(np.tile([5.0, 0, 0], (4, 1)))
-    assert "Collapsed to one class" in dev_metrics.collapse(dev_metrics.of("classification", gold, one))
-    assert dev_metrics.collapse(dev_metrics.of("classification", gold, labels.log_softmax(5 * np.eye(3)[gold]))) is None
-    assert dev_metrics.collapse(dev_metrics.of("classification", np.zeros(4, dtype=int), one)) is None
+    assert "Collapsed to one class" in dev_metrics.problem(dev_metrics.of("classification", gold, one), "that")
+    right = dev_metrics.of("classification", gold, labels.log_softmax(5 * np.eye(3)[gold]))
+    assert dev_metrics.problem(right, "that") is None
+    assert dev_metrics.problem(dev_metrics.of("classification", np.zeros(4, dtype=int), one), "that") is None
 
 
 def converted(folder: Path, lines: list[dict], max_rejects: float = 1.0) -> tuple[pl.DataFrame, list[dict]]:

@@ -45,7 +45,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     primary = kinds.of(spec.kind).SELECT
     grams = len(vectorizer.vocabulary_)
     log.info("%d n-grams, %d training rows, dev %s %.3f", grams, len(train), primary, metrics[primary])
-    problem = dev_metrics.collapse(metrics)
+    problem = dev_metrics.problem(metrics, f"another linear.c (now {options.c:g}), or more rows")
+    if problem:
+        log.warning(problem)
     seconds = time.monotonic() - start
     shown = {f"eval_{name}": value for name, value in metrics.items() if name in kinds.of(spec.kind).DEV_METRICS}
     fitted = regression.coef_.size + regression.intercept_.size

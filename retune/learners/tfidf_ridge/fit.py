@@ -45,7 +45,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     log.info("%d n-grams, %d training rows, dev mae %.3f", grams, len(train), metrics["mae"])
     absent = [name for code, name in enumerate(names) if code not in codes]
     return Training(
-        history=[{"step": 1, **{f"eval_{name}": value for name, value in metrics.items()}}],
+        history=[{"step": 1, **{f"eval_{name}": value for name, value in dev_metrics.of_the_model(metrics).items()}}],
         resources={
             "seconds": time.monotonic() - start,
             "rows": len(train),

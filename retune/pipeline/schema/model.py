@@ -27,7 +27,11 @@ class Training(Strict):
     batch_size: Annotated[int, Field(ge=1)] = Field(
         32, description="rows of one optimiser step; it takes as many forward passes as `packed_tokens` asks for"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(3e-5, description="highest rate of the schedule (AdamW)")
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto",
+        description="highest rate of the schedule (AdamW); auto: what suits the learner: encoder 1e-4, embedder 5e-5, "
+        "llm 2e-5, an adapter 2e-4",
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="of the learning rate after the warm-up"
     )
@@ -80,10 +84,10 @@ class Training(Strict):
         description="weight of an answer's token in the loss, where reasoning or a reason stands beside it: a token of "
         "those weighs 1, and there may be a hundred of them",
     )
-    head: Literal["random", "probe"] = Field(
-        "random",
-        description="encoder (pair, classification): first weights of its new layer; probe: those of a logistic "
-        "regression on the vectors of the checkpoint as it comes",
+    head: Literal["auto", "probe", "random"] = Field(
+        "auto",
+        description="encoder (pair, classification): first weights of its new layer; probe (so does auto): those of a "
+        "logistic regression on the vectors of the checkpoint as it comes",
     )
     freeze_embeddings: bool = Field(True, description="encoder and embedder: word embeddings stay as pretrained")
     freeze_layers: Annotated[int, Field(ge=0)] = Field(
