@@ -29,7 +29,7 @@ TEMPERATURE, THRESHOLD = 2.0, 0.2
 def fitted(root: Path, name: str, kind: str, labels: list[str], rows: pl.DataFrame, calibration: dict[str, Any]) -> Any:
     folder = root / "models" / name
     folder.mkdir(parents=True)
-    options = {"ngrams": [1, 2], "min_df": 1, "c": 1.0, "class_weights": "none"}
+    options = {"analyzer": "char", "ngrams": [1, 2], "min_df": 1, "c": 1.0, "class_weights": "none"}
     spec = {"task": kind, "kind": kind, "labels": labels, "learner": "linear", "base": "scratch", "seed": 0}
     spec |= {"linear": options, "hardware": {}}
     (folder / "spec.json").write_text(json.dumps(spec))

@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     base = tiny_llm.tiny_llm(root / "models/bases/llm")
     (root / "models/bases/scratch").mkdir()
-    options = {"ngrams": [1, 2], "min_df": 1, "c": 1.0, "class_weights": "none"}
+    options = {"analyzer": "char", "ngrams": [1, 2], "min_df": 1, "c": 1.0, "class_weights": "none"}
     plain = scoring(learner="linear", base="scratch", linear=options)
     specs = {"risk_llm": scoring(**LEARNT), "align_llm": pair(**LEARNT), "risk_linear": plain}
     for name, spec in specs.items():

@@ -92,6 +92,7 @@ KEYS: dict[str, Key] = {
     "ranking_loss.list_temperature": Key(
         ("reranker",), lambda spec: tuned(spec) and spec["ranking_loss"]["reranker"] == "listnet"
     ),
+    "linear.ngrams": Key(("tfidf_logistic", "tfidf_ridge"), lambda spec: spec["linear"]["analyzer"] != "word"),
     "linear.class_weights": Key(("tfidf_logistic",), lambda spec: True),
     "hardware.processes": Key(
         ("classifier", "reranker", "pair_embedder", *LLM),

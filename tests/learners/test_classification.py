@@ -43,7 +43,7 @@ def spec_of(learner: str, **training: Any) -> Params:
         "base_name": "tiny",
         "training": options | {"select": "macro_f1", "packed_tokens": 4096, "max_length": 64},
         "loss": LOSS,
-        "linear": {"ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"},
+        "linear": {"analyzer": "char", "ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"},
         "lora": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"},
         "quantization": {"bits": 16, "double": True},
         "hardware": CPU,

@@ -14,7 +14,7 @@ SPEC = {
     "seed": 1,
     "kind": "pair",
     "labels": ["0", "1"],
-    "linear": {"ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"},
+    "linear": {"analyzer": "char", "ngrams": [1, 2], "min_df": 1, "c": 10.0, "class_weights": "none"},
 }
 
 

@@ -30,7 +30,7 @@ def documents(rows: int, seed: int = 0, dimensions: tuple[str, ...] = ("growth",
 
 
 def spec_of(c: float = 20.0) -> Params:
-    options = {"ngrams": [1, 3], "min_df": 2, "c": c, "class_weights": "none"}
+    options = {"analyzer": "char", "ngrams": [1, 3], "min_df": 2, "c": c, "class_weights": "none"}
     spec = {"kind": "scoring", "learner": "linear", "scores": [1, 10], "dimensions": DIMENSIONS, "linear": options}
     return loads(json.dumps(spec))
 
@@ -66,7 +66,7 @@ def test_the_regression_is_scikit_learn_s_on_the_rows_of_its_dimension(tmp_path)
     fit(tmp_path, train, c=0.5)
     predictor = load_ridge(tmp_path, Path("absent"), Params())
     part = train.filter(pl.col("dimension") == "growth")
-    dense = [predictor.linear.vectorizer.transform(frame["document"].to_list()).toarray() for frame in (part, rows)]
+    dense = [predictor.linear.vectors(frame["document"].to_list()).toarray() for frame in (part, rows)]
     wanted = Ridge(alpha=2.0).fit(dense[0], part["score"].to_numpy()).predict(dense[1])
     assert scores(predictor.linear, rows, predictor.spec) == pytest.approx(np.clip(wanted, 1, 10), abs=1e-4)
 

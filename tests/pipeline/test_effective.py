@@ -22,6 +22,7 @@ from tests.support.declarations import replace, write
 CODE = Code(ROOT)
 
 UNTUNED = ("similarity_untuned", "intent_untuned", "retrieval_untuned", "alignment_untuned", "risk_untuned")
+LINEAR = ("similarity_linear", "intent_linear", "alignment_linear", "risk_linear")
 TUNED_LLMS = ("similarity_llm", "intent_llm", "alignment_llm", "risk_llm")
 TUNED = ("similarity_embedder", "intent_encoder", "retrieval_embedder", "retrieval_reranker", *TUNED_LLMS)
 LLMS = (*TUNED_LLMS, "intent_untuned", "alignment_untuned", "risk_untuned")
@@ -93,6 +94,8 @@ def as_declared() -> dict[str, str]:
         ("lora", "r", 64, [f"train@{name}" for name in TUNED_LLMS]),
         ("quantization", "double", False, ()),
         ("quantization", "bits", 8, [f"train@{name}" for name in LLMS]),
+        ("linear", "c", 2.0, [f"train@{name}" for name in LINEAR]),
+        ("linear", "class_weights", "balanced", [f"train@{name}" for name in LINEAR if name != "risk_linear"]),
         ("hardware", "sharding", "optimizer", ()),
         ("hardware", "sharding", "offload", [f"{stage}@{name}" for name in LLMS for stage in ("train", "predict")]),
         ("evaluation", "errors", 3, [f"evaluate@{name}" for name in declared().models]),

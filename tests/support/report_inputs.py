@@ -78,7 +78,7 @@ def resolved(models: tuple[str, ...]) -> dict:
             "augmented": True,
         }
         if learner == "linear":
-            spec["linear"] = {"ngrams": [1, 3], "min_df": 2, "c": 1.0, "class_weights": "none"}
+            spec["linear"] = {"analyzer": "char", "ngrams": [1, 3], "min_df": 2, "c": 1.0, "class_weights": "none"}
         else:
             spec["training"] = training | ({"epochs": 0} if "untuned" in name else {})
             spec["hardware"] = {"device": "auto", "dtype": "auto", "attention": "auto", "threads": 0}

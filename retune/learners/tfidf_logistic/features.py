@@ -1,7 +1,8 @@
-"""From a text, or a pair of them, to the log-probabilities of the labels."""
+"""From the vectors of a text, or of a pair of them, to the log-probabilities of the labels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,15 @@ from scipy import sparse
 from retune.data import kinds, labels
 
 if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     from retune.learners.tfidf import Linear
     from retune.params import Params
 
 
-def features(vectorizer: TfidfVectorizer, frame: pl.DataFrame, spec: Params) -> Any:
-    """The sparse matrix [rows, n-grams] of a text, or [rows, 2 * n-grams + 2] of a pair: |a - b|, a * b, cosine, ..."""
-    texts = [vectorizer.transform(frame[column].to_list()) for column in kinds.of(spec.kind).TEXTS]
+def features(texts: Sequence[Any]) -> Any:
+    """From one sparse matrix [rows, n-grams] for each text of a row to [rows, features].
+
+    Of a single text the matrix itself; of two [rows, 2 * n-grams + 2]: |a - b|, a * b, the cosine and its square.
+    """
     if len(texts) == 1:
         return texts[0]
     a, b = texts
@@ -30,4 +31,5 @@ def features(vectorizer: TfidfVectorizer, frame: pl.DataFrame, spec: Params) -> 
 
 def log_probs(linear: Linear, frame: pl.DataFrame, spec: Params) -> np.ndarray:
     """Log-probabilities of the labels, float64 [rows, labels]."""
-    return labels.log_softmax(features(linear.vectorizer, frame, spec) @ linear.weights + linear.bias)
+    vectors = [linear.vectors(frame[column].to_list()) for column in kinds.of(spec.kind).TEXTS]
+    return labels.log_softmax(features(vectors) @ linear.weights + linear.bias)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from retune.data import kinds, labels
 from retune.evaluation import dev_metrics
-from retune.learners import tfidf
-from retune.learners.tfidf_logistic.features import features, log_probs
+from retune.learners import tfidf, tfidf_choice
+from retune.learners.tfidf_logistic.features import features
 from retune.training.record import Training
 
 if TYPE_CHECKING:
@@ -22,40 +23,72 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
+TOLERANCE, OVER_PENALTY = 1e-4, 0.3
+"""Bounds of the gradient's largest entry at the end of a fit: as it is, and over c times the rows. The penalty's part
+of the gradient shrinks with these, and a bound that does not would end a fit at the weights of the one before."""
+
 
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Fit on `train`, measure on `dev`, and write weights and vocabulary into `out`."""
+    """Fit on `train`, choose and measure on `dev`, and write weights and vocabulary into `out`."""
     start = time.monotonic()
-    options = spec.linear
-    vectorizer = tfidf.vectorizer_of(spec)
-    vectorizer.fit([text for column in kinds.of(spec.kind).TEXTS for text in train[column]])
-    regression = LogisticRegression(
-        C=options.c,
-        class_weight="balanced" if options.class_weights == "balanced" else None,
-        solver="liblinear" if len(spec.labels) == 2 else "lbfgs",
-        max_iter=1000,
-        random_state=spec.seed,
-    )
-    codes = labels.codes(train["label"], spec.labels)
-    regression.fit(features(vectorizer, train, spec), codes)
-    linear = tfidf.Linear(vectorizer, *of_every_label(regression, len(spec.labels)))
+    kind = kinds.of(spec.kind)
+    found = tfidf_choice.ngrams(spec, [text for column in kind.TEXTS for text in train[column]])
+    dev_vectors = {
+        unit: [vectorizer.transform(dev[column].to_list()) for column in kind.TEXTS]
+        for unit, vectorizer in found.vectorizers.items()
+    }
+    gold, dev_gold = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
+
+    def attempts(analyzer: str, units: Sequence[str]) -> Iterator[tfidf_choice.Attempt]:
+        whole = tfidf.joined([found.matrices[unit] for unit in units])
+        rows = features([whole[place * len(train) : (place + 1) * len(train)] for place in range(len(kind.TEXTS))])
+        texts = [tfidf.joined([dev_vectors[unit][place] for unit in units]) for place in range(len(kind.TEXTS))]
+        measured = features(texts)
+        for c, weights, bias in _regressions(spec, rows, gold):
+            log_probs = labels.log_softmax(measured @ weights + bias)
+            metrics = dev_metrics.of(spec.kind, dev_gold, log_probs)
+            yield tfidf_choice.Attempt(analyzer, c, units, weights, bias, metrics)
+
+    chosen, said = tfidf_choice.best(spec, found, kind.SELECT, attempts)
+    linear = tfidf.Linear({unit: found.vectorizers[unit] for unit in chosen.units}, chosen.weights, chosen.bias)
     tfidf.save(linear, out)
 
-    metrics = dev_metrics.of(spec.kind, labels.codes(dev["label"], spec.labels), log_probs(linear, dev, spec))
-    primary = kinds.of(spec.kind).SELECT
-    grams = len(vectorizer.vocabulary_)
-    log.info("%d n-grams, %d training rows, dev %s %.3f", grams, len(train), primary, metrics[primary])
-    problem = dev_metrics.problem(metrics, f"another linear.c (now {options.c:g}), or more rows")
+    grams = sum(len(vectorizer.vocabulary_) for vectorizer in linear.vectorizers.values())
+    metrics = dict(chosen.metrics)
+    log.info("%d n-grams, %d training rows, dev %s %.3f", grams, len(train), kind.SELECT, metrics[kind.SELECT])
+    problem = dev_metrics.problem(metrics, f"other values of linear.c (here {chosen.c:g}), or more rows")
     if problem:
         log.warning(problem)
-    seconds = time.monotonic() - start
-    shown = {f"eval_{name}": value for name, value in metrics.items() if name in kinds.of(spec.kind).DEV_METRICS}
-    fitted = regression.coef_.size + regression.intercept_.size
+    shown = {f"eval_{name}": value for name, value in metrics.items() if name in kind.DEV_METRICS}
     return Training(
         history=[{"step": 1, **shown}],
-        resources={"seconds": seconds, "rows": len(train), "device": "cpu", "parameters_trained": int(fitted)},
-        warnings=[problem] if problem else [],
+        resources={
+            "seconds": time.monotonic() - start,
+            "rows": len(train),
+            "device": "cpu",
+            "parameters_trained": _fitted(chosen.weights, set(gold.tolist())),
+        },
+        messages=said,
+        warnings=[*found.warnings, *([problem] if problem else [])],
     )
+
+
+def _regressions(spec: Params, rows: Any, gold: np.ndarray) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+    """`c`, weights [features, labels] and bias [labels] for each value of `linear.c`, from the strongest penalty on.
+
+    Each begins at the weights of the one before.
+    """
+    regression = LogisticRegression(
+        class_weight="balanced" if spec.linear.class_weights == "balanced" else None,
+        solver="lbfgs",
+        max_iter=1000,
+        warm_start=True,
+        random_state=spec.seed,
+    )
+    for c in tfidf_choice.values_of_c(spec):
+        regression.set_params(C=c, tol=min(TOLERANCE, OVER_PENALTY / (c * len(gold))))
+        regression.fit(rows, gold)
+        yield c, *of_every_label(regression, len(spec.labels))
 
 
 def of_every_label(regression: LogisticRegression, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +100,8 @@ def of_every_label(regression: LogisticRegression, count: int) -> tuple[np.ndarr
     weights, bias = np.zeros((coefficients.shape[1], count)), np.full(count, -1e4)
     weights[:, regression.classes_], bias[regression.classes_] = coefficients.T, intercept
     return weights, bias
+
+
+def _fitted(weights: np.ndarray, seen: set[int]) -> int:
+    """Numbers that were fitted: weights and a bias for each label seen, of two labels for one of them."""
+    return (weights.shape[0] + 1) * (len(seen) if len(seen) > 2 else 1)

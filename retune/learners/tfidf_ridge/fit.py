@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import Ridge
 
-from retune.data import labels
+from retune.data import kinds, labels
 from retune.evaluation import dev_metrics
-from retune.learners import tfidf
-from retune.learners.tfidf_ridge.scores import scores
+from retune.learners import tfidf, tfidf_choice
+from retune.learners.tfidf_ridge.scores import within
 from retune.training.record import Training
 
 if TYPE_CHECKING:
@@ -24,33 +25,54 @@ log = logging.getLogger("retune")
 
 
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Fit on `train`, measure on `dev`, and write weights and vocabulary into `out`."""
+    """Fit on `train`, choose and measure on `dev`, and write weights and vocabulary into `out`."""
     start = time.monotonic()
-    vectorizer = tfidf.vectorizer_of(spec)
-    vectorizer.fit(train["document"].unique(maintain_order=True).to_list())
+    texts = train["document"].unique(maintain_order=True).to_list()
+    place = {text: number for number, text in enumerate(texts)}
+    documents = np.array([place[text] for text in train["document"]])
+    found = tfidf_choice.ngrams(spec, texts)
+    dev_vectors = {unit: found.vectorizers[unit].transform(dev["document"].to_list()) for unit in found.vectorizers}
     names = list(spec.dimensions)
-    codes = labels.codes(train["dimension"], names)
-    features, targets = vectorizer.transform(train["document"].to_list()), train["score"].to_numpy().astype(np.float64)
-    weights, bias = np.zeros((features.shape[1], len(names))), np.full(len(names), targets.mean())
-    for code in sorted(set(codes.tolist())):
-        rows = np.flatnonzero(codes == code)
-        regression = Ridge(alpha=1 / spec.linear.c, solver="sparse_cg", tol=1e-8, max_iter=2000)
-        regression.fit(features[rows], targets[rows])
-        weights[:, code], bias[code] = regression.coef_, regression.intercept_
-    linear = tfidf.Linear(vectorizer, weights, bias)
+    codes, dev_codes = (labels.codes(frame["dimension"], names) for frame in (train, dev))
+    targets, dev_targets = (frame["score"].to_numpy().astype(np.float64) for frame in (train, dev))
+
+    def attempts(analyzer: str, units: Sequence[str]) -> Iterator[tfidf_choice.Attempt]:
+        vectors = tfidf.joined([found.matrices[unit] for unit in units])[documents]
+        measured = tfidf.joined([dev_vectors[unit] for unit in units])
+        for c in tfidf_choice.values_of_c(spec):
+            weights, bias = np.zeros((vectors.shape[1], len(names))), np.full(len(names), targets.mean())
+            for code in sorted(set(codes.tolist())):
+                rows = np.flatnonzero(codes == code)
+                regression = Ridge(alpha=1 / c, solver="sparse_cg", tol=1e-8, max_iter=2000)
+                regression.fit(vectors[rows], targets[rows])
+                weights[:, code], bias[code] = regression.coef_, regression.intercept_
+            predicted = within(measured @ weights + bias, dev_codes, spec)
+            metrics = dev_metrics.numbers(dev_targets, predicted)
+            yield tfidf_choice.Attempt(analyzer, c, units, weights, bias, metrics)
+
+    chosen, said = tfidf_choice.best(spec, found, kinds.of(spec.kind).SELECT, attempts)
+    linear = tfidf.Linear({unit: found.vectorizers[unit] for unit in chosen.units}, chosen.weights, chosen.bias)
     tfidf.save(linear, out)
 
-    metrics = dev_metrics.numbers(dev["score"].to_numpy().astype(np.float64), scores(linear, dev, spec))
-    grams = len(vectorizer.vocabulary_)
-    log.info("%d n-grams, %d training rows, dev mae %.3f", grams, len(train), metrics["mae"])
+    grams = sum(len(vectorizer.vocabulary_) for vectorizer in linear.vectorizers.values())
+    log.info("%d n-grams, %d training rows, dev mae %.3f", grams, len(train), chosen.metrics["mae"])
     absent = [name for code, name in enumerate(names) if code not in codes]
     return Training(
-        history=[{"step": 1, **{f"eval_{name}": value for name, value in dev_metrics.of_the_model(metrics).items()}}],
+        history=[
+            {
+                "step": 1,
+                **{f"eval_{name}": value for name, value in dev_metrics.of_the_model(dict(chosen.metrics)).items()},
+            }
+        ],
         resources={
             "seconds": time.monotonic() - start,
             "rows": len(train),
             "device": "cpu",
-            "parameters_trained": int(weights.size + bias.size),
+            "parameters_trained": int(chosen.weights.size + chosen.bias.size),
         },
-        warnings=[f"No training row has the dimension {name}: it gets the mean score of all." for name in absent],
+        messages=said,
+        warnings=[
+            *found.warnings,
+            *(f"No training row has the dimension {name}: it gets the mean score of all." for name in absent),
+        ],
     )

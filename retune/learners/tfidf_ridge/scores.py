@@ -19,6 +19,11 @@ def scores(linear: Linear, frame: pl.DataFrame, spec: Params) -> np.ndarray:
     if frame.is_empty():
         return np.zeros(0)
     codes = labels.codes(frame["dimension"], list(spec.dimensions))
-    found = linear.vectorizer.transform(frame["document"].to_list()) @ linear.weights + linear.bias
+    found = linear.vectors(frame["document"].to_list()) @ linear.weights + linear.bias
+    return within(found, codes, spec)
+
+
+def within(found: np.ndarray, codes: np.ndarray, spec: Params) -> np.ndarray:
+    """Of scores [rows, dimensions] each row's own, within the task's, float64 [rows]."""
     inside: np.ndarray = np.clip(found[np.arange(len(codes)), codes], *spec.scores)
     return inside

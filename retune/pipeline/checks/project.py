@@ -68,7 +68,7 @@ def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
         if task and not model["augmented"] and not augmentation.adds(task):
             where = place(("models", name, "augmented"))
             lines.append(f"{where}: models.{name} leaves augmented rows out, but tasks.{model['task']} adds none")
-        for section in ("training", "lora", "quantization", "loss", "ranking_loss", "hardware"):
+        for section in ("training", "linear", "lora", "quantization", "loss", "ranking_loss", "hardware"):
             for key in effective.idle(model, section, project.said("models", name, section)):
                 where = place(("models", name, section, key))
                 lines.append(f"{where}: models.{name}.{section}.{key} has no effect beside the model's other settings")

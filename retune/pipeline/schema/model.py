@@ -224,13 +224,24 @@ class Quantization(Strict):
 
 
 class Linear(Strict):
-    """TF-IDF over character n-grams and a logistic regression."""
+    """TF-IDF over n-grams and a logistic regression (kind scoring: a ridge regression for each dimension)."""
 
+    analyzer: Literal["auto", "char", "word", "both"] = Field(
+        "auto",
+        description="n-grams of characters, of one and two words (in scripts without spaces a word is a character), or "
+        "of both; auto: what is best on dev",
+    )
     ngrams: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)] = Field(
         [1, 3], description="shortest and longest n-gram of characters"
     )
-    min_df: Annotated[int, Field(ge=1)] = Field(2, description="an n-gram in fewer rows is ignored")
-    c: Annotated[float, Field(gt=0)] = Field(0.3, description="inverse strength of the L2 penalty")
+    min_df: Annotated[int, Field(ge=1)] = Field(
+        2, description="an n-gram in fewer texts is ignored, unless none would be left"
+    )
+    c: Annotated[float, Field(gt=0)] | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
+        [0.1, 0.3, 1.0, 3.0, 10.0, 30.0],
+        description="inverse strength of the L2 penalty: a number, or several, of which the best on dev is taken (by "
+        "the metric of `select: auto`; of equals the smallest)",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: inverse to the frequency of the class"
     )

@@ -137,7 +137,7 @@ def test_a_linear_model_of_n_grams_does_not_solve_it(rows, tmp_path):
     )
     families = np.random.default_rng(0).permutation(frame["family"].unique(maintain_order=True))
     test = frame["family"].is_in(families[: len(families) // 4].tolist())
-    linear_options = {"ngrams": [1, 3], "min_df": 2, "c": 5.0, "class_weights": "none"}
+    linear_options = {"analyzer": "char", "ngrams": [1, 3], "min_df": 2, "c": 5.0, "class_weights": "none"}
     spec = loads(json.dumps({"kind": "pair", "labels": ["0", "1"], "seed": 0, "linear": linear_options}))
     fitted = fit_logistic(spec, frame.filter(~test), frame.filter(test), tmp_path, tmp_path, tmp_path)
     assert 0.55 < fitted.history[0]["eval_accuracy"] < 0.78
