@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from retune.data import kinds
+from retune.data import kinds, leaks
 from retune.data.split import SPLITS
 from retune.pipeline.stage import Stage, stage
 from retune.report.exploration import explore as explored
@@ -20,6 +20,9 @@ def explore(run: Stage, task: str) -> None:
     spec = run.task(task).exploration
     frames = {name: pl.scan_parquet(run.split_file(task, name)) for name in SPLITS}
     found = explored(frames, spec, kinds.of(spec.kind), Path("models/bases"))
+    counts = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
+    if said := leaks.warning(counts):
+        found["warnings"].insert(0, said)
     with run.output(f"reports/explore/{task}") as folder:
         text = json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 
-from retune.data import kinds
+from retune.data import connected, kinds, leaks
 from retune.data.balance import balanced
 from retune.data.split import SPLITS, assign, check, official_splits, reduced, summary
 from retune.pipeline.stage import Stage, stage
@@ -24,10 +24,24 @@ def split(run: Stage, task: str) -> None:
         run.log.info(
             f"the source brings its own {name} split, so the share `split.{name}` of the other rows goes to train"
         )
+    to_train: list[str] = []
+    if spec.get("groups", "rows") == "connected":
+        found = connected.components(rows, kind)
+        rows, to_train = connected.regrouped(rows, found), found.large
+        run.log.info(f"groups connected: {_groups(found)}")
+        if to_train:
+            run.log.warning(
+                f"warning: {found.large_rows:,} rows are connected by their texts to components of more than "
+                f"{connected.LARGE:.0%} of the rows, which go to train as a whole"
+            )
     assigned = run.scratch(spec) / "assigned.parquet"
-    assign(rows, spec, official).sink_parquet(assigned)
+    assign(rows, spec, official, to_train).sink_parquet(assigned)
     parts = pl.scan_parquet(assigned)
-    left_out, before = _count(rows) - _count(parts), _count(parts)
+    left_out, before, dropped = _count(rows) - _count(parts), _count(parts), 0
+    if spec.get("drop_shared", False):
+        parts = leaks.without(parts, kind)
+        dropped, before = before - _count(parts), _count(parts)
+        run.log.info(f"drop_shared: {dropped:,} training rows with a text of another split are left out")
     if spec.get("data_ratio", 1.0) < 1:
         parts = reduced(parts, spec)
         run.log.info(f"data_ratio {spec.data_ratio:g}: {_count(parts):,} of {before:,} rows stay, less of train alone")
@@ -37,7 +51,7 @@ def split(run: Stage, task: str) -> None:
         run.log.info(
             f"balance {spec.balance}: {before:,} rows become {_count(parts):,}, all others than train as before"
         )
-    counts = summary(parts, left_out, spec, official, kind)
+    counts = summary(parts, left_out, spec, official, kind, dropped)
     check(counts, kind)
     with run.output(f"data/splits/{task}") as folder:
         for name in SPLITS:
@@ -53,6 +67,16 @@ def split(run: Stage, task: str) -> None:
         run.log.warning(f"no training row has the label {', '.join(missing)}; no model can learn it")
     if common := {names: count for names, count in counts["shared_texts"].items() if count}:
         run.log.info("texts that two splits share: " + ", ".join(f"{names}: {n:,}" for names, n in common.items()))
+    if common := {names: count for names, count in counts["shared_groups"].items() if count}:
+        run.log.info("groups that two splits share: " + ", ".join(f"{names}: {n:,}" for names, n in common.items()))
+    if said := leaks.warning(counts):
+        run.log.warning("warning: %s", said)
+    elif said := leaks.shares(counts):
+        run.log.info(f"{said} share a text with a training row")
+
+
+def _groups(found: connected.Components) -> str:
+    return f"{found.groups.height:,} groups become {found.groups['component'].n_unique():,}, none shares a text"
 
 
 def _count(rows: pl.LazyFrame) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from retune.data import leaks as data_leaks
 from retune.report.inputs import Task
 from retune.report.words import count, share
 
@@ -126,6 +127,11 @@ def _facts(task: Task) -> list[str]:
     ):
         shared = [f"{count(n)} in {names.replace(', ', ' and ')}" for names, n in split[key].items() if n]
         facts.append(f"{what} in more than one split: {', '.join(shared) or 'none'}.")
+    facts.append(f"Rows with a text of a training row: {data_leaks.shares(split) or 'none'}.")
+    if split["groups"] == "connected":
+        facts.append("Groups are what shared texts connect (split.groups); appended rows may move old ones.")
+    if dropped := split["shared_dropped"]:
+        facts.append(f"Training rows left out because a text of theirs stands in another split: {count(dropped)}.")
     if (balance := split.get("balance", "none")) != "none":
         rule = f"at most {count(balance)} of each label" if isinstance(balance, int) else balance
         facts.append(f"Training rows balanced by label: {rule}; copies count as augmented.")

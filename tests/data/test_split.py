@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -117,7 +119,11 @@ def test_what_splits_share_is_counted():
             {"dev": 0.0},
             r"`dev` has no rows \(a share of 0 of \d+ groups\).*a larger `split\.dev`",
         ),
-        (numbered(range(0, 900, 3)), {}, r"`train` has 1\d\d rows, all with label 0.*a smaller dev"),
+        (
+            pl.concat([numbered(range(0, 900, 3)), original(("x", "g0", None, "x", "y", 1))]),
+            {},
+            r"`train` has 1\d\d rows, all with label 0.*a smaller dev",
+        ),
         (
             pl.concat([numbered(range(300)), original(("t", "g", "test", "a", "b", 1))]),
             {},
@@ -170,3 +176,31 @@ def test_another_seed_leaves_out_other_rows():
     rows = rows_of_labels(100, 10)
     first, again, other = (set(balance(rows, "undersample", seed)["id"]) for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_rows_too_few_to_be_dealt_by_a_hash_are_told_how_many_it_takes():
+    entry = r"`\w+` has (no rows|\d rows, all with label \d) \(a share of 0\.\d+ of 10 groups\)"
+    with pytest.raises(RetuneError) as caught:
+        check(told(numbered(range(10))), pair)
+    start, remedy = str(caught.value).split(": ")
+    assert re.fullmatch(rf"the split {entry}(; {entry})+", start), start
+    assert remedy == (
+        "rows are dealt by a hash, which needs some 100 groups for such shares; give the task more data, or name each "
+        "row's split yourself (`split` of a table, or `columns.split`, in data/catalog.yaml)"
+    )
+
+
+def test_a_source_of_one_label_is_told_that_no_other_share_can_help():
+    rows = original(*((f"i{n}", f"g{n}", None, f"a{n}", f"b{n}", 1) for n in range(300)))
+    tests = original(*((f"t{n}", f"t{n}", "test", f"x{n}", f"y{n}", n % 2) for n in range(10)))
+    with pytest.raises(RetuneError) as caught:
+        check(told(pl.concat([rows, tests])), pair)
+    assert str(caught.value) == (
+        "the 300 rows that are divided are all with label 1, so no share and no seed can help: the source needs rows "
+        "with another label (if it has some, see `columns.label` and its `map` in data/catalog.yaml)"
+    )
+
+
+def test_all_short_splits_are_named_at_once():
+    with pytest.raises(RetuneError, match=r"`dev` has no rows \(.*\); `calibration` has no rows \(.*\): "):
+        check(told(numbered(range(300)), dev=0.0, calibration=0.0), pair)

@@ -75,7 +75,8 @@ def build(folder: Path, count: int, rows: int = 600) -> Path:
     shared = {"train, test": 0}
     summary = {
         "splits": counts, "official": [], "shares_wanted": dict.fromkeys(counts, 0.25),
-        "shares_got": dict.fromkeys(counts, 0.25), "augmented_left_out": 0,
+        "shares_got": dict.fromkeys(counts, 0.25), "augmented_left_out": 0, "groups": "rows", "shared_dropped": 0,
+        "sharing": {},
         "shared_groups": shared, "shared_pairs": shared, "shared_texts": shared,
     }  # fmt: skip
     _json(folder / "data/splits/intent/summary.json", summary)

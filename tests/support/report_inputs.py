@@ -152,7 +152,8 @@ def _splits(folder: Path) -> dict[str, pl.DataFrame]:
     summary = {
         "splits": counts, "official": [],
         "shares_wanted": {"train": 0.5, "dev": 0.1, "calibration": 0.15, "test": 0.25},
-        "shares_got": got, "augmented_left_out": 0, "shared_groups": dict.fromkeys(pairs, 0), "shared_pairs": pairs,
+        "shares_got": got, "augmented_left_out": 0, "groups": "rows", "shared_dropped": 0,
+        "sharing": {}, "shared_groups": dict.fromkeys(pairs, 0), "shared_pairs": pairs,
         "shared_texts": {"train, test": 13, "dev, test": 11},
     }  # fmt: skip
     _json(folder / "data/splits/similarity/summary.json", summary)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 TEXTS = ("text",)
+IDENTIFYING = ("text",)
 TARGET = "label"
 UNIT = "id"
 SYMMETRIC = False

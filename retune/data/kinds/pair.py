@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 TEXTS = ("text_a", "text_b")
+IDENTIFYING = ("text_a", "text_b")
 TARGET = "label"
 UNIT = "id"
 SYMMETRIC = True

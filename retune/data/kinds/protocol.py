@@ -21,6 +21,11 @@ class Kind(Protocol):
         ...
 
     @property
+    def IDENTIFYING(self) -> tuple[str, ...]:
+        """Those of which a text that stands in train gives away something of a test row that holds it."""
+        ...
+
+    @property
     def SYMMETRIC(self) -> bool:
         """Whether the texts may change places."""
         ...

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 TEXTS = ("query", "document")
+IDENTIFYING = ("query",)
 TARGET = "relevance"
 SYMMETRIC = False
 UNIT = "group"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 TEXTS = ("document", "dimension")
+IDENTIFYING = ("document",)
 TARGET = "score"
 UNIT = "id"
 SYMMETRIC = False

@@ -19,6 +19,16 @@ class Split(Strict):
     calibration: Unit = Field(0.1, description="share for threshold and temperature")
     test: Unit = Field(0.2, description="share that is reported and never used to choose")
     seed: int = Field(0, description="another seed deals the groups anew, and balances with other rows")
+    groups: Literal["rows", "connected"] = Field(
+        "rows",
+        description="what is never divided: a row's own group, so that appended rows move no old row; or all rows that "
+        "texts connect to it, where a new row may join two groups and move the old ones",
+    )
+    drop_shared: bool = Field(
+        False,
+        description="true: training rows with a text (ranking: a query) that stands in dev, calibration or test are "
+        "left out",
+    )
     balance: Literal["none", "undersample", "oversample"] | Annotated[int, Field(ge=1)] = Field(
         "none",
         description="training rows of a label: as many as of the rarest, of the most frequent (copies), or at most N",

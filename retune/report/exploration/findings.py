@@ -88,7 +88,8 @@ def warnings(found: dict[str, Any]) -> list[str]:
             said.append(
                 f"{share(entry['same'] + entry['near'], entry['rows'])} of the rows of {second} stand in train too, "
                 f"{count(entry['same'])} the same and {count(entry['near'])} nearly so: the figures may flatter. "
-                "Rows that belong together need one `group`."
+                "Rows that belong together need one `group`; `split.drop_shared` takes rows with the same texts out of "
+                "train."
             )
     conflicts = found["conflicts"]["rows"]
     if conflicts > SOME * sum(rows.values()):
