@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,43 +83,74 @@ def ngrams(spec: Params, texts: Sequence[str]) -> Ngrams:
 
 
 def best(
-    spec: Params, found: Ngrams, metric: str, attempts: Callable[[str, Sequence[str]], Iterator[Attempt]]
+    spec: Params, found: Ngrams, metric: str, rows: int, attempts: Callable[[str, Sequence[str]], Iterator[Attempt]]
 ) -> tuple[Attempt, list[str]]:
-    """The attempt with the best dev `metric`, and sentences for the record; among equals the first.
+    """The attempt to take by the dev `metric` of so many `rows`, and sentences for the record.
 
-    `attempts(analyzer, units)` fits one model after the other, `values_of_c` in turn, so that each may begin at the
-    weights of the one before.
+    Of those within one standard error of the best, which so few rows can't tell apart, that is the one with the least
+    loss, and among equals the first. Without a loss it is the best. `attempts(analyzer, units)` fits one model after
+    the other, `values_of_c` in turn, so that each may begin at the weights of the one before.
     """
-    chosen: Attempt | None = None
-    tried: dict[str, list[tuple[float, float]]] = {}
+    front: list[Attempt] = []  # those that no other beats in metric and loss: only they keep their weights
+    tried: dict[str, list[str]] = {}
     for analyzer, units in _analyzers(spec, found).items():
-        leader: Attempt | None = None
-        worse = 0
+        score, loss, worse = -math.inf, math.inf, 0
         for attempt in attempts(analyzer, units):
-            tried.setdefault(analyzer, []).append((attempt.c, attempt.metrics[metric]))
-            if leader is None or _better(attempt, leader, metric):
-                leader, worse = attempt, 0
-                continue
-            # The loss, where there is one, must agree: it moves evenly, a macro-F1 of rare labels does not.
-            doubts = [name for name in {metric, "loss"} & set(leader.metrics) if not _better(leader, attempt, name)]
-            worse = 0 if doubts else worse + 1
+            tried.setdefault(analyzer, []).append(_entry(attempt, metric))
+            worse = worse + 1 if _score(attempt, metric) < score and _loss(attempt, metric) > loss else 0
+            score, loss = max(score, _score(attempt, metric)), min(loss, _loss(attempt, metric))
+            if not any(_covers(other, attempt, metric) for other in front):
+                front = [*(other for other in front if not _covers(attempt, other, metric)), attempt]
             if worse == WORSE:
                 break
-        assert leader is not None
-        if chosen is None or _better(leader, chosen, metric):
-            chosen = leader
-    assert chosen is not None
+    top = max(front, key=lambda attempt: _score(attempt, metric))
+    error = _standard_error(top, metric, rows)
+    close = [attempt for attempt in front if _score(attempt, metric) >= _score(top, metric) - error]
+    chosen = min(close, key=lambda attempt: _loss(attempt, metric))
     if sum(map(len, tried.values())) == 1:
         return chosen, []
-    table = "; ".join(
-        f"{analyzer} " + ", ".join(f"{c:g} {value:.3f}" for c, value in values) for analyzer, values in tried.items()
+    why = (
+        f", the least loss of those within one standard error ({error:.3f}) of the best, {top.metrics[metric]:.3f}"
+        if chosen is not top
+        else ""
     )
+    loss_too = " and loss" if "loss" in top.metrics else ""
+    table = "; ".join(f"{analyzer} {', '.join(entries)}" for analyzer, entries in tried.items())
     said = (
         f"Chosen by dev {metric}: linear.analyzer {chosen.analyzer}, linear.c {chosen.c:g} "
-        f"({chosen.metrics[metric]:.3f}). Tried, each c with its {metric}: {table}."
+        f"({chosen.metrics[metric]:.3f}{why}). Tried, each c with its {metric}{loss_too}: {table}."
     )
     log.info(said)
     return chosen, [said]
+
+
+def _entry(attempt: Attempt, metric: str) -> str:
+    figures = [attempt.metrics[name] for name in (metric, "loss") if name in attempt.metrics]
+    return " ".join([f"{attempt.c:g}", *(f"{figure:.3f}" for figure in figures)])
+
+
+def _score(attempt: Attempt, metric: str) -> float:
+    """The metric, more being better."""
+    return -attempt.metrics[metric] if metric in LOWER else attempt.metrics[metric]
+
+
+def _loss(attempt: Attempt, metric: str) -> float:
+    return attempt.metrics.get("loss", -_score(attempt, metric))
+
+
+def _covers(one: Attempt, other: Attempt, metric: str) -> bool:
+    """Whether `other` is nowhere better, so that it need not be kept."""
+    return _score(one, metric) >= _score(other, metric) and _loss(one, metric) <= _loss(other, metric)
+
+
+def _standard_error(attempt: Attempt, metric: str, rows: int) -> float:
+    """Of a metric from 0 to 1 over so many dev rows: of an AUC by the rarer label, else as of a share."""
+    if "loss" not in attempt.metrics:
+        return 0.0
+    if metric == "auc":
+        return attempt.metrics["auc_noise"] / 1.96
+    share = attempt.metrics[metric]
+    return math.sqrt(share * (1 - share) / rows)
 
 
 def values_of_c(spec: Params) -> list[float]:
@@ -131,9 +163,3 @@ def _analyzers(spec: Params, found: Ngrams) -> dict[str, tuple[str, ...]]:
     if spec.linear.analyzer == "auto":
         return {name: units for name, units in UNITS.items() if set(units) <= set(found.vectorizers)}
     return {spec.linear.analyzer: tuple(found.vectorizers)}
-
-
-def _better(one: Attempt, other: Attempt, metric: str) -> bool:
-    if metric in LOWER:
-        return one.metrics[metric] < other.metrics[metric]
-    return one.metrics[metric] > other.metrics[metric]

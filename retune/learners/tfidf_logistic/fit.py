@@ -49,7 +49,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             metrics = dev_metrics.of(spec.kind, dev_gold, log_probs)
             yield tfidf_choice.Attempt(analyzer, c, units, weights, bias, metrics)
 
-    chosen, said = tfidf_choice.best(spec, found, kind.SELECT, attempts)
+    chosen, said = tfidf_choice.best(spec, found, kind.SELECT, len(dev), attempts)
     linear = tfidf.Linear({unit: found.vectorizers[unit] for unit in chosen.units}, chosen.weights, chosen.bias)
     tfidf.save(linear, out)
 

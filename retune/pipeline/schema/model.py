@@ -239,8 +239,8 @@ class Linear(Strict):
     )
     c: Annotated[float, Field(gt=0)] | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
         [0.1, 0.3, 1.0, 3.0, 10.0, 30.0],
-        description="inverse strength of the L2 penalty: a number, or several, of which the best on dev is taken (by "
-        "the metric of `select: auto`; of equals the smallest)",
+        description="inverse strength of the L2 penalty: a number, or several, of which the best on dev is taken: by "
+        "the metric of `select: auto`, within its standard error by the loss",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: inverse to the frequency of the class"
