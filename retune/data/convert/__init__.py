@@ -32,7 +32,8 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
     `spec` is the `convert` section of a task (kind, labels, source, tables, max_rejects), `raw` the folder of its
     files. Rows stand in the order of tables, files (sorted) and lines. The id is the mapped one, or a hash of all
     columns but the group, so that neither other rows nor the order of rows changes it. A row that equals an earlier one
-    of the same official split in all columns but id and group is a duplicate: left out and counted. Rows with the same
+    of the same official split in all columns but id and group is a duplicate: left out and counted, but in an official
+    dev, calibration or test split, which stays as it is published (its id then ends in its number). Rows with the same
     texts (in either order) and different targets are conflicts: all are kept, and listed in `conflicts.jsonl`. Raises
     `RetuneError` where more than the share `max_rejects` of the records is rejected, or none is left; the first rejects
     are then in the file `visible`.

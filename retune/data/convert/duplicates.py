@@ -15,37 +15,55 @@ from retune.data.shared_texts import unordered
 if TYPE_CHECKING:
     from retune.data.kinds.protocol import Kind
 
+MEASURED = ("dev", "calibration", "test")
+"""Official splits that keep their duplicates."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Valid rows to leave out, by `$index`: duplicates, and those whose id an earlier row has (they are rejected).
 
-    `conflicts` are rows to keep and list: `$index` and `texts`, a number that rows with the same texts share.
+    `renamed` are duplicates that stay, `$index` and the `id` that tells them from the first: those of an official split
+    that is measured, whose published figures count them. `conflicts` are rows to keep and list: `$index` and `texts`, a
+    number that rows with the same texts share.
     """
 
     duplicates: pl.Series
     repeated: pl.Series
+    renamed: pl.DataFrame
     conflicts: pl.DataFrame
 
 
 def plan(rows: Rows, kind: Kind) -> Plan:
     """Find duplicates, repeated ids and conflicts; holds ids and hashes of all rows in memory, and no text."""
     texts = unordered(kind.TEXTS).hash().alias("texts")
-    keys = rows.valid.select("$index", "$key", "id", texts, kind.TARGET).collect(engine="streaming")
-    first = pl.col("$key").is_first_distinct()
-    duplicates = keys.filter(~first)["$index"]
-    keys = keys.filter(first).drop("$key")
+    measured = pl.col("split").cast(pl.String).is_in(MEASURED).fill_null(False)
+    keys = rows.valid.select("$index", "$key", "id", measured, texts, kind.TARGET).collect(engine="streaming")
+    number = pl.int_range(1, pl.len() + 1).over("$key")
+    keys = keys.with_columns(number.alias("number"))
+    other = (pl.col("id") == pl.col("$key")) | pl.col("id").is_first_distinct()  # a given id twice is one row twice
+    kept = (pl.col("number") == 1) | (pl.col("split") & other)
+    duplicates = keys.filter(~kept)["$index"]
+    keys = keys.filter(kept)
+    unnamed = (pl.col("number") > 1) & (pl.col("id") == pl.col("$key"))
+    named = pl.concat_str("id", pl.lit("-"), "number")
+    renamed = keys.filter(unnamed).select("$index", named.alias("id"))
+    keys = keys.with_columns(pl.when(unnamed).then(named).otherwise("id").alias("id")).drop("$key", "split", "number")
     first = pl.col("id").is_first_distinct()
     repeated = keys.filter(~first)["$index"]
     keys = keys.filter(first).drop("id")
     conflicts = keys.filter(pl.col(kind.TARGET).n_unique().over("texts") > 1)
-    return Plan(duplicates, repeated, conflicts.select("$index", "texts"))
+    return Plan(duplicates, repeated, renamed, conflicts.select("$index", "texts"))
 
 
 def kept(rows: Rows, plan: Plan) -> pl.LazyFrame:
     """The valid rows without duplicates and repeated ids, in their order."""
     out = pl.concat([plan.duplicates, plan.repeated]).implode()
-    return rows.valid.filter(~pl.col("$index").is_in(out))
+    found = rows.valid.filter(~pl.col("$index").is_in(out))
+    if plan.renamed.is_empty():
+        return found
+    new = pl.col("$index").replace_strict(plan.renamed["$index"], plan.renamed["id"], default=None)
+    return found.with_columns(pl.coalesce(new, "id").alias("id"))
 
 
 def rejected(rows: Rows, plan: Plan) -> pl.LazyFrame:

@@ -38,7 +38,7 @@ def check(mapped: list[Path], schema: Any, scratch: Path) -> Rows:
     failed.sink_parquet(scratch / "failed.parquet")
     failures = pl.scan_parquet(scratch / "failed.parquet")
     rules = [name for name in failures.collect_schema() if "|" in name or name.startswith(NEEDS)]
-    reasons = [pl.when(~pl.col(rule)).then(_reason(rule)) for rule in rules]
+    reasons = [pl.when(~pl.col(rule)).then(_reason(rule, schema.columns())) for rule in rules]
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias("$reason")
     unmapped = every.filter(pl.col("$reason").is_not_null()).select(*ORIGIN, "$reason")
     return Rows(
@@ -46,8 +46,18 @@ def check(mapped: list[Path], schema: Any, scratch: Path) -> Rows:
     )
 
 
-def _reason(rule: str) -> pl.Expr:
+LIMITS = {
+    "min": "is below {}, the least that is allowed",
+    "max": "is above {}, the most that is allowed",
+    "min_exclusive": "must be above {}",
+    "min_length": "has fewer than {} characters",
+}
+"""Rule of a schema -> how a value breaks it."""
+
+
+def _reason(rule: str, columns: dict[str, Any]) -> pl.Expr:
     column, _, name = rule.removeprefix(NEEDS).partition("|")
     if name == "nullability" or rule.startswith(NEEDS):
         return pl.lit(f"`{column}` is missing")
-    return pl.concat_str(pl.lit(f'`{column}` breaks the rule `{name}`: "'), pl.col(column).cast(pl.String), pl.lit('"'))
+    broken = LIMITS[name].format(getattr(columns[column], name)) if name in LIMITS else "is no finite number"
+    return pl.concat_str(pl.lit(f'`{column}` {broken}: "'), pl.col(column).cast(pl.String), pl.lit('"'))

@@ -123,7 +123,7 @@ def test_calibration_rows_come_from_train_and_all_dimensions_of_a_company_stay_t
 @pytest.mark.parametrize(
     ("name", "entry", "said"),
     [
-        ("innovation", scored(11), '`score` breaks the rule `max`: "11"'),
+        ("innovation", scored(11), '`score` is above 10, the most that is allowed: "11"'),
         ("innovation", scored("高"), '`score` is no whole number: "高"'),
         ("novelty", scored(), "`dimension` is none of innovation, diversity"),
     ],

@@ -28,7 +28,7 @@ def test_every_bad_row_is_listed_with_line_reason_and_text(tmp_path):
         (5, '`label` is no whole number: "maybe"', '{"a":"x","b":"y","y":"maybe"}'),
         (6, "broken quotes, ',' expected after '''", '"a"b,c,0'),
         (7, "`text_b` is missing (field `b`)", '{"a":"x","b":"","y":"1"}'),
-        (8, '`label` breaks the rule `max`: "2"', '{"a":"x","b":"y","y":"2"}'),
+        (8, '`label` is above 1, the most that is allowed: "2"', '{"a":"x","b":"y","y":"2"}'),
         (9, "4 fields instead of 3", "m,a,n,y"),
         (10, '`label` is no whole number: "1.5"', '{"a":"x","b":"y","y":"1.5"}'),
     ]
@@ -74,7 +74,7 @@ def test_too_many_rejects_stop_with_the_first_reasons(tmp_path):
     message = str(caught.value)
     assert "4 of 100 rows are rejected (4.00%; max_rejects allows 3.00%)" in message
     assert message.count("\n") == 3
-    assert '\n  r.csv:2: `label` breaks the rule `max`: "7"' in message
+    assert '\n  r.csv:2: `label` is above 1, the most that is allowed: "7"' in message
     listed = (tmp_path / "visible.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["line"] for line in listed] == [2, 3, 4, 5]
     assert not (tmp_path / "out/rows.parquet").exists()
@@ -99,6 +99,24 @@ def test_duplicates_are_left_out_and_conflicts_kept_and_listed(tmp_path):
     assert [(row["file"], row["line"], row["label"]) for row in conflict["rows"]] == [
         ("r.csv", 2, 1), ("r.csv", 5, 0), ("r.csv", 7, 0), ("t.csv", 2, 1)
     ]  # fmt: skip
+
+
+def test_an_official_test_split_keeps_its_duplicates_as_its_published_figures_do(tmp_path):
+    write(tmp_path, "r.csv", "a,b,y\nx,y,1\nx,y,1\n")
+    write(tmp_path, "t.csv", "a,b,y\nx,y,1\nu,v,1\nx,y,1\nx,y,1\n")
+    found = run(tmp_path, {"file": "r.csv"}, {"file": "t.csv", "split": "test"})
+    assert found.triples() == [("x", "y", 1), ("x", "y", 1), ("u", "v", 1), ("x", "y", 1), ("x", "y", 1)]
+    first, ids = found.rows["id"][1], found.rows["id"].to_list()
+    assert ids[3:] == [f"{first}-2", f"{first}-3"]
+    assert len(set(ids)) == 5
+    assert (found.summary["rows"], found.summary["duplicates"], found.summary["rejected"]) == (5, 1, 0)
+
+
+def test_a_given_id_twice_in_an_official_test_split_is_one_row_twice(tmp_path):
+    write(tmp_path, "t.csv", "id,a,b,y\n7,x,y,1\n8,x,y,1\n7,x,y,1\n")
+    found = run(tmp_path, {"file": "t.csv", "split": "test", "columns": {**PAIR, "id": "id"}})
+    assert found.rows["id"].to_list() == ["7", "8"]
+    assert found.summary["duplicates"] == 1
 
 
 def test_an_id_that_occurs_twice_is_rejected(tmp_path):
