@@ -14,9 +14,11 @@ import polars as pl
 
 from retune import stable_hash
 from retune.data import kinds
-from retune.data.convert import duplicates, join_explode, rejects, row_schema, summary
+from retune.data.convert import duplicates, fields, join_explode, rejects, row_schema, summary
+from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
-from retune.data.convert.records import Records, read
+from retune.data.convert.records import read
+from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -40,11 +42,12 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
     """
     kind = kinds.of(spec.kind)
     schema = kind.schema(spec)
-    mapped = [
-        _mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}")
-        for t, table in enumerate(spec.tables)
-        for f, file in enumerate(files_of(table["file"], raw))
-    ]
+    mapped = []
+    for t, table in enumerate(spec.tables):
+        found = Found()
+        for f, file in enumerate(files_of(table["file"], raw)):
+            mapped.append(_mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}", found))
+        found.stop(table["file"])
     rows = row_schema.check(mapped, schema, scratch)
     plan = duplicates.plan(rows, kind)
     counts = summary.summary(rows, plan, kind, spec.source, raw)
@@ -58,21 +61,37 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
 
 
 def files_of(pattern: str, raw: Path) -> list[Path]:
-    """The files of a name or glob, sorted; raises `RetuneError` where there is none."""
-    files = sorted(path for path in raw.glob(pattern) if path.is_file() and path != raw / "SOURCE.json")
+    """The file of a name, or those that fit a glob, sorted; raises `RetuneError` where there is none.
+
+    A name may hold brackets (`data[1].csv`); Office's lock files (`~$data.xlsx`) fit no pattern.
+    """
+    named = raw / pattern
+    files = [named] if named.is_file() else sorted(path for path in raw.glob(pattern) if _is_data(path, raw))
     if not files:
         there = sorted(str(path.relative_to(raw)) for path in raw.rglob("*") if path.is_file())
         raise RetuneError(f"no file in {raw} fits `{pattern}` (there are: {', '.join(there[:10]) or 'none'})")
     return files
 
 
-def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: Any, scratch: Path) -> Path:
+def _is_data(path: Path, raw: Path) -> bool:
+    return path.is_file() and path != raw / "SOURCE.json" and not path.name.startswith("~$")
+
+
+def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: Any, scratch: Path, found: Found) -> Path:
     """Map one file to a Parquet file: the columns of the kind, `$key`, `$file`, `$line`, `$row` and `$reason`."""
-    records, joined = read(path, table, scratch / "first"), None
-    if table.get("join"):
-        records, joined = _joined(records, table["join"], path, raw, scratch / "second")
-    if table.get("explode"):
-        records = join_explode.explode(records, table["explode"])
+    names = fields.origins(table["columns"])
+    join, exploded = table.get("join"), table.get("explode")
+    read_by = [join.get("by") or "$line"] if join else []
+    records, joined = (
+        read(path, table, scratch / "first", [*names, *read_by, *([exploded["field"]] if exploded else [])]),
+        None,
+    )
+    if join:
+        wanted = [name.removeprefix(fields.JOIN) for name in names if name.startswith(fields.JOIN)]
+        records, joined = _joined(records, join, path, raw, scratch / "second", [*wanted, *read_by])
+    if exploded:
+        records = join_explode.explode(records, exploded)
+    found.look(names, records, joined)
     columns = dict(table["columns"])
     if table.get("split"):
         columns["split"] = {"value": table["split"]}
@@ -87,14 +106,19 @@ def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: An
     if "group" not in columns:
         frame = frame.with_columns(kind.default_group().alias("group"))
     target = scratch / "mapped.parquet"
-    frame.sink_parquet(target, compression="lz4", mkdir=True)
+    try:
+        frame.sink_parquet(target, compression="lz4", mkdir=True)
+    except pl.exceptions.PolarsError as error:  # damaged pages of a Parquet file show only here
+        raise RetuneError(f"{path} can't be read: {str(error).strip().splitlines()[0]}") from None
     return target
 
 
-def _joined(records: Records, spec: dict[str, Any], path: Path, raw: Path, scratch: Path) -> tuple[Records, Records]:
+def _joined(
+    records: Records, spec: dict[str, Any], path: Path, raw: Path, scratch: Path, wanted: list[str]
+) -> tuple[Records, Records]:
     """The records with a second file's beside them, and that second file's."""
     others = files_of(spec["file"], raw)
     if len(others) != 1:
         raise RetuneError(f"`join.file: {spec['file']}` fits {len(others)} files in {raw}; it must fit one")
-    second = read(others[0], spec, scratch)
+    second = read(others[0], spec, scratch, wanted)
     return join_explode.join(records, second, spec.get("by") or "$line", path, others[0]), second

@@ -5,13 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from retune.data.convert.records import Records
+from retune.data.convert import json_text
+from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
+
+LISTED = 20
+"""Fields that an error names."""
 
 JOIN = "$join."
 """What the names of a joined file's fields begin with."""
@@ -40,7 +45,28 @@ def field(name: str, records: Records, joined: Records | None, path: Path) -> pl
         return _in_json(pl.col(prefix + first), rest)
     near = difflib.get_close_matches(name, records.fields, 1)
     hint = f"; do you mean `{near[0]}`?" if near else ""
-    raise RetuneError(f"{path} has no field `{name}`{hint} (it has {', '.join(records.fields)})")
+    listed = ", ".join(records.fields[:LISTED]) + (" ..." if len(records.fields) > LISTED else "")
+    raise RetuneError(f"{path} has no field `{name}`{hint} (it has {listed})")
+
+
+def broken_json(name: str, records: Records, joined: Records | None) -> pl.Expr | None:
+    """Whether the text that a nested field is looked for in is no JSON; None for a field that is not nested in one."""
+    prefix = ""
+    if name.startswith(JOIN) and joined is not None:
+        records, name, prefix = joined, name.removeprefix(JOIN), JOIN
+    first, _, rest = name.partition(".")
+    if records.fields is None or name in records.fields or not rest or first not in records.fields:
+        return None
+    text = pl.col(prefix + first)
+    return (text.str.strip_chars() != "") & text.str.json_path_match("$").is_null()
+
+
+def origins(columns: Mapping[str, Any]) -> list[str]:
+    """The fields that the columns of a mapping name, without those that every record has (`$file`, `$line`)."""
+    specs = [{"from": spec} if isinstance(spec, str) else spec for spec in columns.values()]
+    named = [spec["from"] for spec in specs if spec.get("from") is not None]
+    names = [name for one in named for name in ([one] if isinstance(one, str) else one)]
+    return [name for name in dict.fromkeys(names) if name not in ("$file", "$line")]
 
 
 def _in_json(text: pl.Expr, name: str) -> pl.Expr:
@@ -68,13 +94,19 @@ def flat(value: pl.Expr, separator: str) -> pl.Expr:
 
 def _flattened(texts: pl.Series, separator: str) -> pl.Series:
     """JSON lists of texts, nested or not, as one text each; anything else stays."""
-    return pl.Series(texts.name, [separator.join(_leaves(t)) if t and t[0] == "[" else t for t in texts], pl.String)
+    return pl.Series(texts.name, [_flat(t, separator) if t and t[0] == "[" else t for t in texts], pl.String)
+
+
+def _flat(text: str, separator: str) -> str | None:
+    """The texts of a list as one; None where half an emoji is among them, which no text can hold."""
+    joined = separator.join(_leaves(text))
+    return None if json_text.SURROGATE.search(joined) else joined
 
 
 def _leaves(text: str) -> list[str]:
     try:
-        queue = [json.loads(text)]
-    except json.JSONDecodeError:
+        queue = [json_text.loads(text)]
+    except ValueError:
         return [text]
     leaves = []
     while queue:

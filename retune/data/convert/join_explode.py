@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from retune.data.convert import json_text
 from retune.data.convert.fields import JOIN, field
-from retune.data.convert.records import Records
+from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
 PARTS = pl.List(pl.Struct({"row": pl.String, "broken": pl.String}))
@@ -68,15 +69,16 @@ def _parts(row: str | None, path: list[str], key: str, value: str) -> list[dict[
     name = ".".join(path)
     if row is None:
         return [{"row": None, "broken": None}]
-    record = parent = json.loads(row)
+    record = parent = json_text.loads(row)
     for step in path[:-1]:
         parent = parent.get(step) if isinstance(parent, dict) else None
     entries = parent.pop(path[-1], None) if isinstance(parent, dict) else None
     if isinstance(entries, str):  # JSON inside a CSV field
         try:
-            entries = json.loads(entries)
-        except json.JSONDecodeError:
-            entries = None
+            entries = json_text.loads(entries)
+        except ValueError as error:
+            if entries.lstrip().startswith(("[", "{")):
+                return [{"row": row, "broken": f"`{name}` holds broken JSON ({error})"}]
     if not isinstance(entries, dict | list):
         return [{"row": row, "broken": f"`{name}` is no list or dict"}]
     if not entries:
@@ -85,4 +87,11 @@ def _parts(row: str | None, path: list[str], key: str, value: str) -> list[dict[
     if taken:
         return [{"row": row, "broken": f"`{taken[0]}` is a field already, so `explode` needs another name for it"}]
     pairs = entries.items() if isinstance(entries, dict) else enumerate(entries)
-    return [{"row": json.dumps({**record, key: k, value: v}, ensure_ascii=False), "broken": None} for k, v in pairs]
+    return [_part({**record, key: k, value: v}) for k, v in pairs]
+
+
+def _part(record: dict[str, Any]) -> dict[str, str | None]:
+    try:
+        return {"row": json_text.dumps(record), "broken": None}
+    except ValueError:  # half an emoji
+        return {"row": json.dumps(record), "broken": "broken JSON"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 
@@ -23,16 +24,55 @@ NUMBER = 3
 BATCH = 1 << 24
 """Characters per frame."""
 
-DECODER = json.JSONDecoder()
+DECODER = json.JSONDecoder(parse_int=str)  # Python limits the digits of a whole number
 SPACE = " \t\r\n"
 
 
-def batches(path: Path, codec: str, records: str | None, size: int = BATCH) -> Iterator[pl.DataFrame]:
+def layout(path: Path, codec: str, form: str) -> str:
+    """What a file of `form` (json or jsonl) holds: `json`, a list; `jsonl`, a value a line; `concatenated`, objects.
+
+    Objects are concatenated where one ends in the line in which the next begins, or goes over several lines.
+    """
+    with path.open(encoding=codec) as stream:
+        lines = (line.strip() for line in stream if line.strip())
+        first, second = next(lines, "")[:LIMIT], next(lines, "")
+    try:
+        value, end = DECODER.raw_decode(first)
+    except json.JSONDecodeError as error:
+        goes_on = error.pos >= len(first) or first in ("[", "{")
+        if first.startswith("["):
+            return "json" if goes_on or form == "json" else "jsonl"
+        several = first.startswith("{") and goes_on and not second.startswith("{")
+        return "concatenated" if several and (form == "jsonl" or _another(path, codec)) else form
+    except (ValueError, RecursionError):
+        return form
+    if first.startswith("{"):
+        if first[end:].lstrip().startswith("{"):
+            return "concatenated"
+        return "jsonl" if second.startswith("{") and end == len(first) else form
+    return "json" if isinstance(value, list) and not second and any(isinstance(one, dict) for one in value) else form
+
+
+def _another(path: Path, codec: str) -> bool:
+    """Whether another object follows the first one of a document."""
+    reader = Reader(path, codec)
+    with reader.stream:
+        try:
+            reader._value()
+            return reader._peek() == "{"
+        except RetuneError:
+            return False
+
+
+def batches(
+    path: Path, codec: str, records: str | None, concatenated: bool = False, size: int = BATCH
+) -> Iterator[pl.DataFrame]:
     """Frames of `$line` (where the record begins) and `$row` (its text)."""
     schema = {"$line": pl.Int64, "$row": pl.String}
     rows: list[tuple[int, str]] = []
     held = 0
-    for line, text in Reader(path, codec).records(records):
+    reader = Reader(path, codec)
+    for line, text in reader.concatenated() if concatenated else reader.records(records):
         rows.append((line, text))
         held += len(text)
         if held > size:
@@ -58,6 +98,8 @@ class Reader:
             for key in records.split(".") if records else []:
                 self._enter(key, records or "")
             if self._peek() != "[":
+                if not records and self._peek() == "{" and self._value() and self._peek() == ",":
+                    self._fail("objects with commas between them and no `[` before the first one")
                 where = f"at `{records}`" if records else "at the top; give `records`, the dotted path to the list"
                 raise RetuneError(f"{self.path}:{self.line}: no list {where}")
             self._skip()
@@ -74,6 +116,13 @@ class Reader:
             if not records and self._peek():
                 self._fail("more text after the end of the list")
 
+    def concatenated(self) -> Iterator[tuple[int, str]]:
+        """(line, text) of every value of a file that holds one behind another; raises as `records` does."""
+        with self.stream:
+            while self._peek():
+                line = self.line
+                yield line, self._value()
+
     def _enter(self, key: str, records: str) -> None:
         """Go to the value of `key` in the object at the cursor."""
         if self._peek() != "{":
@@ -82,7 +131,8 @@ class Reader:
             )
         self._skip()
         while self._peek() != "}":
-            name = json.loads(self._value())
+            text = self._value()
+            name = json.loads(text) if text.startswith('"') else self._fail("a key is no text")
             if self._peek() != ":":
                 self._fail("`:` is missing after a key")
             self._skip()
@@ -119,6 +169,8 @@ class Reader:
                     self.line += self.text.count("\n", self.at, error.pos)
                     self._fail(error.msg)
                 continue
+            except RecursionError:
+                self._fail("a value is nested too deeply")
             if end > len(self.text) - NUMBER and self._more():
                 continue
             value = self.text[self.at : end]
@@ -133,5 +185,5 @@ class Reader:
             self.text, self.at = self.text[self.at :] + block, 0
         return bool(block)
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str) -> NoReturn:
         raise RetuneError(f"{self.path}:{self.line}: broken JSON ({what}); mend the file")

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from retune.data.convert.fields import JOIN, field, flat, text_of
-from retune.data.convert.records import Records
+from retune.data.convert.fields import JOIN, broken_json, field, flat, text_of
+from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
 SHOWN = 40
@@ -62,7 +62,7 @@ class Cell:
         if self.spec.get("from") is None:
             value = pl.lit(text_of(self.spec["value"]))
         else:
-            value = self._field(records, joined)
+            value, problems = self._field(records, joined)
             if not column.nullable:
                 origin = self.spec["from"] if isinstance(self.spec["from"], str) else " ".join(self.spec["from"])
                 problems.append(pl.when(value.is_null()).then(pl.lit(f"`{self.name}` is missing (field `{origin}`)")))
@@ -80,16 +80,24 @@ class Cell:
             problems.append(_problem(misfit, f"`{self.name}` is {_misfit(column.dtype)}", value))
         return cell, problems
 
-    def _field(self, records: Records, joined: Records | None) -> pl.Expr:
+    def _field(self, records: Records, joined: Records | None) -> tuple[pl.Expr, list[pl.Expr]]:
         """The text of the field, or of the fields joined; null where all are null or empty."""
         origins = self.spec["from"] if isinstance(self.spec["from"], list) else [self.spec["from"]]
         separator = self.spec.get("join")
         parts = [_filled(field(origin, records, joined, self.path)) for origin in origins]
+        problems = [
+            pl.when(broken).then(pl.lit(f"`{self.name}` is in broken JSON (field `{origin}`)"))
+            for origin in origins
+            if (broken := broken_json(origin, records, joined)) is not None
+        ]
         if separator is not None:
-            parts = [flat(part, separator) for part in parts]
+            texts, parts = parts, [flat(part, separator) for part in parts]
+            said = pl.lit(f"`{self.name}` has half an emoji (`\\ud83d`) in its list")
+            problems += [pl.when(t.is_not_null() & p.is_null()).then(said) for t, p in zip(texts, parts, strict=True)]
         if len(parts) == 1:
-            return parts[0]
-        return _filled(pl.concat_str(parts, separator=" " if separator is None else separator, ignore_nulls=True))
+            return parts[0], problems
+        joint = pl.concat_str(parts, separator=" " if separator is None else separator, ignore_nulls=True)
+        return _filled(joint), problems
 
     def _matched(self, value: pl.Expr) -> tuple[pl.Expr, list[pl.Expr]]:
         """The first group of `regex`, then `strip`; a group that takes no part in the match gives null."""

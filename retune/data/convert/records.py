@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from retune.data.convert import character_encoding, csv_records, json_records
+from retune.data.convert import character_encoding, compressed, csv_records, json_records, json_text, typed_records
+from retune.data.convert.typed_records import Records, as_json
 from retune.errors import RetuneError
+
+log = logging.getLogger("retune")
 
 FORMATS = {
     ".csv": "csv",
@@ -24,45 +26,56 @@ FORMATS = {
 }
 
 
-@dataclass(frozen=True)
-class Records:
-    """The records of one file.
+def read(path: Path, table: dict[str, Any], scratch: Path, wanted: Collection[str] | None = None) -> Records:
+    """Read one file; `table` gives what `File` of the catalog's schema has. `scratch` takes temporary files.
 
-    `frame` has `$line` (Int64, from 1), `$broken` (String, why the record can't be read, or null) and `$row` (String,
-    its text); where `fields` is None, `$row` is a JSON object, otherwise the fields are String columns beside it.
+    `wanted` are the fields that the mapping names: of formats with types no other column is read. A file that gzip
+    compressed is unpacked first. Raises `RetuneError` for an unknown format, a misfitting encoding, and a file that is
+    broken as a whole.
     """
+    inner = compressed.unpacked(path, scratch)
+    if inner is None:
+        return _read(path, table, scratch, wanted)
+    try:
+        return _read(inner, table, scratch, wanted)
+    except RetuneError as error:
+        raise RetuneError(str(error).replace(str(inner), str(path))) from None
 
-    frame: pl.LazyFrame
-    fields: tuple[str, ...] | None
 
-
-def read(path: Path, table: dict[str, Any], scratch: Path) -> Records:
-    """Read one file; `table` gives format, encoding, records, fields and quoted. `scratch` takes temporary files.
-
-    Raises `RetuneError` for an unknown format, a misfitting encoding, and a file that is broken as a whole.
-    """
+def _read(path: Path, table: dict[str, Any], scratch: Path, wanted: Collection[str] | None) -> Records:
     form = table.get("format") or FORMATS.get(path.suffix.lower())
     if form is None:
         raise RetuneError(
             f"{path}: `{path.suffix}` tells no format; give the table `format: ` csv, tsv, json, jsonl, parquet or xlsx"
         )
-    if form in ("parquet", "xlsx"):
-        return _typed(path, form)
+    if form == "parquet":
+        return typed_records.parquet(path, wanted)
+    if form == "xlsx":
+        return typed_records.sheet(path, table.get("sheet"), table.get("header_row"), wanted)
+    compressed.refuse_binary(path, form)
     codec = character_encoding.detect(path, table.get("encoding") or "auto")
-    if form == "json" and not table.get("records") and _is_json_lines(path, codec):
-        form = "jsonl"
-    if form == "jsonl":
+    if form in ("json", "jsonl"):
+        return _json_file(path, form, codec, table.get("records"), scratch)
+    given = table.get("fields")
+    quoted = form == "csv" if table.get("quoted") is None else bool(table["quoted"])
+    usual = "," if form == "csv" else "\t"
+    how = csv_records.dialect(path, codec, table.get("separator"), usual, quoted, given)
+    fields = list(given) if given else csv_records.header(path, codec, how)
+    frame = _stored(csv_records.batches(path, codec, how, fields, skip_header=not given), scratch)
+    return Records(frame.with_columns(pl.coalesce("$row", as_json(fields)).alias("$row")), tuple(fields))
+
+
+def _json_file(path: Path, form: str, codec: str, records: str | None, scratch: Path) -> Records:
+    """A list, lines, or values one behind another: by what stands in the file where that is not what its name says."""
+    found = form if records else json_records.layout(path, codec, form)
+    if found == "jsonl":
         return _json_lines(
             path if codec == "utf-8" else character_encoding.transcode(path, codec, scratch / "utf8.jsonl")
         )
-    if form == "json":
-        return _json(_stored(json_records.batches(path, codec, table.get("records")), scratch))
-    separator = "," if form == "csv" else "\t"
-    quoted = form == "csv" if table.get("quoted") is None else bool(table["quoted"])
-    given = table.get("fields")
-    fields = list(given) if given else csv_records.header(path, codec, separator, quoted)
-    frame = _stored(csv_records.batches(path, codec, separator, quoted, fields, skip_header=not given), scratch)
-    return Records(frame.with_columns(pl.coalesce("$row", _as_json(fields)).alias("$row")), tuple(fields))
+    if found == "concatenated" or form == "jsonl":
+        what = "one list" if found == "json" else "objects that are no lines"
+        log.info("%s: it is read as JSON that holds %s", path, what)
+    return _json(_stored(json_records.batches(path, codec, records, found == "concatenated"), scratch))
 
 
 def _json_lines(path: Path) -> Records:
@@ -76,53 +89,7 @@ def _json(frame: pl.LazyFrame) -> Records:
     text = pl.col("$row")
     unread, other = text.str.json_path_match("$").is_null(), ~text.str.starts_with("{")
     broken = pl.when(unread).then(pl.lit("broken JSON")).when(other).then(pl.lit("no JSON object"))
-    return Records(frame.with_columns(broken.alias("$broken")), None)
-
-
-def _is_json_lines(path: Path, codec: str) -> bool:
-    """Whether a `.json` file is JSON lines after all: its first line is an object, and another one follows."""
-    with path.open(encoding=codec) as stream:
-        lines = (line for line in stream if line.strip())
-        first, second = next(lines, "").strip(), next(lines, "").strip()
-    if not (first.startswith("{") and second.startswith("{")):
-        return False
-    try:
-        json.loads(first)
-    except json.JSONDecodeError:
-        return False
-    return True
-
-
-def _typed(path: Path, form: str) -> Records:
-    """Records of a format with types: numbers become their text, lists and structs their JSON text."""
-    try:
-        if form == "parquet":
-            frame, first_line = pl.scan_parquet(path, glob=False), 1
-        else:
-            frame, first_line = pl.read_excel(path, infer_schema_length=0, drop_empty_rows=False).lazy(), 2
-        schema = frame.collect_schema()
-    except Exception as error:  # polars and fastexcel raise many kinds
-        raise RetuneError(f"{path} can't be read as {form}: {error}") from None
-    texts = [_as_text(name, dtype) for name, dtype in schema.items()]
-    frame = frame.select(texts).with_row_index("$line", offset=first_line)
-    empty = pl.lit(None, pl.String).alias("$broken")
-    frame = frame.with_columns(pl.col("$line").cast(pl.Int64), empty, _as_json(schema.names()).alias("$row"))
-    if form == "xlsx":  # blank lines, as a CSV file may have them
-        frame = frame.filter(~pl.all_horizontal(pl.col(schema.names()).is_null()))
-    return Records(frame, tuple(schema))
-
-
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    if isinstance(dtype, pl.Struct):
-        return pl.col(name).struct.json_encode()
-    if dtype.is_nested():
-        wrapped = pl.struct(pl.col(name).alias("list")).struct.json_encode()
-        return pl.when(pl.col(name).is_not_null()).then(wrapped.str.json_path_match("$.list")).alias(name)
-    return pl.col(name).cast(pl.String)
-
-
-def _as_json(fields: list[str]) -> pl.Expr:
-    return pl.struct(fields).struct.json_encode()
+    return Records(frame.with_columns(json_text.exact(text), broken.alias("$broken")), None)
 
 
 def _stored(frames: Iterator[pl.DataFrame], scratch: Path) -> pl.LazyFrame:

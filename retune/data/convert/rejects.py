@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from retune.data.convert import json_text
 from retune.errors import RetuneError
 
 SHOWN, LISTED = 3, 1000
@@ -45,10 +46,7 @@ def stop_above(limit: float, rejected: pl.LazyFrame, counts: tuple[int, int], pa
 
 def _detailed(reason: str, row: str | None) -> str:
     """The reason, with the place of the error where JSON is broken."""
-    if "broken JSON" not in reason or row is None:
+    if not reason.endswith("broken JSON") or row is None:
         return reason
-    try:
-        json.loads(row)
-    except json.JSONDecodeError as error:
-        return reason.replace("broken JSON", f"broken JSON ({error.msg} at character {error.pos + 1})")
-    return reason
+    text = row if reason == "broken JSON" else row.rpartition("\n")[2]  # of a joined file
+    return f"{reason} ({json_text.why_broken(text)})"

@@ -5,14 +5,35 @@ Like `retune.pipeline.schema.params` it is imported by `resolve` and the command
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from retune.errors import unknown
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")]
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"]
-Encoding = Literal["auto", "utf-8", "gb18030"]
+NO_ENCODING = {"idna", "punycode", "unicode_escape", "raw_unicode_escape"}
+"""Codecs of Python that change texts instead of encoding them."""
+
+
+def _encoding(name: str) -> str:
+    """A codec's name as Python writes it, or auto; raises `ValueError` for what is none."""
+    if name == "auto":
+        return name
+    try:
+        known = codecs.lookup(name).name
+        if known not in NO_ENCODING and "a,1".encode(name).decode(name) == "a,1":
+            return "utf-8" if known == "utf-8" else known
+    except (LookupError, UnicodeError):
+        pass
+    text = unknown("encoding", name, ["auto", "utf-8", "gb18030", "big5", "utf-16-le", "shift_jis", "euc_kr", "cp1252"])
+    raise ValueError(f"{text[:-1]} and Python's other text encodings)")
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
 
 
 class Strict(BaseModel):
@@ -54,8 +75,18 @@ class File(Strict):
 
     file: str = Field(description="path or glob inside the source")
     format: Format | None = Field(None, description="default: by the file's suffix")
-    encoding: Encoding = Field("auto", description="auto: byte order mark, else UTF-8, else GB18030")
+    encoding: Encoding = Field(
+        "auto",
+        description="auto: byte order mark, else UTF-8, else GB18030 (which is told); or a codec of Python: big5",
+    )
     records: str | None = Field(None, description="dotted path to the list of rows inside a JSON document")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="what stands between the fields of a CSV or TSV file; default: what its first line shows"
+    )
+    sheet: str | None = Field(None, description="sheet of a workbook; default: the first one, and the others are told")
+    header_row: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="row of a workbook's sheet that names the fields, from 1; default: the first filled one"
+    )
     fields: list[str] | None = Field(None, description="names of the fields of a CSV or TSV file without a header line")
     quoted: bool | None = Field(
         None, description="whether quotes enclose fields (default of csv) or are plain characters (default of tsv)"
@@ -110,7 +141,7 @@ class Source(Strict):
     path: str | None = Field(
         None, description="path: folder or file below data/external, where the build notices changes (`retune link`)"
     )
-    url: str | None = Field(None, description="url: address of one file or archive")
+    url: str | None = Field(None, description="url: address of one file or archive (zip, tar), which is unpacked")
     sha256: Sha256 | None = Field(None, description="url: hash of the file, 64 lower-case hexadecimal digits")
     repo: str | None = Field(None, description="huggingface, modelscope: owner/name")
     revision: str | None = Field(None, description="huggingface, modelscope: commit, tag or branch")

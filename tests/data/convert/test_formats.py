@@ -72,7 +72,7 @@ def test_every_format_gives_the_same_rows(name, tmp_path):
     assert found.rejects == []
 
 
-@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
 @pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.jsonl"])
 def test_the_encoding_is_found(name, codec, tmp_path):
     text = {
@@ -129,7 +129,8 @@ def test_a_byte_that_fits_no_encoding_is_named_with_its_place(tmp_path):
     with pytest.raises(RetuneError, match=r"byte 7 is not UTF-8; mend"):
         run(tmp_path, {"file": "rows.csv", "encoding": "utf-8"})
     write(tmp_path, "rows.csv", _csv().encode("utf-16"))
-    with pytest.raises(RetuneError, match="is in UTF-16"):
+    write(tmp_path, "rows.csv", _csv().encode("utf-16") + b"x")
+    with pytest.raises(RetuneError, match=r"byte \d+ is not UTF-16"):
         run(tmp_path, {"file": "rows.csv"})
 
 
@@ -221,9 +222,9 @@ def test_a_large_text_file_is_read_in_bounded_memory(name, tmp_path):
     size = 1 << 19
     tracemalloc.start()
     if name == "csv":
-        frames = csv_records.batches(file, "utf-8", ",", True, ["a", "b", "y"], True, size)
+        frames = csv_records.batches(file, "utf-8", csv_records.Dialect(",", True), ["a", "b", "y"], True, size)
     else:
-        frames = json_records.batches(file, "utf-8", None, size)
+        frames = json_records.batches(file, "utf-8", None, size=size)
     rows = sum(frame.height for frame in frames)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

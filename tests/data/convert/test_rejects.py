@@ -56,7 +56,7 @@ def test_broken_json_unknown_values_and_failed_patterns_are_rejected(tmp_path):
         "no JSON object",
         '`label` is not in the value map: "Perhaps"',
         r"`label` does not match /^(\w+)\./: " + '"no"',
-        "broken JSON",
+        "broken JSON (NaN is no value of JSON)",
         "`text_b` is missing (field `b`)",
     ]
     for name, reasons, first in (("r.jsonl", wanted, 2), ("r.json", wanted[1:], 2)):
