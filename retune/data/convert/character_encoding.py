@@ -36,7 +36,7 @@ def detect(path: Path, wanted: str = "auto", block: int = BLOCK) -> str:
         candidates = ("utf-16",)
     else:
         candidates = AUTO if wanted == "auto" else (wanted,)
-    bad = {}
+    bad: dict[str, int] = {}
     for codec in candidates:
         offset = first_misfit(path, codec, block)
         if offset is None:

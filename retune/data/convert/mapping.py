@@ -85,7 +85,7 @@ class Cell:
         origins = self.spec["from"] if isinstance(self.spec["from"], list) else [self.spec["from"]]
         separator = self.spec.get("join")
         parts = [_filled(field(origin, records, joined, self.path)) for origin in origins]
-        problems = [
+        problems: list[pl.Expr] = [
             pl.when(broken).then(pl.lit(f"`{self.name}` is in broken JSON (field `{origin}`)"))
             for origin in origins
             if (broken := broken_json(origin, records, joined)) is not None
