@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+OPEN, CLOSE = "<think>", "</think>"
+"""The tags around thoughts; where a chat template writes the first one itself, an answer holds the second alone."""
+
 SHORT = 3
 """An answer of fewer characters is taken only where it stands as a word of its own: `不是` does not say `是`."""
 
@@ -13,10 +15,10 @@ SHORT = 3
 def read(text: str | None, answers: Sequence[str]) -> int | None:
     """The place of the answer that `text` gives; None where it gives none, or more than one.
 
-    What stands between `<think>` and `</think>` is no answer. An answer inside a longer one that is found as well
-    (`办理` in `办理取消`) does not count.
+    What stands before the last `</think>`, or behind a `<think>` that is not closed, is no answer. An answer inside a
+    longer one that is found as well (`办理` in `办理取消`) does not count.
     """
-    said = THOUGHT.sub("", text or "").strip()
+    said = behind_thoughts(text or "")
     wanted = [answer.strip() for answer in answers]
     if said in wanted:
         return wanted.index(said)
@@ -25,6 +27,11 @@ def read(text: str | None, answers: Sequence[str]) -> int | None:
     if len(longest) != 1 or (len(longest[0]) < SHORT and not _is_word(longest[0], said)):
         return None
     return wanted.index(longest[0])
+
+
+def behind_thoughts(text: str) -> str:
+    """What follows the thoughts in a text, if there are any; empty where they do not end."""
+    return text.rpartition(CLOSE)[2].partition(OPEN)[0].strip()
 
 
 def _is_word(answer: str, text: str) -> bool:

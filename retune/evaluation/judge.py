@@ -53,7 +53,7 @@ def read(text: str | None) -> dict[str, int] | None:
 
     Thoughts before it, and a Markdown fence around it, are no part of the answer.
     """
-    said = written_answers.THOUGHT.sub("", text or "").strip()
+    said = written_answers.behind_thoughts(text or "")
     if fenced := FENCE.fullmatch(said):
         said = fenced[1]
     try:

@@ -31,12 +31,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
+OPEN, CLOSE = b"<think>", b"</think>"
+"""The tags around thoughts."""
 KEYS = ("RETUNE_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the key; the first that is set counts."""
 PASSING = {408, 409, 425, 429}
 """Status codes that another attempt may mend, beside 500 and above."""
 REFUSED = {400, 413, 422}
 """Status codes that say something against this one request: too long, filtered, an unknown field."""
+BESIDE = 8
+"""Tokens more than characters of a kept answer that show thoughts in it; old ones have their first token wrong."""
 ENOUGH = 5
 """Refused requests before any answer, after which the fault is taken to lie in what they have in common."""
 
@@ -45,7 +49,7 @@ ENOUGH = 5
 class Reply:
     """An answer. `top`: (bytes in hexadecimal, log-probability) of the candidates for its first token, likeliest first.
 
-    `refused` is what the endpoint said against the request, where it gave no answer.
+    `refused` is what the endpoint said against the request, where it gave no answer. `cut`: max_tokens ended it.
     """
 
     text: str | None
@@ -53,6 +57,7 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     refused: str = ""
+    cut: bool = False
 
 
 def request(api: Params, system: str, user: str, **more: Any) -> dict[str, Any]:
@@ -178,12 +183,13 @@ class _Session:
             raise RetuneError(
                 f"{self.api.url} answers, but not with a chat completion: check {self.section}.url (most end with /v1)"
             )
-        usage, logprobs = completion.usage, choices[0].logprobs
+        usage, logprobs, said = completion.usage, choices[0].logprobs, choices[0].message
         return Reply(
-            choices[0].message.content,
-            _first_token(logprobs.content if logprobs else None),
+            said.content,
+            _first_token(logprobs.content if logprobs else None, said.content, _thoughts(said)),
             (usage.prompt_tokens or 0) if usage else 0,
             (usage.completion_tokens or 0) if usage else 0,
+            cut=choices[0].finish_reason == "length",
         )
 
     def _said(self, error: openai.APIStatusError) -> str:
@@ -225,17 +231,36 @@ def _fields(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _first_token(tokens: list[Any] | None) -> list[tuple[str, float]]:
-    """The candidates for the first token of the answer that is neither blank nor a thought."""
-    before = b""
-    for token in tokens or []:
-        so_far = (before + _bytes(token)).lstrip()
-        thinks = b"<think>".startswith(so_far) or so_far.startswith(b"<think>")
-        if _bytes(token).strip() and (not thinks or b"</think>" in before):
+def _first_token(tokens: list[Any] | None, content: str | None, thoughts: str) -> list[tuple[str, float]]:
+    """The candidates for the first token of the answer that is neither blank nor a thought; none where it is not found.
+
+    The tokens are all that the model wrote. Thoughts end with the last `</think>`; its template may have written the
+    opening tag itself, and a reasoning parser may have taken `thoughts` out of the `content`.
+    """
+    tokens = tokens or []
+    written = [_bytes(token) for token in tokens]
+    stream = b"".join(written)
+    start = stream.rfind(CLOSE) + len(CLOSE) if CLOSE in stream else 0
+    if not start and stream.lstrip().startswith(OPEN):
+        return []
+    if not start and thoughts:  # between other tags
+        answer = (content or "").strip().encode()
+        start = stream.rfind(answer) if answer else len(stream)
+    at = 0
+    for token, piece in zip(tokens, written, strict=True):
+        end = at + len(piece)
+        if end > start and stream[max(at, start) : end].strip():
+            if stream[at:start].strip():  # begins in the thoughts
+                return []
             top = {_bytes(one).hex(): one.logprob for one in [*(token.top_logprobs or []), token]}
             return sorted(top.items(), key=lambda one: -one[1])
-        before += _bytes(token)
+        at = end
     return []
+
+
+def _thoughts(message: Any) -> str:
+    """What a reasoning parser took out of an answer; the field has two names."""
+    return str(getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None) or "")
 
 
 def _bytes(token: Any) -> bytes:
@@ -256,6 +281,10 @@ def _cached(key: str) -> Reply | None:
     try:
         kept = json.loads(_file(key).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        return None
+    text = kept["text"] or ""
+    thinks = CLOSE.decode() in text or kept["completion_tokens"] > len(text) + BESIDE
+    if "cut" not in kept and kept["top"] and thinks:
         return None
     return Reply(**kept | {"top": [(token, logprob) for token, logprob in kept["top"]]})
 

@@ -55,7 +55,7 @@ class PromptedEndpoint:
         prices = pl.col("prompt_tokens") * self.spec.api.price_input
         prices += pl.col("completion_tokens") * self.spec.api.price_output
         spent = spent.with_columns(cost=prices / 1e6)
-        self.tell(spent, int((~parsed).sum()))
+        self.tell(spent, int((~parsed).sum()), sum(reply.cut for reply in replies))
         said = pl.when(parsed).then(pl.col("label", *labels.names(len(self.answers)))).otherwise(None)
         return table.with_columns(said).hstack(spent)
 
@@ -82,17 +82,18 @@ class PromptedEndpoint:
         system = template.system(prompt, self.spec.labels)
         return chat_api.request(self.spec.api, system, template.user(prompt.user, row), **more)
 
-    def tell(self, spent: pl.DataFrame, unparsed: int) -> None:
+    def tell(self, spent: pl.DataFrame, unparsed: int, cut: int) -> None:
         """Log what the rows took."""
         asked, written = (int(spent[name].sum()) for name in ("prompt_tokens", "completion_tokens"))
         log.info(f"{len(spent):,} rows took {asked:,} + {written:,} tokens and cost {spent['cost'].sum():.4f}")
         if unparsed:
-            log.warning("%d of %d answers name no label; they count as wrong", unparsed, len(spent))
+            ended = f"; api.max_tokens ({self.spec.api.max_tokens}) cut {cut}: a larger one may help" if cut else ""
+            log.warning("%d of %d answers name no label; they count as wrong%s", unparsed, len(spent), ended)
 
 
 def read_reply(reply: Reply, texts: Sequence[str]) -> np.ndarray | None:
     """Log-probabilities of the labels, float64 [labels]; None where the reply names none."""
-    scores = of_first_token(reply.top, texts)
+    scores = None if _is_thinking(reply, texts) else of_first_token(reply.top, texts)
     if scores is not None:
         return scores
     code = written_answers.read(reply.text, texts)
@@ -101,6 +102,12 @@ def read_reply(reply: Reply, texts: Sequence[str]) -> np.ndarray | None:
     sure = np.full(len(texts), -np.inf)
     sure[code] = 0.0
     return sure
+
+
+def _is_thinking(reply: Reply, texts: Sequence[str]) -> bool:
+    """Whether max_tokens ended an answer whose first token begins no label: thoughts without a tag, most likely."""
+    first = bytes.fromhex(reply.top[0][0]).strip() if reply.cut and reply.top else b""
+    return bool(first) and not any(text.strip().encode().startswith(first) for text in texts)
 
 
 def of_first_token(top: Sequence[tuple[str, float]], texts: Sequence[str]) -> np.ndarray | None:
