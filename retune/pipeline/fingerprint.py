@@ -160,7 +160,7 @@ class Code:
         digest = hashlib.sha256(text.encode())
         for data in self.data_files.get(name, []):
             digest.update(data.relative_to(self.folder).as_posix().encode())
-            digest.update(hashlib.sha256(data.read_bytes()).digest())
+            digest.update(hashlib.sha256(data.read_bytes().replace(b"\r\n", b"\n")).digest())
         package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
         names = [full for one in imports for full in _absolute(one, package)]
         own = {prefix for full in names if full.partition(".")[0] in PACKAGES for prefix in _prefixes(full)}

@@ -200,14 +200,25 @@ def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoi
     """Path -> SHA-256 of the files of a `path` entry, so that a change on disk rebuilds what reads it."""
     if not entry.path:
         return {}
+    from retune.sources import allowed_files
     from retune.sources import path as path_source
 
     try:
-        files = path_source.list_files(declared.folder / path_source.watched(entry.path))
+        files = path_source.list_files(declared.folder / path_source.watched(entry.path), _named(entry))
+        if isinstance(entry, Checkpoint):
+            allowed_files.refuse_adapter(files)
         return {relative: path_source.hash_file(file) for relative, file in files.items()}
     except RetuneError as error:
         declared.documents[catalog].problem((name, "path"), str(error))
         return {}
+
+
+def _named(entry: Source | Checkpoint) -> list[str] | None:
+    """The names and patterns of the files that the tables of a source read; None: all files of a checkpoint."""
+    if isinstance(entry, Checkpoint):
+        return None
+    tables = entry.tables
+    return [table.file for table in tables] + [table.join.file for table in tables if table.join]
 
 
 def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def chosen(names: Iterable[str], patterns: list[str] | None, *, data: bool) -> l
     A name is kept where it matches `patterns` (default: `DATA` or the top-level `CHECKPOINT`) and is not `REFUSED`.
     """
     names = list(names)
+    if not data:
+        refuse_adapter(names)
     kept = []
     for name in names:
         if not safe(name):
@@ -63,10 +65,24 @@ def chosen(names: Iterable[str], patterns: list[str] | None, *, data: bool) -> l
     return sorted(kept)
 
 
+def refuse_adapter(names: Iterable[str]) -> None:
+    """Raise `RetuneError` where a folder holds a LoRA adapter, which is no model of its own."""
+    if "adapter_config.json" in names:
+        raise RetuneError(
+            "adapter_config.json says that this is a LoRA adapter, not a model: merge it into its base "
+            "(`merge_and_unload` of peft, then `save_pretrained`) and name the merged folder"
+        )
+
+
 def safe(name: str) -> bool:
     """Whether a relative name stays inside the folder that it is joined to."""
     path = PurePosixPath(name)
     return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
+
+
+def refused(name: str) -> bool:
+    """Whether a file is code, or may hold code when loaded."""
+    return _matches(name, REFUSED)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

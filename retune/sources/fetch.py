@@ -63,18 +63,15 @@ def _generate(source: Params, out: Path) -> None:
 
 
 def _copy(source: Params, out: Path, *, data: bool) -> None:
-    """Copy a folder or file; it must hold the files that `resolve` saw, unchanged."""
+    """Copy the files that `resolve` saw (all: it saw none), which must be unchanged."""
     try:
         files = path.list_files(source.path)
     except RetuneError as error:
         raise RetuneError(f"{source.name} (licence: {source.license}): {error}") from None
     seen: dict[str, str] = source.hashes if "hashes" in source else source.get("files") or {}
-    if seen and set(seen) != set(files):
-        other = ", ".join(sorted(set(seen) ^ set(files))[:5])
-        raise RetuneError(
-            f"{source.path} gained or lost files since `resolve` read it ({other}): run `dvc repro` again"
-        )
-    names = list(files) if data else chosen(files, None, data=False)
+    if lost := sorted(seen.keys() - files.keys()):
+        raise RetuneError(f"{source.path} lost files since `resolve` read it ({', '.join(lost[:5])}): run it again")
+    names = [name for name in files if not seen or name in seen] if data else chosen(files, None, data=False)
     cache.need_space(out, sum(files[name].stat().st_size for name in names), source.name)
     for name in names:
         cache.copy(files[name], out / name)
@@ -87,11 +84,16 @@ def _copy(source: Params, out: Path, *, data: bool) -> None:
 
 
 def _url(source: Params, out: Path) -> dict[str, Any]:
-    from retune.sources import http
+    """Download one file; an archive is unpacked."""
+    from retune.sources import archive, http
 
     name = PurePosixPath(source.url.partition("?")[0]).name or "data"
     remote = http.Remote(url=source.url, name=name, digest=source.sha256)
-    cache.copy(http.fetch(remote), out / name)
+    file = http.fetch(remote)
+    if archive.is_archive(file, name):
+        archive.unpack(file, name, out)
+    else:
+        cache.copy(file, out / name)
     return {"sha256": source.sha256}
 
 

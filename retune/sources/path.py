@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from retune.errors import RetuneError
@@ -39,11 +40,11 @@ def watched(path: str) -> Path:
     return relative
 
 
-def list_files(path: str | Path) -> dict[str, Path]:
-    """Map relative name -> file, sorted, for a folder (hidden files left out) or for one file.
+def list_files(path: str | Path, patterns: Iterable[str] | None = None) -> dict[str, Path]:
+    """Map relative name -> file, sorted, for one file or for a folder: those that `patterns` (names, globs) name.
 
-    Raises `RetuneError` where there is nothing, and for links that hide changes: DVC follows a link to a file, and none
-    to a folder.
+    Hidden files and Office's lock files (`~$data.xlsx`) are left out. Raises `RetuneError` where there is nothing,
+    where nothing fits a pattern, for a link to nowhere, and for a link to a folder, behind which DVC notices no change.
     """
     root = Path(path)
     for part in (root, *root.parents):
@@ -53,22 +54,39 @@ def list_files(path: str | Path) -> dict[str, Path]:
         return {root.name: root}
     if not root.is_dir():
         raise RetuneError(_absent(root))
+    found = _files(root)
+    if not found:
+        raise RetuneError(f"{root} holds no files: put the files there, or correct `path` in the catalog")
+    if patterns is not None:
+        chosen: set[str] = set()
+        for pattern in patterns:
+            literal = Path(pattern).as_posix()
+            fits = {literal} & found.keys()
+            fits = fits or {file.relative_to(root).as_posix() for file in root.glob(pattern)} & found.keys()
+            if not fits:
+                there = ", ".join(list(found)[:10])
+                text = f"no file in {root} fits `{pattern}` (there are: {there}); correct `file` of the table"
+                raise RetuneError(text)
+            chosen |= fits
+        found = {name: file for name, file in found.items() if name in chosen}
+    for file in found.values():
+        if not file.exists():
+            raise RetuneError(_of_link(file))
+    return found
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """Relative name -> file below a folder, links to nowhere among them; raises `RetuneError` for a linked folder."""
     found = {}
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
             if (Path(folder) / name).is_symlink():
                 raise RetuneError(_of_link(Path(folder) / name))
         for name in names:
             file = Path(folder) / name
-            if name.startswith("."):
-                continue
-            if not file.exists():
-                raise RetuneError(f"{file} is a link to {file.readlink()}, which does not exist: mend or remove it")
-            if file.is_file():
+            if not name.startswith((".", "~$")) and (file.is_file() or not file.exists()):
                 found[file.relative_to(root).as_posix()] = file
-    if not found:
-        raise RetuneError(f"{root} holds no files: put the files there, or correct `path` in the catalog")
     return dict(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ import pytest
 from retune.errors import RetuneError
 from retune.params import Params, loads
 from retune.sources import cache, path, wheel
-from retune.sources.fetch import fetch
+from retune.sources.fetch import bring, fetch
 from tests.support.hub_server import Hub, sha256
 
 LOG = logging.getLogger("retune")
@@ -57,8 +57,39 @@ def test_a_file_changed_since_resolve_is_refused(tmp_path):
     source = entry(kind="path", path="one.csv", files={"one.csv": "0" * 64})
     with pytest.raises(RetuneError, match="changed since `resolve` read it"):
         fetch(source, out(tmp_path), LOG)
-    with pytest.raises(RetuneError, match=r"gained or lost files .*two.csv"):
+    with pytest.raises(RetuneError, match=r"lost files .*two.csv"):
         fetch(Params({**source, "files": {**source.files, "two.csv": ""}}), out(tmp_path), LOG)
+
+
+def test_only_the_files_that_tables_name_are_listed_and_copied(tmp_path):
+    for name in ["one.csv", "data[1].csv", "deep/two.csv", "video.mp4", "~$one.csv"]:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text(name)
+    files = path.list_files("data", ["data[1].csv", "*/two.csv", "*one.csv"])
+    assert list(files) == ["data[1].csv", "deep/two.csv", "one.csv"]
+    hashes = {name: path.hash_file(file) for name, file in files.items()}
+    record = fetch(entry(kind="path", path="data", files=hashes), out(tmp_path), LOG)
+    assert list(record["files"]) == list(files)
+    with pytest.raises(RetuneError, match=r"no file in data fits `three\.csv` \(there are: data\[1\]"):
+        path.list_files("data", ["three.csv"])
+
+
+def test_a_link_to_nowhere_is_named_where_a_table_needs_it(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/one.csv").write_text("a\n1\n")
+    (tmp_path / "data/two.csv").symlink_to("/nowhere/two.csv")
+    assert list(path.list_files("data", ["one.csv"])) == ["one.csv"]
+    for patterns in (["two.csv"], ["*.csv"], None):
+        with pytest.raises(RetuneError, match=r"data/two\.csv is a link to /nowhere/two\.csv, which does not exist"):
+            path.list_files("data", patterns)
+
+
+def test_a_lora_adapter_is_no_base(tmp_path):
+    (tmp_path / "lora").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json"):
+        (tmp_path / "lora" / name).write_text("{}")
+    with pytest.raises(RetuneError, match=r"is a LoRA adapter, not a model: merge it into its base"):
+        bring(entry(kind="path", path="lora"), out(tmp_path), LOG, data=False)
 
 
 def test_an_absent_folder_names_itself_its_licence_and_the_remedy(tmp_path):
