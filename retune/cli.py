@@ -125,7 +125,7 @@ def predict(
     tables = task.get("convert", {}).get("tables", [])
     read, columns = predict_file.mapping(loaded, file, tables, table, given)
     columns, asked = predict_file.asked(loaded, file, columns, _listed(dimensions))
-    with predict_file.output(out, form) as (stream, chosen):
+    with predict_file.output(out, form, file) as (stream, chosen):
         done = predict_file.predict(loaded, file, read, columns, chosen, stream, asked)
     said = f"{done.rows:,} records, {done.empty:,} without a prediction, {done.truncated:,} cut to the model's length"
     typer.echo(said + (f": {out}" if out else ""), err=True)

@@ -16,8 +16,11 @@ import polars as pl
 
 from retune import atomic_file
 from retune.data import kinds
+from retune.data.convert import join_explode
+from retune.data.convert.absent_fields import Found
+from retune.data.convert.fields import origins
 from retune.data.convert.mapping import map_columns
-from retune.data.convert.records import FORMATS, read
+from retune.data.convert.records import FORMATS, read, store
 from retune.errors import RetuneError, unknown
 from retune.inference import Model
 from retune.progress import bar
@@ -28,6 +31,8 @@ CHUNK = 4096
 """Records that are predicted at a time."""
 SHOWN = 10
 """Bad records that are listed."""
+READING = ("records", "fields", "quoted", "encoding", "separator", "sheet", "header_row")
+"""Keys of a table that say how its file is read."""
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -61,7 +66,7 @@ def predict(
     target = "score" if model.spec.kind == "scoring" else "label"
     with tempfile.TemporaryDirectory() as scratch:
         mapped = Path(scratch) / "mapped.parquet"
-        _mapped(model, file, table, columns, Path(scratch)).sink_parquet(mapped)
+        store(_mapped(model, file, table, columns, Path(scratch)), file, mapped)
         rows = pl.scan_parquet(mapped)
         counted = rows.select(pl.len(), bad=pl.col("reason").is_not_null().sum(), ids=pl.col("id").count()).collect()
         every, bad, ids = counted.row(0)
@@ -100,9 +105,11 @@ def mapping(
     table = tables[number - 1] if number is not None else (alike or [*tables, {}])[0]
     how: dict[str, Any] = {}
     if table and (_is_like(table, file) or file.suffix.lower() not in FORMATS):
-        how = {key: table[key] for key in ("records", "fields", "quoted", "encoding") if key in table}
+        how = {key: table[key] for key in READING if key in table}
         how["format"] = _format(table)
     columns = {name: field for name, field in table.get("columns", {}).items() if name in known} | given
+    columns, exploded = _exploded(table, columns, given)
+    how |= {"explode": table["explode"]} if exploded else {}
     if lost := [name for name in model.texts if name not in columns and name != "dimension"]:
         raise RetuneError(f"nothing says where `{lost[0]}` is in {file}: give --column {lost[0]}=FIELD")
     return how, columns
@@ -113,8 +120,8 @@ def asked(
 ) -> tuple[dict[str, Any], Sequence[str]]:
     """`columns`, and the dimensions in which each record is scored where they do not say its own.
 
-    `wanted` beats the file. A dimension that the catalog takes from a file's name counts where that is one. Raises
-    `RetuneError` for an unknown dimension, and for a model that has none.
+    `wanted` beats the file. A dimension that the catalog takes from a file's name counts where that is one; one that it
+    takes from an exploded field does not (`mapping` leaves it out). Raises `RetuneError` for an unknown dimension.
     """
     known = list(model.spec.get("dimensions", ()))
     if odd := [name for name in wanted if name not in known]:
@@ -125,15 +132,39 @@ def asked(
     return {name: field for name, field in columns.items() if name != "dimension"}, wanted or known
 
 
+def _exploded(table: dict[str, Any], columns: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, Any], bool]:
+    """The columns, and whether a text of them comes out of the field that the table explodes.
+
+    A new file has no judged dimensions to explode: a dimension alone that is found there is left out.
+    """
+    spec = table.get("explode")
+    if not spec:
+        return columns, False
+    made = (spec.get("key") or "key", spec.get("value") or "value")
+    inside = [
+        name
+        for name, column in columns.items()
+        if name not in given and any(field.partition(".")[0] in made for field in origins({name: column}))
+    ]
+    if inside == ["dimension"]:
+        return {name: field for name, field in columns.items() if name != "dimension"}, False
+    return columns, bool(inside)
+
+
 @contextlib.contextmanager
-def output(file: Path | None, form: str | None) -> Iterator[tuple[IO[str], str]]:
-    """A stream that becomes `file` when the block succeeds (or standard output), and the format of what goes there."""
+def output(file: Path | None, form: str | None, read: Path | None = None) -> Iterator[tuple[IO[str], str]]:
+    """A stream that becomes `file` when the block succeeds (or standard output), and the format of what goes there.
+
+    Raises `RetuneError` for an unknown suffix, and where `file` is the one that is `read`.
+    """
     if file is None:
         yield sys.stdout, form or "csv"
         return
     form = form or SUFFIXES.get(file.suffix.lower())
     if form is None:
         raise RetuneError(f"{file}: `{file.suffix}` tells no format; end it in {', '.join(SUFFIXES)}, or give --format")
+    if read is not None and file.exists() and read.exists() and file.samefile(read):
+        raise RetuneError(f"--out {file} is the file that is predicted: give another name")
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file.replacing(file) as part, part.open("w", encoding="utf-8", newline="") as stream:
         yield stream, form
@@ -155,7 +186,17 @@ def _mapped(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
 
     if not file.is_file():
         raise RetuneError(f"{file} is not there")
-    records = read(file, table, scratch / "read")
+    spec = table.get("explode")
+    wanted_fields = [*origins(columns), "id", *([spec["field"]] if spec else [])]
+    records = read(file, table, scratch / "read", wanted_fields)
+    if spec:
+        records = join_explode.explode(records, spec)
+    found, ids = Found(), Found()
+    found.look(origins({name: field for name, field in columns.items() if name != "id"}), records, None)
+    found.stop(str(file), "give --column NAME=FIELD")
+    ids.look(origins({name: field for name, field in columns.items() if name == "id"}), records, None)
+    if ids.absent:
+        log.warning("no record of %s has the field `%s`: no line has an id", file, min(ids.absent))
     if "id" not in columns and (records.fields is None or "id" in records.fields):
         columns = {"id": "id", **columns}
     schema = kinds.of(model.spec.kind).schema(model.spec).columns()
@@ -189,12 +230,17 @@ def _predicted(model: Model, rows: pl.DataFrame, dimensions: Sequence[str]) -> p
     return joined.select(*order, pl.exclude(*order, "reason"), "reason")
 
 
+def _is_whole(text: str) -> bool:
+    """Whether a text is a number as JSON readers have it: of at most 64 bits, and without leading zeros."""
+    return text.isascii() and text.isdigit() and len(text) < 20 and (text == "0" or text[0] != "0")
+
+
 def _write(rows: pl.DataFrame, form: str, out: IO[str], start: int) -> None:
     """Append some predictions; `start` is the number of those before."""
     if form == "contest":
         ids = rows["id"].to_list()
         for place, (name, label) in enumerate(zip(ids, rows["label"].fill_null(""), strict=True), start):
-            number = place if name is None else int(name) if name.isascii() and name.isdigit() else name
+            number = place if name is None else int(name) if _is_whole(name) else name
             out.write(json.dumps({"id": number, "label": label}, ensure_ascii=False) + "\n")
         return
     out.write(rows.write_ndjson() if form == "jsonl" else rows.write_csv(include_header=start == 0))

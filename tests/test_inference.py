@@ -205,6 +205,47 @@ def test_a_typed_line_is_labelled_with_the_likeliest_three(root: Path) -> None:
     assert out.startswith("1  (1 0.")
 
 
+def test_no_record_is_lost_behind_a_stray_quote(root: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "new.csv", tmp_path / "out.jsonl"
+    lines = [f"{i},花呗{i},借呗{i}" for i in range(60)]
+    lines[4], lines[50] = '4,"5寸屏,手机', '50,屏幕5",手机'
+    file.write_text("id,sentence1,sentence2\n" + "\n".join(lines) + "\n")
+    _, errors = run(root, "predict", "same", str(file), "--out", str(out))
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["line"] for line in found] == list(range(2, 62))
+    assert [line["line"] for line in found if line["label"] is None] == [6]
+    assert f"{file}:6: a quote opens here and closes in line 52 only" in errors
+
+
+def test_a_large_id_keeps_all_its_digits(root: Path, tmp_path: Path) -> None:
+    names = ["12345678901234567890123", "9223372036854775808", "007", "7"]
+    rows = [f'{{"id": {name}, "sentence1": "花呗", "sentence2": "借呗"}}' for name in names if name != "007"]
+    file, out = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
+    file.write_text("\n".join(rows) + '\n{"id": "007", "sentence1": "花呗", "sentence2": "借呗"}\n')
+    run(root, "predict", "same", str(file), "--out", str(out), "--format", "contest", "--table", "1")
+    found = [json.loads(line)["id"] for line in out.read_text().splitlines()]
+    assert found == ["12345678901234567890123", 9223372036854775808, 7, "007"]
+
+
+def test_texts_in_an_exploded_field_are_found_and_judged_dimensions_are_not_needed(root: Path, tmp_path: Path) -> None:
+    model, file = retune.load(root / "models/same"), tmp_path / "new.jsonl"
+    record = {"q": "花呗怎么还", "hits": [{"t": "花呗怎么还钱"}, {"t": "借呗"}]}
+    file.write_text(json.dumps(record) + "\n")
+    table = {
+        "file": "x.jsonl",
+        "explode": {"field": "hits"},
+        "columns": {"text_a": "q", "text_b": "value.t", "label": "value.y"},
+    }
+    how, columns = predict_file.mapping(model, file, [table], None, {})
+    with predict_file.output(tmp_path / "out.jsonl", None) as (stream, form):
+        done = predict_file.predict(model, file, how, columns, form, stream)
+    assert (done.rows, done.empty) == (2, 0)
+    table = {"explode": {"field": "dimensions", "key": "dimension"}}
+    columns = {"document": "text", "dimension": "dimension"}
+    assert predict_file._exploded(table, columns, {}) == ({"document": "text"}, False)
+    assert predict_file._exploded(table, columns, {"dimension": "dimension"}) == (columns, False)
+
+
 def test_what_cannot_work_is_said_in_one_sentence(root: Path, tmp_path: Path) -> None:
     file = written(tmp_path, "jsonl")
     for arguments, said in (
@@ -214,7 +255,11 @@ def test_what_cannot_work_is_said_in_one_sentence(root: Path, tmp_path: Path) ->
         (("same", file, "--column", "text_a"), "--column text_a: give NAME=FIELD"),
         (("same", file, "--out", "x.txt"), "`.txt` tells no format; end it in .csv, .jsonl, .ndjson, or give --format"),
         (("same", file, "--format", "xml"), "--format xml: take csv, jsonl or contest"),
-        (("same", file, "--column", "text_a=nothing"), "no record of"),
+        (
+            ("same", file, "--table", "1", "--column", "text_a=sentense1"),
+            "has the field `sentense1`; did you mean `sentence1`?",
+        ),
+        (("same", file, "--out", file), "is the file that is predicted: give another name"),
     ):
         _, errors = run(root, "predict", *map(str, arguments), fails=True)
         assert said in errors

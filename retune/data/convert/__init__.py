@@ -17,7 +17,7 @@ from retune.data import kinds
 from retune.data.convert import duplicates, fields, join_explode, rejects, row_schema, summary
 from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
-from retune.data.convert.records import read
+from retune.data.convert.records import read, store
 from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
@@ -106,10 +106,7 @@ def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: An
     if "group" not in columns:
         frame = frame.with_columns(kind.default_group().alias("group"))
     target = scratch / "mapped.parquet"
-    try:
-        frame.sink_parquet(target, compression="lz4", mkdir=True)
-    except pl.exceptions.PolarsError as error:  # damaged pages of a Parquet file show only here
-        raise RetuneError(f"{path} can't be read: {str(error).strip().splitlines()[0]}") from None
+    store(frame, path, target)
     return target
 
 

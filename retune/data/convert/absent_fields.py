@@ -52,12 +52,14 @@ class Found:
         if read or not places:
             self.absent = left
 
-    def stop(self, where: str) -> None:
+    def stop(self, where: str, remedy: str = "correct the mapping") -> None:
         """Raise `RetuneError` about the first field that no record of `where` has."""
         for name in sorted(self.absent or ()):
             known = list(self.known)
             listed = ", ".join(known[:LISTED]) + (" ..." if len(known) > LISTED else "")
-            raise RetuneError(f"no record of {where} has the field `{name}`{nearest(name, known)} (known: {listed})")
+            raise RetuneError(
+                f"no record of {where} has the field `{name}`{nearest(name, known)} (known: {listed}); {remedy}"
+            )
 
 
 def _places(names: set[str], records: Records, joined: Records | None) -> dict[tuple[str, str], dict[str, str]]:

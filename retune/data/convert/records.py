@@ -92,6 +92,14 @@ def _json(frame: pl.LazyFrame) -> Records:
     return Records(frame.with_columns(json_text.exact(text), broken.alias("$broken")), None)
 
 
+def store(frame: pl.LazyFrame, path: Path, target: Path) -> None:
+    """Write a frame that reads `path` to the Parquet file `target`; raises `RetuneError` where `path` is damaged."""
+    try:
+        frame.sink_parquet(target, compression="lz4", mkdir=True)
+    except pl.exceptions.PolarsError as error:  # the pages of a Parquet file are read only here
+        raise RetuneError(f"{path} can't be read: {str(error).strip().splitlines()[0]}") from None
+
+
 def _stored(frames: Iterator[pl.DataFrame], scratch: Path) -> pl.LazyFrame:
     """The frames as one lazy frame over Parquet files in `scratch`."""
     scratch.mkdir(parents=True, exist_ok=True)
