@@ -41,7 +41,7 @@ def run(folder: Path, *tables: dict[str, Any], max_rejects: float = 0.0) -> Conv
     return Converted(
         pl.read_parquet(out / "rows.parquet"),
         summary,
-        *([json.loads(line) for line in text.splitlines()] for text in lines.values()),
+        *([json.loads(line) for line in text.split("\n") if line] for text in lines.values()),
     )
 
 

@@ -36,6 +36,9 @@ LONGEST = 1000
 SEPARATORS = (",", ";", "\t", "|")
 """What spreadsheets put between fields; `;` where the comma is the decimal sign."""
 
+LOOKED_AT = 20
+"""Lines that show which separator a file has."""
+
 SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """A first line that tells Excel the separator."""
 
@@ -58,16 +61,16 @@ def dialect(
 ) -> Dialect:
     """The dialect of a file: `separator` where that is said, else what its first line shows, else the `usual` one.
 
-    A first line `sep=;` counts. Where the first line has no usual separator and another one, as the second has, that is
-    taken and told. `given` are the names of the fields of a file without a header.
+    A first line `sep=;` counts. Where the first line has no usual separator and another one, as a later line has, that
+    is taken and told. `given` are the names of the fields of a file without a header.
     """
     with path.open(encoding=codec, newline="") as stream:
-        first, second = (line.rstrip("\r\n") for line in itertools.islice(itertools.chain(stream, ["", ""]), 2))
+        first, *more = (line.rstrip("\r\n") for line in itertools.islice(itertools.chain(stream, [""]), LOOKED_AT))
     if said := SEP_LINE.fullmatch(first.strip("\r\n ")):
         return Dialect(separator or said[1], quoted, 1)
     if separator is None and usual not in first:
         least = max(len(given or ()) - 1, 1)
-        counts = {other: first.count(other) for other in SEPARATORS if other in (second or first)}
+        counts = {other: first.count(other) for other in SEPARATORS if any(other in line for line in more)}
         best = max(counts, key=counts.__getitem__, default="")
         if best and counts[best] >= least:
             log.info(
