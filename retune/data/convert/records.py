@@ -67,12 +67,12 @@ def _read(path: Path, table: dict[str, Any], scratch: Path, wanted: Collection[s
 
 def _json_file(path: Path, form: str, codec: str, records: str | None, scratch: Path) -> Records:
     """A list, lines, or values one behind another: by what stands in the file where that is not what its name says."""
-    found = form if records else json_records.layout(path, codec, form)
+    found = "json" if records else json_records.layout(path, codec, form)
     if found == "jsonl":
         return _json_lines(
             path if codec == "utf-8" else character_encoding.transcode(path, codec, scratch / "utf8.jsonl")
         )
-    if found == "concatenated" or form == "jsonl":
+    if found == "concatenated" or (form == "jsonl" and not records):
         what = "one list" if found == "json" else "objects that are no lines"
         log.info("%s: it is read as JSON that holds %s", path, what)
     return _json(_stored(json_records.batches(path, codec, records, found == "concatenated"), scratch))

@@ -179,6 +179,21 @@ def test_a_broken_file_is_an_error_that_names_the_place(name, text, message, tmp
         run(tmp_path, {"file": name})
 
 
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_a_name_that_tells_another_layout_stops_nothing(name, tmp_path):
+    one = [json.dumps(row, ensure_ascii=False) for row in DICTS]
+    for text in (
+        JSON,
+        JSON.replace("}, {", "},\n{"),
+        "".join(one),
+        "\n".join(json.dumps(row, indent=1) for row in DICTS),
+    ):
+        write(tmp_path, name, text)
+        assert run(tmp_path, {"file": name}).triples() == ROWS
+    write(tmp_path, name, json.dumps({"data": {"rows": DICTS}}))
+    assert run(tmp_path, {"file": name, "records": "data.rows"}).triples() == ROWS
+
+
 def test_a_wrong_records_path_is_an_error(tmp_path):
     write(tmp_path, "r.json", '{"data": {"rows": 5}}')
     for path, message in {
