@@ -117,6 +117,34 @@ def test_a_file_of_a_path_source_is_known_by_its_hash(tmp_path, monkeypatch):
     assert after["convert"] == before["convert"]
 
 
+def test_only_the_files_that_tables_name_count_and_one_that_is_not_there_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path, ("params.yaml", "source: sample", "source: files"))
+    data = folder / "data/external/rows"
+    data.mkdir(parents=True)
+    (data / "video.mp4").write_bytes(b"x")
+    with pytest.raises(RetuneError, match=r"files\.path: no file in .*rows fits `rows\.csv` \(there are: video\.mp4\)"):
+        resolve(folder)
+    (data / "rows.csv").symlink_to("/nowhere/rows.csv")
+    with pytest.raises(RetuneError, match=r"rows\.csv is a link to /nowhere/rows\.csv, which is not there"):
+        resolve(folder)
+    (data / "rows.csv").unlink()
+    (data / "rows.csv").write_text("a,b,label\n")
+    assert list(resolved(folder)["tasks"]["questions"]["source"]["files"]) == ["rows.csv"]
+
+
+def test_a_lora_folder_as_a_base_is_an_error_of_the_catalog(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hub = "{kind: huggingface, license: MIT, repo: owner/chat, revision: 0123456789abcdef0123456789abcdef01234567}"
+    folder = write(tmp_path, ("models/catalog.yaml", f"chat: {hub}", "chat: {kind: path, license: MIT, path: lora}"))
+    (folder / "lora").mkdir()
+    (folder / "lora/adapter_config.json").write_text("{}")
+    with pytest.raises(
+        RetuneError, match=r"chat\.path: adapter_config\.json says that this is a LoRA adapter, not a model"
+    ):
+        resolve(folder)
+
+
 def test_a_path_that_is_not_there_is_an_error_of_the_catalog(tmp_path):
     with pytest.raises(RetuneError, match=r"data/catalog\.yaml:\d+: files\.path: .*data/external/rows"):
         resolve(write(tmp_path, ("params.yaml", "source: sample", "source: files")))

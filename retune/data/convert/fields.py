@@ -42,7 +42,7 @@ def field(name: str, records: Records, joined: Records | None, path: Path) -> pl
         return pl.col(prefix + name)
     first, _, rest = name.partition(".")
     if rest and first in records.fields:
-        return _in_json(pl.col(prefix + first), rest)
+        return _in_json(json_text.exact(pl.col(prefix + first)), rest)
     near = difflib.get_close_matches(name, records.fields, 1)
     hint = f"; do you mean `{near[0]}`?" if near else ""
     listed = ", ".join(records.fields[:LISTED]) + (" ..." if len(records.fields) > LISTED else "")

@@ -230,6 +230,8 @@ def test_a_whole_number_beyond_64_bits_keeps_its_digits(tmp_path: Path) -> None:
     columns = {"text_a": "a", "text_b": "value.b", "label": {"value": 1}, "id": "value.n"}
     table = {"file": "l.jsonl", "explode": {"field": "hits"}, "columns": columns}
     assert run(tmp_path, table).rows["id"].to_list() == [large]
+    write(tmp_path, "c.csv", f'a,b,y,m\nx,y,1,"{{""n"": {large}}}"\n')
+    assert run(tmp_path, {"file": "c.csv", "columns": PAIR | {"id": "m.n"}}).rows["id"].to_list() == [large]
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.parquet", "r.xlsx", "r.csv"])

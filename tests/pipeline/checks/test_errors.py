@@ -139,6 +139,14 @@ MISTAKES = {
         (D, "text_a: a,", "text_c: a, text_a: a,"),
         "sample.tables.0.columns.text_c: there is no column `text_c` of kind pair; did you mean",
     ),
+    "unknown encoding": (
+        (D, "file: rows.csv", "file: rows.csv\n      encoding: big-6"),
+        "files.tables.0.encoding: there is no encoding `big-6`; did you mean `big5`?",
+    ),
+    "row that is none": (
+        (D, "file: rows.csv", "file: rows.csv\n      header_row: 0"),
+        "header_row: is 0, but must be >= 1",
+    ),
     # ---- catalog entries
     "missing column": ((D, "text_a: a, ", ""), "sample.tables.0.columns: has no `text_a`, which kind pair needs"),
     "url without hash": (
