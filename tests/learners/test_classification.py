@@ -95,6 +95,13 @@ def test_one_answer_for_every_row_is_a_collapse_and_is_said():
     assert dev_metrics.problem(dev_metrics.of("classification", np.zeros(4, dtype=int), one), "that") is None
 
 
+def test_a_linear_model_that_tells_nothing_apart_is_told_of_its_own_keys(tmp_path):
+    blind = rows(60).with_columns(text=pl.lit("一样的话"))
+    (said,) = fit_logistic(spec_of("linear"), blind, blind, tmp_path, tmp_path, tmp_path).warnings
+    assert said.startswith("Collapsed to one class")
+    assert said.endswith("try another linear.c (now 10), or more rows.")
+
+
 def converted(folder: Path, lines: list[dict], max_rejects: float = 1.0) -> tuple[pl.DataFrame, list[dict]]:
     (folder / "raw").mkdir()
     (folder / "out").mkdir()
