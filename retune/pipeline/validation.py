@@ -115,6 +115,8 @@ def _sentence(schema: type[BaseModel], keys: Keys, errors: list[Any]) -> str:
             return f"is {shown}, but must match {context['pattern']}"
         case "value_error":
             return str(context["error"])
+        case "too_long" | "too_short" if len(errors) == 1:
+            return f"has {_entries(context['actual_length'])}, but must have {_least_or_most(context)}"
     allowed = list(dict.fromkeys(_type_name(e) or _limit(e) for e in errors))
     text = f"is {shown}, but must be {' or '.join(allowed)}"
     if NAMES["string"] in allowed and isinstance(value, int | float):
@@ -128,10 +130,21 @@ def _limit(error: Any) -> str:
     """What a value must be, from pydantic's message."""
     if error["type"] == "literal_error":
         return str(error["ctx"]["expected"])
-    text = error["msg"]
+    if error["type"] in ("too_long", "too_short"):
+        return f"a list of {_least_or_most(error['ctx'])}"
+    text = error["msg"].removeprefix("String should have ")
     for start in ("Input should be ", "Value should be "):
         text = text.removeprefix(start)
     return str(text)
+
+
+def _least_or_most(context: dict[str, Any]) -> str:
+    most = "max_length" in context
+    return f"at {'most' if most else 'least'} {_entries(context['max_length' if most else 'min_length'])}"
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def literals(error: Any) -> list[str]:

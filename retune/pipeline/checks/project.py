@@ -27,6 +27,12 @@ NEEDED = {
 ALLOWED = {"huggingface": ("files",), "modelscope": ("files",), "wheel": ("format", "sha256")}
 """Kind -> further fields that it reads. The fields of other kinds are errors."""
 
+NAMED = 10
+"""Labels that a message names."""
+
+FEWEST, MOST = 2, 200
+"""Labels of a task; an LLM weighs each of them as an answer."""
+
 OF_KINDS = {"generator", "path", "url", "sha256", "repo", "revision", "files", "wheels", "format"}
 
 RESERVED = {"bases": "the folder of the pretrained checkpoints"}
@@ -148,7 +154,18 @@ def _check_labels(project: Project, name: str) -> None:
             project.params.problem(at, f"kind {task.kind} has no labels of its own; take it out")
         return
     if task.labels is None:
-        project.params.problem(at[:-1], "kind classification needs `labels`, a list of 2 to 200 different texts")
+        text = f"kind classification needs `labels`, a list of {FEWEST} to {MOST} different texts"
+        if project.said("tasks", name).get("labels") is None:  # else the schema has said what is wrong with them
+            project.params.problem(at[:-1], text)
+        return
+    if not FEWEST <= len(task.labels) <= MOST:
+        remedy = (
+            f"merge the rare ones, by a `map` of `columns.label` in {DATA}"
+            if len(task.labels) > MOST
+            else "name the others"
+        )
+        text = f"has {len(task.labels):,} labels, but {FEWEST} to {MOST} are possible; {remedy}"
+        project.params.problem(at, text)
         return
     for place, label in enumerate(task.labels):
         if not label.strip() or label != label.strip():
@@ -196,7 +213,7 @@ def _check_prompt(
     if answers and labels and sorted(answers) != sorted(labels):
         odd = [f"`{label}`" for label in answers if label not in labels]
         lost = [f"`{label}`" for label in labels if label not in answers]
-        said = [f"{what} {', '.join(found)}" for what, found in (("lacks", lost), ("has the unknown", odd)) if found]
+        said = [f"{what} {_some(found)}" for what, found in (("lacks", lost), ("has the unknown", odd)) if found]
         document.problem(("answers",), f"{' and '.join(said)}, unlike the labels of task {task}")
     texts = [text.strip() for text in answers.values()]
     for label, text in answers.items():
@@ -207,6 +224,11 @@ def _check_prompt(
     for column in shape.get("TEXTS", ()):
         if f"{{{column}}}" not in user:
             document.problem(("user",), f"does not contain {{{column}}}, so the LLM would not see it")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]) -> None:

@@ -76,9 +76,7 @@ class Task(Strict):
 
     kind: Kind = Field(description="what its rows are")
     source: str = Field(description="entry of data/catalog.yaml")
-    labels: Annotated[list[str], Field(min_length=2, max_length=200)] | None = Field(
-        None, description="classification: the labels, 2 to 200; a row has one of them"
-    )
+    labels: list[str] | None = Field(None, description="classification: the labels, 2 to 200; a row has one of them")
     reasoning: bool = Field(False, description="pair: rows come with the reasoning for their label; models may think")
     scores: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
         None, description="scoring: the lowest and the highest score, whole numbers, at most 200 scores"

@@ -224,6 +224,19 @@ MISTAKES = {
         (P, "lora: {", "augmentation: {synonym: 1.5}\nlora: {"),
         "augmentation.synonym: is 1.5, but must be a mapping or less than or equal to 1",
     ),
+    "one length of n-grams": (
+        (P, "lora: {", "linear: {ngrams: [1]}\nlora: {"),
+        "linear.ngrams: has 1 entry, but must have at least 2 entries",
+    ),
+    "no penalty to choose": (
+        (P, "lora: {", "linear: {c: []}\nlora: {"),
+        "linear.c: is [], but must be a number or a list of at least 1 entry",
+    ),
+    "too many labels": (
+        (P, "kind: pair", f"kind: classification\n    labels: [{', '.join(f'l{n}' for n in range(500))}]"),
+        "tasks.questions.labels: has 500 labels, but 2 to 200 are possible; merge the rare ones, by a `map` of "
+        "`columns.label` in data/catalog.yaml",
+    ),
     "balance of another name": (
         (P, "lora: {", "split: {balance: some}\nlora: {"),
         "split.balance: is the text 'some', but must be",
@@ -266,6 +279,15 @@ def test_a_mistake_is_reported_in_one_line_with_its_place(name, tmp_path):
     lines = [line for line in str(error.value).splitlines() if expected in line]
     assert len(lines) == 1, str(error.value)
     assert re.match(r"  (params|data/catalog|models/catalog|prompts/questions)\.yaml:\d+: ", lines[0])
+
+
+@pytest.mark.parametrize("labels", ["[a]", f"[{', '.join(f'l{n}' for n in range(500))}]", "5", "null"])
+def test_wrong_labels_are_one_problem(labels, tmp_path):
+    with pytest.raises(RetuneError) as error:
+        resolve(write(tmp_path, (P, "kind: pair", f"kind: classification\n    labels: {labels}")))
+    lines = str(error.value).splitlines()
+    assert len([line for line in lines if line.partition(": ")[2].startswith("tasks.questions")]) == 1, str(error.value)
+    assert max(map(len, lines)) < 300
 
 
 def test_all_mistakes_of_all_files_are_reported_at_once(tmp_path):
