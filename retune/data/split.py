@@ -159,6 +159,8 @@ def _shortage(summary: dict[str, Any], kind: Kind, short: dict[str, str]) -> str
     remedy = "a smaller dev, calibration and test" if first == "train" else f"a larger `split.{first}`"
     if reduced_train:
         remedy = "a larger `data_ratio`"
+    if first == "train" and (dropped := summary["shared_dropped"]):
+        remedy = f"`split.groups: connected` instead of `split.drop_shared` (which took {dropped:,} rows out of train)"
     if summary["groups"] == "connected":
         remedy += ", `split.groups: rows` (texts connect most rows)"
     return f"{start}: give the task more data or groups, {remedy}, or another `split.seed`"

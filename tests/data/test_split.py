@@ -201,6 +201,14 @@ def test_a_source_of_one_label_is_told_that_no_other_share_can_help():
     )
 
 
+def test_a_train_that_drop_shared_has_emptied_is_told_of_that_key():
+    rows, spec = numbered(range(300)), Params({**SPEC, "drop_shared": True})
+    parts = assign(rows, spec, set()).filter(pl.col("split") != "train")
+    with pytest.raises(RetuneError, match=r"`train` has no rows .*, `split.groups: connected` instead of "
+                       r"`split.drop_shared` \(which took 150 rows out of train\), or"):  # fmt: skip
+        check(summary(parts, 0, spec, set(), pair, dropped=150), pair)
+
+
 def test_all_short_splits_are_named_at_once():
     with pytest.raises(RetuneError, match=r"`dev` has no rows \(.*\); `calibration` has no rows \(.*\): "):
         check(told(numbered(range(300)), dev=0.0, calibration=0.0), pair)
