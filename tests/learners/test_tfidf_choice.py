@@ -133,6 +133,17 @@ def test_n_grams_and_penalty_are_those_with_which_scikit_learn_is_best_on_dev(ki
     assert found.select(columns).to_numpy() == pytest.approx(answers[analyzer, c], abs=0.02)
 
 
+def test_a_weak_penalty_over_many_rows_is_fitted_to_its_end_and_not_left_at_the_weights_of_the_one_before(tmp_path):
+    spec = spec_of("classification", analyzer="char", c=[30.0, 300.0])
+    train, dev = sentences(3000, 1), sentences(100, 2)
+    training = fit(fit_logistic, spec, train, dev, tmp_path)
+    vectorizer = plain(spec, "char", train["text"].to_list())
+    rows, measured = (vectorizer.transform(frame["text"].to_list()) for frame in (train, dev))
+    model = LogisticRegression(C=300.0, tol=1e-6, max_iter=10_000).fit(rows, train["label"])
+    loss = log_loss(dev["label"], model.predict_proba(measured))
+    assert float(training.messages[0].split()[-1].rstrip(".")) == pytest.approx(loss, abs=0.015)
+
+
 def test_the_ridge_penalty_is_the_best_on_dev(tmp_path):
     spec, train, dev = spec_of("scoring", analyzer="char"), documents(80, 1), documents(60, 2)
     features = [
