@@ -69,6 +69,15 @@ def test_comments_docstrings_and_formatting_change_nothing(folder):
     assert changed(folder, edit) == set()
 
 
+def test_a_checkout_with_the_line_ends_of_windows_changes_nothing(folder):
+    def edit():
+        for file in folder.glob("retune/**/*"):
+            if file.suffix in (".py", ".yaml", ".txt", ".html", ".css", ".js"):
+                file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert changed(folder, edit) == set()
+
+
 def test_an_edit_in_the_llm_learner_reruns_only_the_llms_training_and_prediction(folder):
     assert changed(folder, append(folder / "retune/learners/llm/task_prompt.py", "\nMARK = 1\n")) == LLM
 
