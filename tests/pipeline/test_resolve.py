@@ -126,7 +126,7 @@ def test_only_the_files_that_tables_name_count_and_one_that_is_not_there_is_an_e
     with pytest.raises(RetuneError, match=r"files\.path: no file in .*rows fits `rows\.csv` \(there are: video\.mp4\)"):
         resolve(folder)
     (data / "rows.csv").symlink_to("/nowhere/rows.csv")
-    with pytest.raises(RetuneError, match=r"rows\.csv is a link to /nowhere/rows\.csv, which is not there"):
+    with pytest.raises(RetuneError, match=r"rows\.csv is a link to /nowhere/rows\.csv, which does not exist"):
         resolve(folder)
     (data / "rows.csv").unlink()
     (data / "rows.csv").write_text("a,b,label\n")
@@ -136,9 +136,11 @@ def test_only_the_files_that_tables_name_count_and_one_that_is_not_there_is_an_e
 def test_a_lora_folder_as_a_base_is_an_error_of_the_catalog(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hub = "{kind: huggingface, license: MIT, repo: owner/chat, revision: 0123456789abcdef0123456789abcdef01234567}"
-    folder = write(tmp_path, ("models/catalog.yaml", f"chat: {hub}", "chat: {kind: path, license: MIT, path: lora}"))
-    (folder / "lora").mkdir()
-    (folder / "lora/adapter_config.json").write_text("{}")
+    folder = write(
+        tmp_path, ("models/catalog.yaml", f"chat: {hub}", "chat: {kind: path, license: MIT, path: data/external/lora}")
+    )
+    (folder / "data/external/lora").mkdir(parents=True)
+    (folder / "data/external/lora/adapter_config.json").write_text("{}")
     with pytest.raises(
         RetuneError, match=r"chat\.path: adapter_config\.json says that this is a LoRA adapter, not a model"
     ):

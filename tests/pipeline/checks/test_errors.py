@@ -145,7 +145,7 @@ MISTAKES = {
     ),
     "row that is none": (
         (D, "file: rows.csv", "file: rows.csv\n      header_row: 0"),
-        "header_row: is 0, but must be >= 1",
+        "header_row: is 0, but must be greater than or equal to 1",
     ),
     # ---- catalog entries
     "missing column": ((D, "text_a: a, ", ""), "sample.tables.0.columns: has no `text_a`, which kind pair needs"),
