@@ -87,18 +87,6 @@ def pin(name: Annotated[str, typer.Argument(help="an entry of data/catalog.yaml 
 
 
 @commands.command()
-def link(
-    source: Annotated[Path, typer.Argument(help="a folder with data, or with a checkpoint, anywhere on this machine")],
-    name: Annotated[str, typer.Argument(help="its name below data/external")],
-) -> None:
-    """Link every file of a folder below data/external, where the build notices changes; again after new files."""
-    from retune.sources import path
-
-    added, gone = path.link(source, name)
-    typer.echo(f"{path.WATCHED / name}: {added} links made, {gone} taken away")
-
-
-@commands.command()
 def predict(
     model: Annotated[str, typer.Argument(help="a built model")],
     file: Annotated[Path, typer.Argument(help="csv, tsv, json, jsonl, parquet or xlsx, without labels")],

@@ -7,16 +7,18 @@ from pathlib import Path
 from retune.params import RESOLVED
 from retune.pipeline import resolve as compiler
 from retune.pipeline.stage import Stage, stage
+from retune.sources.path import OUTSIDE
 
 
 @stage
 def resolve(run: Stage) -> None:
-    """Check and merge everything, print the warnings, write the file."""
+    """Check and merge everything, print the warnings, write the files."""
     resolution = compiler.resolve(Path())
     for warning in resolution.warnings:
         run.log.warning("warning: %s", warning)
-    with run.output(RESOLVED) as file:
-        file.write_text(compiler.dumps(resolution.resolved), encoding="utf-8", newline="\n")
+    for target, content in ((OUTSIDE, resolution.outside), (RESOLVED, resolution.resolved)):
+        with run.output(target) as file:
+            file.write_text(compiler.dumps(content), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -30,17 +30,19 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 @dataclass(frozen=True)
 class Resolution:
-    """The content of params-resolved.json, and what deserves a look but stops nothing."""
+    """The contents of params-resolved.json and data/outside.json, and what deserves a look but stops nothing."""
 
     resolved: dict[str, Any]
+    outside: dict[str, Any]
     warnings: list[str]
 
 
 def resolve(folder: Path) -> Resolution:
     """Compile the project in `folder`; raises one `RetuneError` that lists every problem."""
-    resolved, found = compiled(declarations.load(folder))
+    declared = declarations.load(folder)
+    resolved, found = compiled(declared)
     resolved["code"] = fingerprint.fingerprints(folder, resolved)
-    return Resolution(resolved, found)
+    return Resolution(resolved, {"outside": _outside(declared, resolved)}, found)
 
 
 def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
@@ -204,13 +206,27 @@ def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoi
     from retune.sources import path as path_source
 
     try:
-        files = path_source.list_files(declared.folder / path_source.watched(entry.path), _named(entry))
+        hashes = path_source.hashes(entry.path, _named(entry), declared.folder)
         if isinstance(entry, Checkpoint):
-            allowed_files.refuse_adapter(files)
-        return {relative: path_source.hash_file(file) for relative, file in files.items()}
+            allowed_files.refuse_adapter(hashes)
+        return hashes
     except RetuneError as error:
         declared.documents[catalog].problem((name, "path"), str(error))
         return {}
+
+
+def _outside(declared: Project, resolved: dict[str, Any]) -> dict[str, Any]:
+    """Name -> path and patterns of each `path` entry in use whose changes DVC does not see, as the catalog has them."""
+    from retune.sources.path import is_outside
+
+    used: dict[str, Source | Checkpoint] = {}
+    used |= {f"data-{name}": declared.sources[name] for name in {task.source for task in declared.tasks.values()}}
+    used |= {f"models-{name}": declared.checkpoints[name] for name in {*declared.bases.values()}}
+    return {
+        name: {"path": entry.path, "patterns": _named(entry)}
+        for name, entry in sorted(used.items())
+        if entry.kind == "path" and entry.path and is_outside(entry.path, declared.folder)
+    }
 
 
 def _named(entry: Source | Checkpoint) -> list[str] | None:

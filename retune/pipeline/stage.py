@@ -152,7 +152,7 @@ def stage(function: Callable[..., None]) -> Callable[[], None]:
         run = Stage(name, "-".join(arguments))
         try:
             with runtime.running(name, run.instance):
-                random.seed(run.seed if name != "resolve" else 0)
+                random.seed(run.seed if name not in ("watch", "resolve") else 0)
                 function(run, *arguments)
                 run.finish()
         except RetuneError as error:

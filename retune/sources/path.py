@@ -1,7 +1,7 @@
-"""Files that are already on this machine: listed, hashed (with a memory of past hashes), linked into the project.
+"""Files that are already on this machine: listed, and hashed with a memory of past hashes.
 
-A source or checkpoint of kind `path` lies below `data/external`: DVC watches this folder for `resolve`, and nothing
-outside of it. `resolve` calls `list_files` and `hash_file` on every run, so this module imports the standard library
+A source or checkpoint of kind `path` lies below `data/external`, which DVC watches for `resolve`; or elsewhere, where
+the stage `watch` looks for changes on every build. Both hash on every run, so this module imports the standard library
 only.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,9 @@ from retune.run_record import TEMPORARY
 WATCHED = Path("data/external")
 """The folder of `path` entries, relative to the project: a dependency of `resolve` in dvc.yaml."""
 
+OUTSIDE = Path("data/outside.json")
+"""Which entries lie outside of it, written by `resolve`: dvc.yaml makes a stage `watch` for each."""
+
 MEMORY = STATE / "hashes.json"
 """Path -> what `os.stat` says of the file, and its SHA-256, so an unchanged data set is not read again."""
 
@@ -28,28 +32,42 @@ SETTLED_NS = 2_000_000_000
 """A file that changed less than this long ago may change again within the tick of its clock: not remembered."""
 
 
-def watched(path: str) -> Path:
-    """The path of a catalog's entry, if changes there are noticed; raises `RetuneError` for any other."""
+def expand(path: str | Path) -> Path:
+    """Replace `~` and `$NAME` in a path; raises `RetuneError` where a variable is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise RetuneError(f"`{path}` needs the environment variable {name}, which is not set: set it to a folder")
+        return os.environ[name]
+
+    return Path(re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, str(path))).expanduser()
+
+
+def is_outside(path: str, project: Path) -> bool:
+    """Whether a catalog's path lies where DVC sees no changes: not below `WATCHED`, or behind a link to a folder."""
     relative = Path(os.path.normpath(path))
-    if relative.is_absolute() or not relative.is_relative_to(WATCHED) or relative == WATCHED:
-        name = relative.name if relative.name.isidentifier() else "NAME"
-        raise RetuneError(
-            f"`{path}` is not below {WATCHED}, the folder whose changes the build notices: copy the files to"
-            f" {WATCHED}/{name}, or link them there by `retune link FOLDER {name}`, and write `path: {WATCHED}/{name}`"
-        )
-    return relative
+    if relative.is_absolute() or not relative.is_relative_to(WATCHED):
+        return True
+    return any(
+        (project / part).is_symlink() and not (project / part).is_file() for part in (relative, *relative.parents)
+    )
+
+
+def hashes(path: str | Path, patterns: Iterable[str] | None, project: Path = Path()) -> dict[str, str]:
+    """Relative name -> SHA-256 of the files that `list_files` finds."""
+    return {name: hash_file(file) for name, file in list_files(project / expand(path), patterns).items()}
 
 
 def list_files(path: str | Path, patterns: Iterable[str] | None = None) -> dict[str, Path]:
     """Map relative name -> file, sorted, for one file or for a folder: those that `patterns` (names, globs) name.
 
     Hidden files and Office's lock files (`~$data.xlsx`) are left out. Raises `RetuneError` where there is nothing,
-    where nothing fits a pattern, for a link to nowhere, and for a link to a folder, behind which DVC notices no change.
+    where nothing fits a pattern, for a link to nowhere, and for one to a folder below the root, which nobody follows.
     """
-    root = Path(path)
-    for part in (root, *root.parents):
-        if part.is_symlink() and (part.is_dir() or not part.exists()) and part.is_relative_to(_data(root)):
-            raise RetuneError(_of_link(part))
+    root = expand(path)
+    if root.is_symlink() and not root.exists():
+        raise RetuneError(_of_link(root))
     if root.is_file():
         return {root.name: root}
     if not root.is_dir():
@@ -90,18 +108,13 @@ def _files(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _data(root: Path) -> Path:
-    """The project's folder of external data above `root`; `root` itself where it lies elsewhere."""
-    return next((part for part in (root, *root.parents) if part.parts[-2:] == WATCHED.parts), root)
-
-
 def _of_link(link: Path) -> str:
     target = link.readlink()
     if not link.exists():
         return f"{link} is a link to {target}, which does not exist: mend or remove it"
     return (
-        f"{link} is a link to a folder, and DVC notices no changes behind it: remove it, and link the files one by one"
-        f" with `retune link {target} {link.name}`"
+        f"{link} is a link to a folder, and DVC notices no changes behind it: give the catalog's `path` as {target}, or"
+        " link the files one by one"
     )
 
 
@@ -161,32 +174,3 @@ def sha256(file: Path) -> str:
     """Return the SHA-256 of a file's bytes, read anew."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def link(source: Path, name: str) -> tuple[int, int]:
-    """Link each file of `source` (a folder, or one file) below `data/external/NAME`; how many are new, how many gone.
-
-    Run again, it adds what the folder has got and removes links to what it has lost. Raises `RetuneError` where there
-    is nothing to link, and where a file that is no link stands in the way.
-    """
-    target = WATCHED / name
-    if not source.exists():
-        raise RetuneError(f"{source} does not exist: name a file, or a folder with files")
-    if not target.is_relative_to(WATCHED) or target == WATCHED or ".." in target.parts or target.is_symlink():
-        raise RetuneError(f"{target} can't be a folder for links: take a plain name, such as `afqmc`")
-    real = source.resolve()
-    files = list_files(real)
-    added = gone = 0
-    for old in [file for file in target.rglob("*") if file.is_symlink() and not file.exists()]:
-        old.unlink()
-        gone += 1
-    for relative, file in files.items():
-        place = target / relative
-        if place.is_symlink() and place.readlink() == file:
-            continue
-        if place.exists() or place.is_symlink():
-            raise RetuneError(f"{place} is in the way of a link to {file}: remove it, or take another name")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(file)
-        added += 1
-    return added, gone

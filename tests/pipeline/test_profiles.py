@@ -9,6 +9,7 @@ from dvc.utils.hydra import apply_overrides
 from retune.pipeline.declarations import load
 from retune.pipeline.resolve import resolve
 from retune.pipeline.yaml_file import read
+from retune.sources.path import expand
 from tests.support import ROOT
 from tests.support.checkout import lay_out
 from tests.support.declarations import replace
@@ -24,11 +25,13 @@ def overrides(text: str) -> list[str]:
     return [word.removeprefix("params.yaml:") for word in words[1::2]]
 
 
-def stand_in(folder) -> None:
+def stand_in(folder, monkeypatch) -> None:
     """An empty file for each file that the tables of `path` sources name."""
     for source in load(folder).sources.values():
         if source.kind == "path":
-            root = folder / source.path
+            for variable in re.findall(r"\$\{?(\w+)", source.path):
+                monkeypatch.setenv(variable, str(folder / "outside" / variable))
+            root = folder / expand(source.path)
             for table in source.tables:
                 (root / table.file).parent.mkdir(parents=True, exist_ok=True)
                 (root / table.file).touch()
@@ -47,7 +50,7 @@ def default_build(tmp_path_factory):
 def test_a_profile_composes_and_resolves(profile, default_build, tmp_path, monkeypatch):
     lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
-    stand_in(tmp_path)
+    stand_in(tmp_path, monkeypatch)
     apply_overrides(tmp_path / "params.yaml", overrides(profile.read_text(encoding="utf-8")))
     assert resolve(tmp_path).resolved != default_build
 
@@ -62,7 +65,7 @@ def test_a_profile_builds_what_it_names_whatever_joins_the_default_build(profile
     monkeypatch.chdir(tmp_path)
     for section, entry in LATER.items():
         replace(tmp_path, "params.yaml", f"\n{section}:\n", f"\n{section}:\n  later: {entry}\n")
-    stand_in(tmp_path)
+    stand_in(tmp_path, monkeypatch)
     text = profile.read_text(encoding="utf-8")
     apply_overrides(tmp_path / "params.yaml", overrides(text))
     built = resolve(tmp_path).resolved

@@ -90,7 +90,7 @@ def test_the_order_of_keys_counts(tmp_path):
 
 def test_every_stage_of_the_pipeline_depends_on_its_two_hashes_and_on_no_other_parameter():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert stages.keys() == READS.keys() | {"resolve", "report"}
+    assert stages.keys() == READS.keys() | {"watch", "resolve", "report"}
     for name in [*READS, "report"]:
         params = (stages[name].get("do") or stages[name])["params"]
         key = "" if name == "report" else ".${key}"

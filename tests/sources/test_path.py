@@ -1,4 +1,4 @@
-"""Files of `path` entries: only where DVC looks for changes; their hashes are forgotten when the file changes."""
+"""Files of `path` entries: whether DVC sees their changes; their hashes are forgotten when the file changes."""
 
 import hashlib
 import os
@@ -23,28 +23,34 @@ def old(file, text, when=1_577_836_800):
     return file
 
 
-@pytest.mark.parametrize(
-    "outside", ["/mnt/store", "../store", "$STORE", "~/store", "store", "data/external/../raw", "data/external"]
-)
-def test_a_path_that_dvc_does_not_watch_is_refused_with_the_remedy(outside):
-    with pytest.raises(RetuneError, match=r"is not below data/external.*retune link FOLDER"):
-        path.watched(outside)
+@pytest.mark.parametrize("outside", ["/mnt/store", "../store", "$STORE", "~/store", "store", "data/external/../raw"])
+def test_a_path_that_dvc_does_not_watch_is_known(outside, tmp_path):
+    assert path.is_outside(outside, tmp_path)
 
 
-def test_a_path_below_the_watched_folder_is_taken():
-    assert str(path.watched("./data/external//corpus/")) == "data/external/corpus"
+def test_a_path_below_the_watched_folder_needs_no_other_watch_unless_a_link_hides_it(tmp_path):
+    old(tmp_path / "store/inner/rows.csv", "a\n")
+    old(tmp_path / "data/external/plain/rows.csv", "a\n")
+    (tmp_path / "data/external/linked").symlink_to(tmp_path / "store")
+    (tmp_path / "data/external/plain/linked.csv").symlink_to(tmp_path / "store/inner/rows.csv")
+    for inside in ("./data/external//plain/", "data/external/plain/linked.csv", "data/external/absent"):
+        assert not path.is_outside(inside, tmp_path)
+    for behind in ("data/external/linked", "data/external/linked/inner", "data/external/linked/inner/rows.csv"):
+        assert path.is_outside(behind, tmp_path)
+        assert path.hashes(behind, None, tmp_path)
 
 
-def test_a_linked_folder_is_refused_wherever_it_stands(tmp_path):
-    store = old(tmp_path / "store/inner/rows.csv", "a\n").parent.parent
-    link = tmp_path / "data/external/corpus"
-    link.symlink_to(store)
-    for below in ("data/external/corpus", "data/external/corpus/inner", "data/external/corpus/inner/rows.csv"):
-        with pytest.raises(RetuneError, match=r"corpus is a link to a folder.*`retune link .*store corpus`"):
-            path.list_files(below)
-    link.unlink()
-    old(link / "rows.csv", "a\n")
-    (link / "more").symlink_to(store)
+def test_a_variable_in_a_path_must_be_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORPORA", str(tmp_path))
+    assert path.expand("$CORPORA/x") == path.expand("${CORPORA}/x") == tmp_path / "x"
+    with pytest.raises(RetuneError, match="environment variable NOWHERE, which is not set"):
+        path.expand("$NOWHERE/x")
+
+
+def test_a_linked_folder_below_a_source_is_refused_and_not_left_out(tmp_path):
+    store = old(tmp_path / "store/rows.csv", "a\n").parent
+    old(tmp_path / "data/external/corpus/rows.csv", "a\n")
+    (tmp_path / "data/external/corpus/more").symlink_to(store)
     with pytest.raises(RetuneError, match="corpus/more is a link to a folder"):
         path.list_files("data/external/corpus")
 
@@ -82,25 +88,6 @@ def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, monkeypatch):
     assert path.hash_file(file) == "read anew"
     path.MEMORY.write_text("{broken")
     assert path.hash_file(file) == "read anew"
-
-
-def test_link_follows_what_a_folder_gets_and_loses(tmp_path):
-    store = old(tmp_path / "store/a.csv", "a\n").parent
-    old(store / "deep/b.csv", "b\n")
-    old(store / ".hidden", "")
-    assert path.link(store, "corpus") == (2, 0)
-    assert list(path.list_files("data/external/corpus")) == ["a.csv", "deep/b.csv"]
-    old(store / "c.csv", "c\n")
-    (store / "a.csv").unlink()
-    assert path.link(store, "corpus") == (1, 1)
-    assert list(path.list_files("data/external/corpus")) == ["c.csv", "deep/b.csv"]
-    old(tmp_path / "data/external/own/c.csv", "mine\n")
-    with pytest.raises(RetuneError, match=r"own/c\.csv is in the way"):
-        path.link(store, "own")
-    assert (tmp_path / "data/external/own/c.csv").read_text() == "mine\n"
-    for name in ("../x", ".", "/x"):
-        with pytest.raises(RetuneError, match="take a plain name"):
-            path.link(store, name)
 
 
 def test_an_experiment_without_ignored_files_says_how_to_bring_them(tmp_path, monkeypatch):

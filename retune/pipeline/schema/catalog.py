@@ -139,7 +139,7 @@ class Source(Strict):
     note: str | None = Field(None, description="what a user must know: terms, origin")
     generator: str | None = Field(None, description="sample: module of retune/sources/samples")
     path: str | None = Field(
-        None, description="path: folder or file below data/external, where the build notices changes (`retune link`)"
+        None, description="path: folder or file, best below data/external; `~` and `$NAME` are expanded"
     )
     url: str | None = Field(None, description="url: address of one file or archive (zip, tar), which is unpacked")
     sha256: Sha256 | None = Field(None, description="url: hash of the file, 64 lower-case hexadecimal digits")
@@ -166,9 +166,7 @@ class Checkpoint(Strict):
     )
     license: str = Field(description="name of its licence, shown wherever the checkpoint is used")
     note: str | None = Field(None, description="what a user must know: terms, origin")
-    path: str | None = Field(
-        None, description="path: folder in the Hugging Face layout, below data/external (`retune link`)"
-    )
+    path: str | None = Field(None, description="path: folder in the Hugging Face layout; `~` and `$NAME` are expanded")
     repo: str | None = Field(None, description="huggingface, modelscope: owner/name")
     revision: str | None = Field(None, description="huggingface, modelscope: commit, tag or branch")
     files: list[str] | None = Field(None, description="huggingface, modelscope: glob patterns of the files to fetch")
