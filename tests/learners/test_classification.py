@@ -99,7 +99,7 @@ def test_a_linear_model_that_tells_nothing_apart_is_told_of_its_own_keys(tmp_pat
     blind = rows(60).with_columns(text=pl.lit("一样的话"))
     (said,) = fit_logistic(spec_of("linear"), blind, blind, tmp_path, tmp_path, tmp_path).warnings
     assert said.startswith("Collapsed to one class")
-    assert said.endswith("try another linear.c (now 10), or more rows.")
+    assert said.endswith("try other values of linear.c (here 10), or more rows.")
 
 
 def converted(folder: Path, lines: list[dict], max_rejects: float = 1.0) -> tuple[pl.DataFrame, list[dict]]:
