@@ -177,7 +177,10 @@ def generated(seed: int) -> File:
     file = dice.choice(KINDS)(dice, rows_of(dice))
     if dice.random() < 0.1:
         file = File(
-            f"{file.name}.gz", gzip.compress(file.content), file.records, file.table | {"format": _format(file)}
+            f"{file.name}.gz",
+            gzip.compress(file.content, mtime=0),
+            file.records,
+            file.table | {"format": _format(file)},
         )
     return damaged(dice, file) if dice.random() < 0.4 else file
 

@@ -51,7 +51,7 @@ HAND_MADE = [
     File("r.xlsx", b"PK\x03\x04", 0),
     File("r.xlsx", ROW, 0),
     File("r.parquet", b"PAR1" + bytes(40) + b"PAR1", 0),
-    File("r.csv.gz", gzip.compress(b"a,b,y\nx,y,1\n")[:-9], 0),
+    File("r.csv.gz", gzip.compress(b"a,b,y\nx,y,1\n", mtime=0)[:-9], 0),
 ]
 
 
