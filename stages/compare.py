@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import bootstrap, comparison, intervals, predictions
+from retune.evaluation import comparison, intervals, predictions
+from retune.evaluation import groups as clusters
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
@@ -31,7 +32,7 @@ def compare(run: Stage, task: str) -> None:
         joined[model] = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
         fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
         answers[model] = kind.answers(joined[model], fitted, spec, splits)
-    groups = bootstrap.group_codes(rows["group"])
+    groups = clusters.codes(rows["group"])
     measured = {}
     for name, chain in spec.chains.items():
         joined[name] = joined[chain.first]
@@ -43,6 +44,8 @@ def compare(run: Stage, task: str) -> None:
     result = comparison.compare(kind, answers, groups, spec) | {"chains": measured}
     if result["resamples"] > spec.bootstrap:
         run.log.info("%d resamples, so that p can be small for %d pairs", result["resamples"], len(result["pairs"]))
+    for caution in result["warnings"]:
+        run.log.warning(caution)
     differing = kind.disagreements(joined, answers)
     run.log.info("%d pairs of models; they differ on %d of %d rows", len(result["pairs"]), len(differing), len(rows))
     with run.output(f"reports/comparisons/{task}") as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import bootstrap, counts, details, intervals, predictions
+from retune.evaluation import counts, details, groups, intervals, predictions
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
@@ -26,18 +26,25 @@ def evaluate(run: Stage, model: str) -> None:
     fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     answers = kind.answers(joined, fitted, spec, splits)
-    counted = counts.counts(joined, predicted)
-    metrics = intervals.metrics_with_intervals(kind.MEASURE, answers, bootstrap.group_codes(rows["group"]), spec)
+    covered = kind.coverage(answers)
+    metrics = intervals.metrics_with_intervals(kind.MEASURE, answers, groups.codes(rows["group"]), spec)
     for name in kind.MEASURE.metrics[:2]:
         value = metrics[name]
         if value["value"] is not None:
-            run.log.info("%s %.3f (%.3f to %.3f)", name, value["value"], value["low"], value["high"])
+            span = "no interval" if value["low"] is None else f"{value['low']:.3f} to {value['high']:.3f}"
+            run.log.info("%s %.3f (%s)", name, value["value"], span)
+    if said := counts.covered(covered):
+        run.log.info(said)
     with run.output(f"reports/evaluations/{task}/{model}") as folder:
         for part in ("details", "plots"):
             (folder / part).mkdir()
         details.of(spec.kind).write(folder, joined, fitted, spec, splits)
     with run.output(f"reports/metrics/{model}.json") as file:
-        file.write_text(json.dumps({"test": counted | metrics}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        file.write_text(
+            json.dumps({"test": counts.counts(joined, predicted) | covered | metrics}, indent=2, allow_nan=False)
+            + "\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

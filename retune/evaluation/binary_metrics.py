@@ -13,23 +13,45 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retune.evaluation.calibration_error import BINS, bin_errors
+from retune.evaluation import groups as clusters
+from retune.evaluation.calibration_error import squared
 from retune.evaluation.weighted import Floats, Integers, columns, ratio, total
 
-METRICS = ("f1", "accuracy", "macro_f1", "precision", "recall", "auc", "average_precision", "brier", "ece")
+METRICS = (
+    "f1",
+    "accuracy",
+    "macro_f1",
+    "precision",
+    "recall",
+    "auc",
+    "average_precision",
+    "brier",
+    "calibration_error",
+)
 """The reported metrics, in this order."""
 
 
 class BinaryAnswers(NamedTuple):
-    """The answers of one model to n rows: gold `labels`, `decisions` and `probabilities` of the label 1, each [n]."""
+    """The answers of one model to n rows: gold `labels`, `decisions` and `probabilities` of the label 1, each [n].
+
+    `groups` [n] numbers the group of each row; None: each row is one.
+    """
 
     labels: Integers
     decisions: Integers
     probabilities: Floats
+    groups: Integers | None = None
 
     def take(self, order: Integers) -> BinaryAnswers:
         """Put the rows in another order."""
-        return BinaryAnswers(self.labels[order], self.decisions[order], self.probabilities[order])
+        groups = None if self.groups is None else self.groups[order]
+        return BinaryAnswers(self.labels[order], self.decisions[order], self.probabilities[order], groups)
+
+    def beside(self, other: BinaryAnswers) -> BinaryAnswers:
+        """These answers, then another model's to the same rows."""
+        labels, decisions, probabilities = (np.concatenate(pair) for pair in zip(self[:3], other[:3], strict=True))
+        groups = clusters.beside(self.groups, other.groups, len(self.labels))
+        return BinaryAnswers(labels, decisions, probabilities, groups)
 
 
 class Confusion(NamedTuple):
@@ -94,15 +116,13 @@ def nll(labels: Integers, probabilities: Floats, weights: Floats) -> Floats:
     return ratio(total(weights, -np.log(np.clip(right, 1e-15, 1.0))), weights.sum(-1))
 
 
-def ece(labels: Integers, probabilities: Floats, weights: Floats, bins: int = BINS) -> Floats:
-    """Expected calibration error of the probability of label 1 (`retune.evaluation.calibration_error`)."""
-    return ratio(np.asarray(sum(bin_errors(labels, probabilities, weights, bins))), weights.sum(-1))
-
-
 def measure(answers: BinaryAnswers, weights: Floats) -> dict[str, Floats]:
-    """All of `METRICS`, each [...]; the rows are sorted once, and not at all if they come ordered by probability."""
+    """All of `METRICS`, each [...]; the rows are sorted once, and not at all if they come ordered by probability.
+
+    The calibration error is its debiased square (`retune.evaluation.calibration_error`).
+    """
     order = np.argsort(answers.probabilities, kind="stable")
-    labels, decisions, probabilities = answers.take(order)
+    labels, decisions, probabilities, groups = answers.take(order)
     weights = columns(weights, order)
     table = confusion(labels, decisions, weights)
     levels = _by_score(labels, probabilities, weights)
@@ -115,7 +135,7 @@ def measure(answers: BinaryAnswers, weights: Floats) -> dict[str, Floats]:
         "auc": _auc(*levels),
         "average_precision": _average_precision(*levels),
         "brier": brier(labels, probabilities, weights),
-        "ece": ece(labels, probabilities, weights),
+        "calibration_error": squared(labels, probabilities, groups, weights),
     }
 
 

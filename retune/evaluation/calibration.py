@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retune.errors import RetuneError
-from retune.evaluation.binary_metrics import BinaryAnswers, brier, ece, measure, nll
+from retune.evaluation.binary_metrics import BinaryAnswers, brier, measure, nll
+from retune.evaluation.calibration_error import root
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -102,7 +103,13 @@ def best_threshold(
 
 def unfitted(answered: int, rows: int) -> dict[str, Any]:
     """The temperature 1 of a model that answered too few of its calibration rows, with the reason."""
-    nothing: dict[str, float | None] = {"nll": None, "brier": None, "ece": None, "f1": None, "accuracy": None}
+    nothing: dict[str, float | None] = {
+        "nll": None,
+        "brier": None,
+        "calibration_error": None,
+        "f1": None,
+        "accuracy": None,
+    }
     return {
         "temperature": 1.0,
         "rows": answered,
@@ -112,11 +119,13 @@ def unfitted(answered: int, rows: int) -> dict[str, Any]:
     }
 
 
-def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) -> dict[str, Any]:
+def calibrate(
+    labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params, groups: Integers | None = None
+) -> dict[str, Any]:
     """Fit what `spec` (the task's `calibration` section) asks for on answered rows [n], and measure before and after.
 
-    Returns threshold, rule, temperature, rows, before and after (nll, brier, ece, and f1, accuracy at 0.5 or at the
-    threshold) and messages (plain sentences). Raises `RetuneError` unless both labels occur.
+    Returns threshold, rule, temperature, rows, before and after (nll, brier, calibration_error, and f1, accuracy at
+    0.5 or at the threshold) and messages (plain sentences). Raises `RetuneError` unless both labels occur.
     """
     if len(np.unique(labels)) < 2:
         found = f"all {len(labels)} have label {labels[0]}" if len(labels) else "there is none"
@@ -142,20 +151,20 @@ def calibrate(labels: Integers, prob_0: Floats, prob_1: Floats, spec: Params) ->
         "rule": spec.threshold,
         "temperature": temperature,
         "rows": len(labels),
-        "before": _quality(BinaryAnswers(labels, (before >= 0.5).astype(np.int64), before)),
-        "after": _quality(BinaryAnswers(labels, decisions, after)),
+        "before": _quality(BinaryAnswers(labels, (before >= 0.5).astype(np.int64), before, groups)),
+        "after": _quality(BinaryAnswers(labels, decisions, after, groups)),
         "messages": messages,
     }
 
 
 def _quality(answers: BinaryAnswers) -> dict[str, float]:
     ones = np.ones(len(answers.labels))
-    labels, _, probabilities = answers
+    labels, probabilities = answers.labels, answers.probabilities
     found = measure(answers, ones)
     return {
         "nll": float(nll(labels, probabilities, ones)),
         "brier": float(brier(labels, probabilities, ones)),
-        "ece": float(ece(labels, probabilities, ones)),
+        "calibration_error": float(root(found["calibration_error"])),
         "f1": float(found["f1"]),
         "accuracy": float(found["accuracy"]),
     }

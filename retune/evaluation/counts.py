@@ -21,6 +21,14 @@ def counts(joined: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def covered(coverage: dict[str, int]) -> str | None:
+    """`51 queries of 4,924 counted`, where not all of the rows count; `coverage` is that of the task kind."""
+    if not coverage:
+        return None
+    (unit, every), (_, number) = coverage.items()
+    return f"{number:,} {unit} of {every:,} counted"
+
+
 def spent(predictions: pl.DataFrame) -> dict[str, Any]:
     """Tokens and cost of all rows, where the predictions hold them (learner `api`)."""
     names = ("prompt_tokens", "completion_tokens", "cost")

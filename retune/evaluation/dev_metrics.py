@@ -27,11 +27,11 @@ def of_the_model(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in CONSTANT and not name.startswith(TRIVIAL)}
 
 
-def of(kind: str, codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
-    """Dev metrics of a kind with labels, from their codes [n] and log-probabilities [n, labels]."""
+def of(kind: str, codes: np.ndarray, log_probs: np.ndarray, dimensions: np.ndarray | None = None) -> dict[str, float]:
+    """Dev metrics of a kind with labels from codes [n], log-probabilities [n, labels] and (scoring) dimensions [n]."""
     if kind == "pair":
         return pair(codes, log_probs[:, 1] - log_probs[:, 0])
-    return scoring(codes, log_probs) if kind == "scoring" else classes(codes, log_probs)
+    return scoring(codes, log_probs, dimensions) if kind == "scoring" else classes(codes, log_probs)
 
 
 def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
@@ -58,25 +58,36 @@ def classes(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
     }
 
 
-def scoring(codes: np.ndarray, log_probs: np.ndarray) -> dict[str, float]:
+def scoring(codes: np.ndarray, log_probs: np.ndarray, dimensions: np.ndarray | None = None) -> dict[str, float]:
     """Dev metrics of a model of scores from gold codes [n] (0 is the lowest score) and log-probabilities [n, K].
 
-    `loss` is the mean negative log-likelihood in nats; `mae` and `spearman` are those of the expected score.
+    `loss` is the mean negative log-likelihood in nats; `mae` and `spearman` are `numbers` of the expected score.
     """
     expected = np.exp(log_probs) @ np.arange(log_probs.shape[1])
-    return {"loss": float(-log_probs[np.arange(len(codes)), codes].mean()), **numbers(codes, expected)}
+    return {"loss": float(-log_probs[np.arange(len(codes)), codes].mean()), **numbers(codes, expected, dimensions)}
 
 
-def numbers(targets: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """`mae` and `spearman` (ties share their mean rank, 0 where a side is constant) of predicted numbers [n].
+def numbers(targets: np.ndarray, predicted: np.ndarray, dimensions: np.ndarray | None = None) -> dict[str, float]:
+    """`mae` and `spearman` of predicted numbers [n]; ties share their mean rank.
 
-    `trivial_mae` is that of the best constant.
+    Spearman's correlation is taken within each of the `dimensions` [n] (None: there is one) and averaged, by its rows;
+    one whose targets don't vary is left out, and predictions that don't vary have 0. `trivial_mae` is that of the best
+    constant for each dimension.
     """
-    found = ranking_metrics.spearman(targets.astype(np.float64), predicted.astype(np.float64))
+    names = np.zeros(len(targets)) if dimensions is None else dimensions
+    found, rows, trivial = [], [], 0.0
+    for name in np.unique(names):
+        part = np.flatnonzero(names == name)
+        trivial += float(np.abs(targets[part] - np.median(targets[part])).sum())
+        value = ranking_metrics.spearman(targets[part].astype(np.float64), predicted[part].astype(np.float64))
+        if not math.isnan(value):
+            found.append(value)
+            rows.append(len(part))
+    spearman = float(np.average(found, weights=rows)) if found else 0.0
     return {
         "mae": float(np.abs(targets - predicted).mean()),
-        "spearman": 0.0 if math.isnan(found) else found,
-        "trivial_mae": float(np.abs(targets - np.median(targets)).mean()),
+        "spearman": spearman,
+        "trivial_mae": trivial / len(targets),
     }
 
 

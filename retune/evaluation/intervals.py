@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retune.evaluation.bootstrap import centred, interval, replicates
+from retune.evaluation.bootstrap import informative, interval, replicates
 from retune.evaluation.measure import A, Measure
 from retune.evaluation.weighted import Floats, Integers
 
@@ -17,32 +17,30 @@ if TYPE_CHECKING:
 def metrics_with_intervals(measure: Measure[A], answers: A, groups: Integers, spec: Params) -> dict[str, Any]:
     """{metric: {value, low, high}} in the order of the report, from `spec.bootstrap` resamples of the groups [n]."""
     replicated = replicates(measure, [answers], groups, spec.bootstrap, spec.seed)[0]
-    return summarise(measure, answers, replicated, spec.confidence)
+    return summarise(measure, answers, groups, replicated, spec.confidence)
 
 
-def summarise(measure: Measure[A], answers: A, replicated: dict[str, Floats], confidence: float) -> dict[str, Any]:
+def summarise(
+    measure: Measure[A], answers: A, groups: Integers, replicated: dict[str, Floats], confidence: float
+) -> dict[str, Any]:
     """{metric: {value, low, high}} from replicates [B]; null where a metric has no meaning.
 
     `undefined` counts the resamples that the interval had to leave out, if there are any.
     """
-    values = point(measure, answers)
+    values, known = point(measure, answers), informative(measure, answers, groups)
     summary: dict[str, Any] = {}
     for metric in measure.metrics:
-        noisy = metric in measure.centred
-        draws = centred(replicated[metric], values[metric]) if noisy else replicated[metric]
-        low, high = interval(draws, confidence) or (None, None)
-        if noisy and low is not None:
-            low = max(0.0, low)
+        low, high = interval(replicated[metric], confidence, known[metric]) or (None, None)
         summary[metric] = {"value": finite(values[metric]), "low": low, "high": high}
-        if undefined := int(np.isnan(draws).sum()):
+        if undefined := int(np.isnan(replicated[metric]).sum()):
             summary[metric]["undefined"] = undefined
     return summary
 
 
 def point(measure: Measure[A], answers: A) -> dict[str, float]:
-    """Every metric on all rows, each once."""
-    ones = np.ones(len(measure.order(answers)))
-    return {metric: float(value) for metric, value in measure.values(answers, ones).items()}
+    """Every metric on all rows, each once, as it is reported."""
+    found = measure.values(answers, np.ones(len(measure.order(answers))))
+    return {metric: float(measure.shown(metric, value)) for metric, value in found.items()}
 
 
 def finite(value: float) -> float | None:

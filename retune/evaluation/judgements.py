@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import bootstrap, judge
+from retune.evaluation import judge
 from retune.evaluation.comparison import paired
+from retune.evaluation.groups import codes
 from retune.evaluation.judge import Case
 from retune.evaluation.measure import Measure
 from retune.evaluation.predictions import limited
@@ -47,6 +48,10 @@ class Grades(NamedTuple):
     def take(self, order: Integers) -> Grades:
         """Put the rows in another order, or take some of them."""
         return Grades(self.values[order])
+
+    def beside(self, other: Grades) -> Grades:
+        """These grades, then those of other reasons of the same rows."""
+        return Grades(np.concatenate([self.values, other.values]))
 
 
 def order(given: Grades) -> Integers:
@@ -151,6 +156,6 @@ def summary(given: pl.DataFrame, sides: Sequence[str], rows: int, spec: Params) 
 
 def _measured(tables: dict[str, pl.DataFrame], spec: Params) -> dict[str, Any]:
     """The metrics of each table with intervals; of two with the same rows also their difference."""
-    groups = bootstrap.group_codes(next(iter(tables.values()))["group"])
+    groups = codes(next(iter(tables.values()))["group"])
     values = {side: Grades(table.select(MEASURES).to_numpy().astype(np.float64)) for side, table in tables.items()}
     return paired(MEASURE, values, groups, spec)

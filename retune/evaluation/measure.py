@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from retune.evaluation.calibration_error import root
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
             """Put the rows in another order, or take some of them."""
             ...
 
+        def beside(self, other: Self, /) -> Self:
+            """These answers, then another model's to the same rows: 2n rows."""
+            ...
+
 
 A = TypeVar("A", bound="Answers")
 
@@ -28,10 +33,16 @@ class Measure(Generic[A]):
 
     `metrics`: their names, in the order of the report. `values(answers, weights)`: all of them, each [...], of row
     weights [..., n]; NaN where one has no meaning. `order(answers)`: [n], the order of the rows in which they are
-    measured fastest. `centred`: the metrics that resampling only makes larger (see `bootstrap.centred`).
+    measured fastest. `squares`: the metrics whose values are debiased squares (`calibration_error`), of which the root
+    is reported. `counted(answers)`: {metric: [n]}, the rows of which a metric counts some only.
     """
 
     metrics: tuple[str, ...]
     values: Callable[[A, Floats], dict[str, Floats]]
     order: Callable[[A], Integers]
-    centred: tuple[str, ...] = ()
+    squares: tuple[str, ...] = ()
+    counted: Callable[[A], dict[str, Integers]] = lambda _: {}
+
+    def shown(self, metric: str, values: Floats) -> Floats:
+        """Values as they are reported."""
+        return root(values) if metric in self.squares else values

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retune.evaluation.calibration_error import bin_errors
+from retune.evaluation import groups as clusters
+from retune.evaluation.calibration_error import squared
 from retune.evaluation.weighted import Floats, Integers, by_code, ratio, total
 
 METRICS = (
-    "macro_f1", "accuracy", "weighted_f1", "top3", "top5", "head_f1", "middle_f1", "tail_f1", "brier", "ece",
+    "macro_f1", "accuracy", "weighted_f1", "top3", "top5", "head_f1", "middle_f1", "tail_f1", "brier",
+    "calibration_error",
 )  # fmt: skip
 """The reported metrics, in this order."""
 
@@ -24,7 +26,7 @@ class ClassAnswers(NamedTuple):
 
     `decisions` is -1 and `ranks` is K for an unparsed answer; `confidences` is the calibrated probability of the
     decided class, `errors` the squared distance of the probabilities from the gold ones. Each [n]; `thirds` [K] is the
-    third (0 head, 1 middle, 2 tail) of each class.
+    third (0 head, 1 middle, 2 tail) of each class. `groups` [n] numbers the group of each row; None: each row is one.
     """
 
     labels: Integers
@@ -33,12 +35,21 @@ class ClassAnswers(NamedTuple):
     confidences: Floats
     errors: Floats
     thirds: Integers
+    groups: Integers | None = None
 
     def take(self, order: Integers) -> ClassAnswers:
         """Put the rows in another order."""
-        labels, decisions, ranks, confidences, errors, thirds_ = self
+        labels, decisions, ranks, confidences, errors, thirds_, groups = self
         rows = (labels[order], decisions[order], ranks[order], confidences[order], errors[order])
-        return ClassAnswers(*rows, thirds_)
+        return ClassAnswers(*rows, thirds_, None if groups is None else groups[order])
+
+    def beside(self, other: ClassAnswers) -> ClassAnswers:
+        """These answers, then another model's to the same rows."""
+        labels, decisions, ranks, confidences, errors = (
+            np.concatenate(pair) for pair in zip(self[:5], other[:5], strict=True)
+        )
+        groups = clusters.beside(self.groups, other.groups, len(self.labels))
+        return ClassAnswers(labels, decisions, ranks, confidences, errors, self.thirds, groups)
 
 
 def thirds(rows: list[int]) -> Integers:
@@ -54,8 +65,8 @@ def thirds(rows: list[int]) -> Integers:
 
 
 def measure(answers: ClassAnswers, weights: Floats) -> dict[str, Floats]:
-    """All of `METRICS`, each [...]."""
-    labels, decisions, ranks, confidences, errors, third_of = answers
+    """All of `METRICS`, each [...]; the calibration error, of the decided class, is its debiased square."""
+    labels, decisions, ranks, confidences, errors, third_of, groups = answers
     count = len(third_of)
     right = (labels == decisions).astype(np.int64)
     weight = weights.sum(-1)
@@ -74,13 +85,8 @@ def measure(answers: ClassAnswers, weights: Floats) -> dict[str, Floats]:
     for third, name in enumerate(("head_f1", "middle_f1", "tail_f1")):
         result[name] = _mean(f1, occurs & (third_of == third))
     result["brier"] = ratio(total(weights, errors), weight)
-    result["ece"] = ece(right, confidences, weights)
+    result["calibration_error"] = squared(right, confidences, groups, weights)
     return result
-
-
-def ece(right: Integers, confidences: Floats, weights: Floats) -> Floats:
-    """Expected calibration error of the decided class's probability (`retune.evaluation.calibration_error`)."""
-    return ratio(np.sum(bin_errors(right, confidences, weights), axis=0), weights.sum(-1))
 
 
 def _mean(values: Floats, used: np.ndarray) -> Floats:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from retune.evaluation import bootstrap, kinds, readings
-from retune.evaluation.comparison import difference
-from retune.evaluation.intervals import point, summarise
+from retune.evaluation.comparison import differences
+from retune.evaluation.groups import codes
+from retune.evaluation.intervals import summarise
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -34,27 +35,24 @@ def measured(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits:
     """
     kind = kinds.of(spec.kind)
     measure = kind.MEASURE
-    groups = bootstrap.group_codes(joined["group"])
+    groups = codes(joined["group"])
     untempered = fitted | {"temperature": 1.0, "threshold": 0.5}
     chosen = dict(zip(NAMES, (fitted, untempered, fitted["direct"]), strict=True))
     tables = {name: readings.of(joined, name, spec.labels) for name in NAMES}
     answers = [kind.answers(tables[name], chosen[name], spec, splits) for name in NAMES]
     replicated = bootstrap.replicates(measure, answers, groups, spec.bootstrap, spec.seed)
-    after, direct = (point(measure, answers[NAMES.index(name)]) for name in ("after_reasoning", "direct"))
-    draws = {name: replicated[NAMES.index("after_reasoning")][name] - replicated[-1][name] for name in measure.metrics}
     return {
         "rows": len(joined),
         "readings": {
             name: {
                 "unparsed": len(joined) - int(tables[name]["parsed"].sum()),
-                "metrics": summarise(measure, given, drawn, spec.confidence),
+                "metrics": summarise(measure, given, groups, drawn, spec.confidence),
             }
             for name, given, drawn in zip(NAMES, answers, replicated, strict=True)
         },
-        "difference": {
-            name: difference(after[name], direct[name], draws[name], spec.confidence, centre=name in measure.centred)
-            for name in measure.metrics
-        },
+        "difference": differences(
+            measure, (answers[0], answers[-1]), (replicated[0], replicated[-1]), groups, spec.bootstrap, spec
+        ),
         "tokens": lengths(joined["reasoning_tokens"]),
     }
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from retune.evaluation import bootstrap, rationale
+from retune.evaluation import rationale
 from retune.evaluation.comparison import paired
+from retune.evaluation.groups import codes
 from retune.evaluation.measure import Measure
 from retune.evaluation.weighted import Floats, Integers, ratio, total
 
@@ -29,6 +30,10 @@ class RationaleAnswers(NamedTuple):
     def take(self, order: Integers) -> RationaleAnswers:
         """Put the rows in another order, or take some of them."""
         return RationaleAnswers(self.figures[order], self.unsupported[order], self.values[order])
+
+    def beside(self, other: RationaleAnswers) -> RationaleAnswers:
+        """These measures, then those of other texts of the same rows."""
+        return RationaleAnswers(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
 def order(given: RationaleAnswers) -> Integers:
@@ -106,7 +111,7 @@ def _answers(rows: list[rationale.Rationale]) -> RationaleAnswers:
 
 def _compared(texts: dict[str, RationaleAnswers], groups: pl.Series, spec: Params) -> dict[str, Any]:
     """The metrics of each with intervals; of two also the paired difference, the first minus the second."""
-    found = paired(MEASURE, texts, bootstrap.group_codes(groups), spec)
+    found = paired(MEASURE, texts, codes(groups), spec)
     for name, given in texts.items():
         found[name] = {"metrics": found[name], "figures": float(given.figures.mean())}
     return found

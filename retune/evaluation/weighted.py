@@ -22,8 +22,8 @@ def ratio(numerator: Floats, denominator: Floats, empty: float = np.nan) -> Floa
 
 
 def columns(weights: Floats, order: Integers) -> Floats:
-    """`weights[..., order]`, without a copy where the order is already right."""
-    return weights if np.array_equal(order, np.arange(len(order))) else weights[..., order]
+    """`weights[..., order]` of all rows or some, without a copy where the order is already right."""
+    return weights if np.array_equal(order, np.arange(weights.shape[-1])) else weights[..., order]
 
 
 def by_code(weights: Floats, codes: Integers, count: int) -> Floats:

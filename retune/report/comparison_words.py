@@ -11,13 +11,14 @@ from retune.report.words import SAME, count, equals_p, interval, metric, number,
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of the first model minus that of the second, with its interval and corrected p."""
+    """A metric of the first model minus that of the second, with its interval and corrected p (`at_most`: or less)."""
 
     metric: str
     value: float | None
     low: float | None
     high: float | None
     p: float | None
+    at_most: bool = False
 
     def verdict(self, alpha: float) -> str:
         """`better`, `worse` or `no difference shown`, about the first model."""
@@ -33,16 +34,15 @@ class Pair:
     differences: dict[str, Difference]
     only_a: int
     only_b: int
-    p: float | None
     agreement: float
 
     def turned(self) -> Pair:
         """The same comparison as `b` against `a`."""
         opposite = {
-            name: Difference(name, _minus(d.value), _minus(d.high), _minus(d.low), d.p)
+            name: Difference(name, _minus(d.value), _minus(d.high), _minus(d.low), d.p, d.at_most)
             for name, d in self.differences.items()
         }
-        return Pair(self.b, self.a, opposite, self.only_b, self.only_a, self.p, self.agreement)
+        return Pair(self.b, self.a, opposite, self.only_b, self.only_a, self.agreement)
 
 
 def pairs(task: Task) -> dict[tuple[str, str], Pair]:
@@ -147,8 +147,8 @@ def ablation_sentences(task: Task) -> list[str]:
         parts = []
         for key in task.kind.LEADING:
             d = pair.differences[key]
-            found = f"{signed(d.value)} {signed_interval(d.low, d.high)}, {equals_p(d.p)}, {d.verdict(task.alpha)}"
-            parts.append(f"{metric(key).name} {found}")
+            found = f"{signed(d.value)} {signed_interval(d.low, d.high)}, {equals_p(d.p, d.at_most)}"
+            parts.append(f"{metric(key).name} {found}, {d.verdict(task.alpha)}")
         models = f"{pair.a} (with {count(added)} added rows) against {pair.b} (without)"
         sentences.append(f"Augmentation: {models}: {'; '.join(parts)}.")
     return sentences
@@ -162,7 +162,7 @@ def _against_references(task: Task, model: Model, key: str) -> str:
         pair = both.get((model.name, other.name))
         if other.role and pair is not None:
             difference = pair.differences[key]
-            words = f"{called(other)} ({signed(difference.value)}, {equals_p(difference.p)})"
+            words = f"{called(other)} ({signed(difference.value)}, {equals_p(difference.p, difference.at_most)})"
             said[difference.verdict(task.alpha)].append(words)
     phrases = [f"it is {word} than {_and(said[word])}" for word in ("better", "worse") if said[word]]
     if unclear := said[SAME]:
@@ -182,11 +182,13 @@ def _minus(number: float | None) -> float | None:
     return None if number is None else -number
 
 
-def _differences(metrics: dict[str, dict[str, float | None]]) -> dict[str, Difference]:
-    return {key: Difference(key, d["difference"], d["low"], d["high"], d["p"]) for key, d in metrics.items()}
+def _differences(metrics: dict[str, dict[str, Any]]) -> dict[str, Difference]:
+    return {
+        key: Difference(key, d["difference"], d["low"], d["high"], d["p"], d["at_most"]) for key, d in metrics.items()
+    }
 
 
 def _pair(entry: dict[str, Any]) -> Pair:
     differences = _differences(entry["metrics"])
-    test = entry["sign_test"]
-    return Pair(entry["a"], entry["b"], differences, test["only_a"], test["only_b"], test["p"], entry["agreement"])
+    wins = entry["wins"]
+    return Pair(entry["a"], entry["b"], differences, wins["only_a"], wins["only_b"], entry["agreement"])

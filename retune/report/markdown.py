@@ -75,14 +75,11 @@ def _gains(task: Task, gains: list[Pair]) -> str:
 
     def cell(found: Difference) -> str:
         bold = found.verdict(task.alpha) != SAME
-        details = f"{words.signed_interval(found.low, found.high)}, {words.equals_p(found.p)}"
+        details = f"{words.signed_interval(found.low, found.high)}, {words.equals_p(found.p, found.at_most)}"
         return f"{_strong(words.signed(found.value), bold)}<br><sub>{escape(details)}</sub>"
 
-    rows = [
-        [escape(p.a), escape(p.b), *(cell(p.differences[key]) for key in keys), escape(words.p_value(p.p))]
-        for p in gains
-    ]
-    return table(["Model", "Against", *(words.metric(k).name for k in keys), task.kind.WINS[2]], rows, text_columns=2)
+    rows = [[escape(p.a), escape(p.b), *(cell(p.differences[key]) for key in keys)] for p in gains]
+    return table(["Model", "Against", *(words.metric(k).name for k in keys)], rows, text_columns=2)
 
 
 def _in_words(task: Task, gains: list[Pair]) -> str:
@@ -97,8 +94,8 @@ def _in_words(task: Task, gains: list[Pair]) -> str:
         lines.append(f"- {escape(pair.a)} against {escape(models[pair.b])}: {'; '.join(parts)}.")
     number = len(task.comparison["pairs"])
     lines.append(
-        "\nPaired bootstrap over groups; p is corrected by Holm's method "
-        f"for the {number} pair{'s' if number != 1 else ''} of this task; bold: p below {task.alpha}."
+        "\nIntervals by a bootstrap over groups, p by swapping the models' answers group by group; p is corrected by "
+        f"Holm's method for the {number} pair{'s' if number != 1 else ''} of this task; bold: p below {task.alpha}."
     )
     return "\n".join(lines)
 

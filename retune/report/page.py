@@ -49,7 +49,8 @@ def _view(task: Task) -> dict[str, Any]:
 
 def warnings(task: Task) -> list[tuple[str, str]]:
     """What a reader must not overlook, as (task or model, sentence): leaks, failed trainings, unparsed answers."""
-    found = [(task.name, message) for message in [*provenance.leaks(task), *task.exploration["warnings"]]]
+    said = [*provenance.leaks(task), *task.exploration["warnings"], *task.comparison["warnings"]]
+    found = [(task.name, message) for message in said]
     for model in task.models:
         found += [(model.name, said) for said in (*model.warnings, *model.calibration["messages"])]
         if unparsed := model.counts["unparsed"]:

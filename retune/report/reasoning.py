@@ -47,7 +47,10 @@ def view(task: Task) -> dict[str, Any] | None:
 def differences(model: Model, metrics: tuple[str, ...]) -> list[Difference]:
     """The decision minus the reading without thinking."""
     found = model.details["readings"]["difference"]
-    return [Difference(key, *(found[key][part] for part in ("difference", "low", "high", "p"))) for key in metrics]
+    return [
+        Difference(key, *(found[key][part] for part in ("difference", "low", "high", "p", "at_most")))
+        for key in metrics
+    ]
 
 
 def columns(model: Model) -> list[tuple[str, dict[str, Any]]]:

@@ -51,9 +51,14 @@ METRICS = {
     "sufficiency": Metric("Sufficiency", "evidence, inference, weighing and conclusion"),
     "specificity": Metric("Specificity", "figures of the document and examples, of 4"),
     "unsupported": Metric("Unsupported", "share of the figures that stand in no document", more_is_better=False),
+    "pooled_spearman": Metric(
+        "Pooled Spearman", "rank correlation of score and relevance over all judged pairs, whatever their query"
+    ),
     "mse": Metric("MSE", "weighted mean squared error of the estimated relevance", more_is_better=False),
     "brier": Metric("Brier", "mean squared error of the calibrated probability", more_is_better=False),
-    "ece": Metric("ECE", "expected calibration error: gap between stated and true frequency", more_is_better=False),
+    "calibration_error": Metric(
+        "Calibration error", "gap between stated and true frequency, less what chance makes of it", more_is_better=False
+    ),
 }
 SAME = "no difference shown"
 
@@ -87,17 +92,28 @@ def signed_interval(low: float | None, high: float | None) -> str:
     return f"[{signed(low)}, {signed(high)}]"
 
 
-def p_value(p: float | None) -> str:
-    """`0.004`, or `< 0.001`."""
+def p_value(p: float | None, at_most: bool = False) -> str:
+    """`0.004`, or `< 0.001`; `at most 0.004` where the test can't tell smaller ones apart."""
     if p is None or not math.isfinite(p):
         return DASH
-    return f"<{SPACE}0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return f"<{SPACE}0.001"
+    return f"at most{SPACE}{p:.3f}" if at_most else f"{p:.3f}"
 
 
-def equals_p(p: float | None) -> str:
-    """`p = 0.004`, or `p < 0.001`, kept on one line."""
-    shown = p_value(p)
-    return f"p{SPACE}{shown}" if shown.startswith("<") else f"p{SPACE}={SPACE}{shown}"
+def equals_p(p: float | None, at_most: bool = False) -> str:
+    """`p = 0.004`, `p at most 0.004` or `p < 0.001`, kept on one line."""
+    shown = p_value(p, at_most)
+    return f"p{SPACE}={SPACE}{shown}" if shown[0].isdigit() else f"p{SPACE}{shown}"
+
+
+def covered(counts: dict[str, Any]) -> str:
+    """` 51 of 4,924 queries counted;` for the tasks of which metrics count some units only, else nothing."""
+    for key, counted in counts.items():
+        if key.endswith("_counted"):
+            unit = key.removesuffix("_counted")
+            return f" {count(counted)} of {count(counts[unit])} {unit} counted;"
+    return ""
 
 
 def count(value: float | None) -> str:

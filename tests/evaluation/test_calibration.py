@@ -159,7 +159,7 @@ def test_calibration_helps_an_overconfident_model_and_says_by_how_much():
     found = calibrate(labels, 1 - probabilities, probabilities, section())
     assert found["temperature"] == pytest.approx(1 / 0.3, rel=0.1)
     assert found["after"]["nll"] < found["before"]["nll"]
-    assert found["after"]["ece"] < found["before"]["ece"] / 2
+    assert found["after"]["calibration_error"] < found["before"]["calibration_error"] / 2
     assert found["after"]["f1"] >= found["before"]["f1"]
     assert (found["rows"], found["rule"], found["messages"]) == (4000, "f1", [])
 
@@ -183,7 +183,7 @@ def test_one_label_is_an_error_with_its_remedy(labels):
 
 def test_a_model_that_hardly_answers_is_measured_all_the_same():
     said = [0.2, None, 0.3, None]
-    joined = pl.DataFrame({"label": [0, 1, 0, 1], "prob_0": said, "prob_1": said})
+    joined = pl.DataFrame({"label": [0, 1, 0, 1], "prob_0": said, "prob_1": said, "group": list("abcd")})
     joined = joined.with_columns(parsed=pl.col("prob_0").is_not_null())
     fitted = pair.calibrate(joined, section())
     assert (fitted["threshold"], fitted["temperature"]) == (0.5, 1.0)

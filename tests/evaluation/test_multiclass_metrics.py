@@ -107,7 +107,7 @@ def test_an_unparsed_answer_never_helps():
     full, lost = (measure(answers(unread=unread), np.ones(200)) for unread in ((), range(60)))
     for name in METRICS:
         worse = float(full[name] - lost[name])
-        assert -worse > 0 if name in ("brier", "ece") else worse > 0, name
+        assert -worse > 0 if name in ("brier", "calibration_error") else worse > 0, name
 
 
 def test_a_row_with_one_missing_probability_is_unparsed():
@@ -197,7 +197,7 @@ def test_models_are_compared_on_the_same_rows():
     result = comparison.compare(classification, models, np.arange(200), SPEC)
     (pair,) = result["pairs"]
     assert pair["metrics"]["macro_f1"]["low"] > 0
-    assert pair["sign_test"]["only_a"] > pair["sign_test"]["only_b"]
+    assert pair["wins"]["only_a"] > pair["wins"]["only_b"]
     assert result["over_ignorant"]["good"]["accuracy"]["low"] > 0
     majority = result["ignorant"]["accuracy"]["value"]
     assert majority == pytest.approx(np.bincount(models["good"].labels).max() / 200)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune.evaluation import bootstrap, reading_metrics, reasons, self_consistency
+from retune.evaluation import reading_metrics, reasons, self_consistency
+from retune.evaluation.groups import codes
 from retune.evaluation.intervals import metrics_with_intervals
 from retune.evaluation.kinds.scoring import MEASURE, SAME, answers, has_probabilities
 from retune.evaluation.score_estimates import RULES
@@ -40,7 +41,7 @@ def by_rule(
     joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """{mean, median, mode: {metric: {value, low, high}}} of the same rows and temperature."""
-    groups = bootstrap.group_codes(joined["group"])
+    groups = codes(joined["group"])
     given = {rule: answers(joined, fitted | {"estimate": rule}, spec, splits) for rule in RULES}
     return {rule: metrics_with_intervals(MEASURE, one, groups, spec) for rule, one in given.items()}
 

@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 
 from retune.data import labels as names
-from retune.evaluation import multiclass_metrics
+from retune.evaluation import groups, multiclass_metrics
 from retune.evaluation.calibration import at_limit, best_temperature, unfitted
+from retune.evaluation.calibration_error import root, squared
 from retune.evaluation.measure import Measure
-from retune.evaluation.multiclass_metrics import ClassAnswers, ece, thirds
+from retune.evaluation.multiclass_metrics import ClassAnswers, thirds
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -42,19 +43,19 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
     return {
         "temperature": temperature,
         "rows": len(seen),
-        "before": _quality(logs, gold),
-        "after": _quality(temperature_scaled(logs, temperature), gold),
+        "before": _quality(logs, gold, groups.codes(seen["group"])),
+        "after": _quality(temperature_scaled(logs, temperature), gold, groups.codes(seen["group"])),
         "messages": at_limit(temperature),
     }
 
 
-def _quality(logs: Floats, gold: Integers) -> dict[str, float]:
+def _quality(logs: Floats, gold: Integers, group_of: Integers) -> dict[str, float]:
     """Mean negative log-likelihood in nats, calibration error and accuracy."""
     ones, best = np.ones(len(gold)), logs.argmax(1)
     right = (best == gold).astype(np.int64)
     return {
         "nll": float(-logs[np.arange(len(gold)), gold].mean()),
-        "ece": float(ece(right, np.exp(logs.max(1)), ones)),
+        "calibration_error": float(root(squared(right, np.exp(logs.max(1)), group_of, ones))),
         "accuracy": float(right.mean()),
     }
 
@@ -86,10 +87,13 @@ def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: 
     logs = temperature_scaled(log_probs(joined, len(spec.labels)), fitted["temperature"])
     gold, seen = names.codes(joined["label"], spec.labels), joined["parsed"].to_numpy()
     trained = splits["splits"]["train"]["targets"]
-    return answered(logs, gold, seen, thirds([trained.get(label, 0) for label in spec.labels]))
+    third_of = thirds([trained.get(label, 0) for label in spec.labels])
+    return answered(logs, gold, seen, third_of, groups.codes(joined["group"]))
 
 
-def answered(logs: Floats, gold: Integers, seen: np.ndarray, third_of: Integers) -> ClassAnswers:
+def answered(
+    logs: Floats, gold: Integers, seen: np.ndarray, third_of: Integers, group_of: Integers | None = None
+) -> ClassAnswers:
     """The answers of log-probabilities [n, K] to gold classes [n]; `seen` [n] is false where there is no answer."""
     rows, count = np.arange(len(gold)), logs.shape[1]
     order = np.argsort(-logs, axis=1, kind="stable")
@@ -104,6 +108,7 @@ def answered(logs: Floats, gold: Integers, seen: np.ndarray, third_of: Integers)
         np.where(seen, probabilities.max(1), 1.0),
         np.where(seen, (gaps**2).sum(1), 2.0),
         third_of,
+        group_of,
     )
 
 
@@ -112,14 +117,24 @@ def order(given: ClassAnswers) -> Integers:
     return np.argsort(given.labels, kind="stable")
 
 
-MEASURE = Measure(multiclass_metrics.METRICS, multiclass_metrics.measure, order, centred=("ece",))
+MEASURE = Measure(multiclass_metrics.METRICS, multiclass_metrics.measure, order, squares=("calibration_error",))
 
 
 def constant_baseline(given: ClassAnswers) -> ClassAnswers:
     """Answer every row with the most frequent label, and with the frequencies as probabilities."""
     frequencies = np.bincount(given.labels, minlength=len(given.thirds)) / len(given.labels)
     logs = np.log(np.maximum(np.tile(frequencies, (len(given.labels), 1)), 1e-15))
-    return answered(logs, given.labels, np.ones(len(given.labels), dtype=bool), given.thirds)
+    return answered(logs, given.labels, np.ones(len(given.labels), dtype=bool), given.thirds, given.groups)
+
+
+def coverage(given: ClassAnswers) -> dict[str, int]:
+    """Every row counts."""
+    return {}
+
+
+def cautions(given: ClassAnswers, spec: Params) -> list[str]:
+    """Nothing is left out."""
+    return []
 
 
 def wins(a: ClassAnswers, b: ClassAnswers) -> tuple[int, int, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune.evaluation import binary_metrics, calibration
+from retune.evaluation import binary_metrics, calibration, groups
 from retune.evaluation.binary_metrics import BinaryAnswers
 from retune.evaluation.calibration import calibrated, log_odds
 from retune.evaluation.measure import Measure
@@ -37,7 +37,8 @@ def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:
     if seen["label"].n_unique() < 2 <= joined["label"].n_unique():
         return {"threshold": 0.5, "rule": "not fitted", **calibration.unfitted(len(seen), len(joined))}
     labels = seen["label"].to_numpy().astype(np.int64)
-    return calibration.calibrate(labels, seen["prob_0"].to_numpy(), seen["prob_1"].to_numpy(), spec)
+    first, second = (seen[name].to_numpy() for name in ("prob_0", "prob_1"))
+    return calibration.calibrate(labels, first, second, spec, groups.codes(seen["group"]))
 
 
 def answers(joined: pl.DataFrame, fitted: dict[str, Any], spec: Params, splits: dict[str, Any]) -> BinaryAnswers:
@@ -53,7 +54,7 @@ def decided(joined: pl.DataFrame, temperature: float, cut: float) -> BinaryAnswe
     seen = joined["parsed"].to_numpy()
     probabilities = np.where(seen, probabilities, 1.0 - labels)
     decisions = np.where(seen, probabilities >= cut, 1 - labels).astype(np.int64)
-    return BinaryAnswers(labels, decisions, probabilities)
+    return BinaryAnswers(labels, decisions, probabilities, groups.codes(joined["group"]))
 
 
 def order(given: BinaryAnswers) -> Integers:
@@ -61,14 +62,24 @@ def order(given: BinaryAnswers) -> Integers:
     return np.argsort(given.probabilities, kind="stable")
 
 
-MEASURE = Measure(binary_metrics.METRICS, binary_metrics.measure, order, centred=("ece",))
+MEASURE = Measure(binary_metrics.METRICS, binary_metrics.measure, order, squares=("calibration_error",))
 
 
 def constant_baseline(given: BinaryAnswers) -> BinaryAnswers:
     """Answer every row [n] with the more frequent label (0 in a tie), and with the share of label 1 as probability."""
     labels = given.labels
     share = float(labels.mean())
-    return BinaryAnswers(labels, np.full_like(labels, int(share > 0.5)), np.full(len(labels), share))
+    return given._replace(decisions=np.full_like(labels, int(share > 0.5)), probabilities=np.full(len(labels), share))
+
+
+def coverage(given: BinaryAnswers) -> dict[str, int]:
+    """Every row counts."""
+    return {}
+
+
+def cautions(given: BinaryAnswers, spec: Params) -> list[str]:
+    """Nothing is left out."""
+    return []
 
 
 def wins(a: BinaryAnswers, b: BinaryAnswers) -> tuple[int, int, float]:

@@ -45,6 +45,14 @@ class Kind(Protocol[A]):
         """The answers, to the same rows, of one who knows only how frequent the targets are."""
         ...
 
+    def coverage(self, given: A, /) -> dict[str, int]:
+        """How many units (queries, dimensions) there are and how many count, where that is not all of the rows."""
+        ...
+
+    def cautions(self, given: A, spec: Params, /) -> list[str]:
+        """Sentences about what these rows can't show, whatever the model."""
+        ...
+
     def wins(self, a: A, b: A, /) -> tuple[int, int, float]:
         """In how many rows (queries) only a is right (better), only b is, and the share in which they are alike."""
         ...

@@ -2,7 +2,9 @@
 
 A query's documents are the rows of one split with the same query (and group). Ranking metrics are means over queries
 (retune.evaluation.ranking_metrics says where they have no meaning); a query with a single judged document has no order,
-so it is counted and left out of them. `mse` compares the calibrated score with the relevance, row by row, weighted.
+so it is counted and left out of them. `pooled_spearman` correlates scores and relevance over all rows, whatever their
+query, so it has no such gap; it asks more, that the scores of different queries can be compared. `mse` compares the
+calibrated score with the relevance, row by row, weighted.
 
 An unparsed answer (null score) ranks below all of its query, and counts in `mse` as far off as can be.
 """
@@ -18,12 +20,17 @@ from retune.data import queries
 from retune.errors import RetuneError
 from retune.evaluation import ranking_metrics
 from retune.evaluation.measure import Measure
+from retune.evaluation.score_metrics import spearman
 from retune.evaluation.weighted import Floats, Integers, ratio, total
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from retune.params import Params
+
+
+FEW = 100
+"""Queries below which metrics of a ranking are rough."""
 
 
 class RankingAnswers(NamedTuple):
@@ -42,6 +49,12 @@ class RankingAnswers(NamedTuple):
         return RankingAnswers(
             self.relevance[order], self.weights[order], self.queries[order], scores, estimates, self.values[order]
         )
+
+    def beside(self, other: RankingAnswers) -> RankingAnswers:
+        """These answers, then another model's to the same rows, as queries of their own."""
+        codes = other.queries + self.queries.max(initial=-1) + 1
+        pairs = zip(self, other._replace(queries=codes), strict=True)
+        return RankingAnswers(*(np.concatenate(pair) for pair in pairs))
 
 
 def columns(spec: Params, given: Collection[str] = ()) -> tuple[str, ...]:
@@ -119,12 +132,21 @@ def measure(given: RankingAnswers, weights: Floats) -> dict[str, Floats]:
         defined = np.flatnonzero(~np.isnan(given.values[:, column]))
         part = weights[..., defined]
         result[metric] = ratio(total(part, given.values[defined, column]), total(part, np.ones(len(defined))))
+    result["pooled_spearman"] = spearman(given.relevance, given.scores, weights)
     errors = given.weights * (given.estimates - given.relevance) ** 2
     result["mse"] = ratio(total(weights, errors), total(weights, given.weights))
     return result
 
 
-MEASURE = Measure((*ranking_metrics.METRICS, "mse"), measure, order)
+def counted(given: RankingAnswers) -> dict[str, Integers]:
+    """The rows that stand for a query in which a metric has a meaning."""
+    return {
+        metric: np.flatnonzero(~np.isnan(given.values[:, column]))
+        for column, metric in enumerate(ranking_metrics.METRICS)
+    }
+
+
+MEASURE = Measure((*ranking_metrics.METRICS, "pooled_spearman", "mse"), measure, order, counted=counted)
 
 
 def constant_baseline(given: RankingAnswers) -> RankingAnswers:
@@ -132,6 +154,22 @@ def constant_baseline(given: RankingAnswers) -> RankingAnswers:
     level = float(np.average(given.relevance, weights=given.weights))
     same = np.zeros(len(given.relevance))
     return answered(given.relevance, given.weights, given.queries, same, same + level)
+
+
+def coverage(given: RankingAnswers) -> dict[str, int]:
+    """Queries: all, and those that count in NDCG@10, with several judged documents and a relevant one among them."""
+    return {"queries": len(np.unique(given.queries)), "queries_counted": len(counted(given)["ndcg@10"])}
+
+
+def cautions(given: RankingAnswers, spec: Params) -> list[str]:
+    """That few queries count."""
+    of, number = coverage(given).values()
+    if number >= FEW:
+        return []
+    return [
+        f"Only {number:,} of {of:,} test queries count in the metrics of a ranking: the others have a single judged "
+        "document, or none of any relevance. Pooled Spearman is over all judged pairs."
+    ]
 
 
 def wins(a: RankingAnswers, b: RankingAnswers) -> tuple[int, int, float]:

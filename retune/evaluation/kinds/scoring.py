@@ -148,12 +148,32 @@ def order(given: ScoreAnswers) -> Integers:
     return np.argsort(given.estimates, kind="stable")
 
 
-MEASURE = Measure(score_metrics.METRICS, score_metrics.measure, order)
+def counted(given: ScoreAnswers) -> dict[str, Integers]:
+    """The rows on which agreement with the gold scores can be measured."""
+    return dict.fromkeys(("pearson", "spearman", "kappa"), score_metrics.varied(given))
+
+
+MEASURE = Measure(score_metrics.METRICS, score_metrics.measure, order, counted=counted)
 
 
 def constant_baseline(given: ScoreAnswers) -> ScoreAnswers:
     """Answer every row with the training mean of its dimension."""
     return given._replace(estimates=given.levels, seen=np.ones(len(given.gold), dtype=bool))
+
+
+def coverage(given: ScoreAnswers) -> dict[str, int]:
+    """Dimensions that have rows, and those of them that count in correlations and kappa: their gold scores vary."""
+    known = np.unique(given.dimensions[score_metrics.varied(given)])
+    return {"dimensions": len(np.unique(given.dimensions)), "dimensions_counted": len(known)}
+
+
+def cautions(given: ScoreAnswers, spec: Params) -> list[str]:
+    """Which dimensions have but one gold score."""
+    lost = np.setdiff1d(given.dimensions, given.dimensions[score_metrics.varied(given)])
+    if not len(lost):
+        return []
+    named = ", ".join(list(spec.dimensions)[code] for code in lost)
+    return [f"All test rows of {named} have one gold score: correlations and kappa leave them out."]
 
 
 def wins(a: ScoreAnswers, b: ScoreAnswers) -> tuple[int, int, float]:

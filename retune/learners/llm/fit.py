@@ -70,13 +70,17 @@ def fit(
     packed.limit.fixed = fsdp.in_lockstep(model)
     objective = SFTLoss(packed)
 
+    dimensions = dev["dimension"].cast(pl.String).to_numpy() if spec.kind == "scoring" else None
+
     def evaluate(_model: Any) -> dict[str, float]:
         model.eval()
         if chat.think:  # label probabilities behind a row's own reasoning would flatter the model
             with adapter.mixed_precision(model, chosen):
                 return {"loss": objective.mean(dev_inputs.items)}
         log_probs = score(packed, chat, dev_inputs.prompts.ids, chosen)
-        return measure(dev, log_probs) if measure else dev_metrics.of(spec.kind, dev_inputs.codes, log_probs)
+        if measure:
+            return measure(dev, log_probs)
+        return dev_metrics.of(spec.kind, dev_inputs.codes, log_probs, dimensions)
 
     records = []
     for phase, rows in zip(phases, inputs, strict=True):

@@ -47,7 +47,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
                 regression.fit(vectors[rows], targets[rows])
                 weights[:, code], bias[code] = regression.coef_, regression.intercept_
             predicted = within(measured @ weights + bias, dev_codes, spec)
-            metrics = dev_metrics.numbers(dev_targets, predicted)
+            metrics = dev_metrics.numbers(dev_targets, predicted, dev_codes)
             yield tfidf_choice.Attempt(analyzer, c, units, weights, bias, metrics)
 
     chosen, said = tfidf_choice.best(spec, found, kinds.of(spec.kind).SELECT, len(dev), attempts)

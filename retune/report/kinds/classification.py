@@ -19,7 +19,7 @@ from retune.report.words import count, number, share
 LEADING = ("macro_f1", "accuracy")
 COMPARED = ("macro_f1", "accuracy", "tail_f1")
 CONSTANT_BASELINE, OVER_BASELINE = "majority class", "accuracy"
-WINS = ("Only first right", "Only second right", "McNemar p", "Same decision")
+WINS = ("Only first right", "Only second right", "Same decision")
 SECTIONS = [("classes", "Classes"), ("confusions", "Confusions"), ("calibration", "Calibration")]
 DISPUTED = 30  # rows shown
 PAIRS = 15  # confused pairs shown of each model
@@ -106,9 +106,10 @@ def reliability(task: Task, model: Model) -> Figure:
     """Stated confidence against observed accuracy on the test rows, before and after the temperature."""
     fitted = model.calibration
     raw = model.details["uncalibrated"] if fitted["temperature"] != 1 else None
-    ece = [number(fitted[when]["ece"]) for when in ("before", "after")]
+    errors = [number(fitted[when]["calibration_error"]) for when in ("before", "after")]
     caption = (
-        f"Temperature {number(fitted['temperature'])}. ECE on the calibration rows: {ece[0]} before, {ece[1]} after."
+        f"Temperature {number(fitted['temperature'])}. "
+        f"Calibration error on the calibration rows: {errors[0]} before, {errors[1]} after."
     )
     return reliability_figure(styles(task)[model.name], model.name, raw, model.details["reliability"], caption)
 

@@ -16,7 +16,7 @@ from retune.report.words import count, number, share
 LEADING = ("f1", "auc")
 COMPARED = ("f1", "auc", "accuracy")
 CONSTANT_BASELINE, OVER_BASELINE = "majority class", "accuracy"
-WINS = ("Only first right", "Only second right", "McNemar p", "Same decision")
+WINS = ("Only first right", "Only second right", "Same decision")
 SECTIONS = [("curves", "Curves"), ("calibration", "Calibration")]
 DISPUTED = 30  # rows shown
 
@@ -93,9 +93,9 @@ def reliability(task: Task, model: Model) -> Figure:
     """Stated probability against observed frequency on the test rows, before and after the temperature."""
     changed = model.calibration["temperature"] != 1
     raw = model.details["uncalibrated"] if changed else None
-    ece = [number(model.calibration[when]["ece"]) for when in ("before", "after")]
+    errors = [number(model.calibration[when]["calibration_error"]) for when in ("before", "after")]
     caption = (
         f"Temperature {number(model.calibration['temperature'])}. "
-        f"ECE on the calibration rows: {ece[0]} before, {ece[1]} after."
+        f"Calibration error on the calibration rows: {errors[0]} before, {errors[1]} after."
     )
     return reliability_figure(styles(task)[model.name], model.name, raw, model.details["reliability"], caption)

@@ -34,8 +34,8 @@ class Kind(Protocol):
         ...
 
     @property
-    def WINS(self) -> tuple[str, str, str, str]:
-        """The heads of the columns of a paired test."""
+    def WINS(self) -> tuple[str, str, str]:
+        """The heads of the columns of who is right where the other is not, and of how often they agree."""
         ...
 
     @property

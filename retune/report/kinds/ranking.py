@@ -19,7 +19,7 @@ from retune.report.words import count, number
 LEADING = ("ndcg@10", "mrr@10")
 COMPARED = ("ndcg@10", "mrr@10", "spearman")
 CONSTANT_BASELINE, OVER_BASELINE = "random order", "ndcg@10"
-WINS = ("Queries first better", "Queries second better", "Sign test p", "Same NDCG@10")
+WINS = ("Queries first better", "Queries second better", "Same NDCG@10")
 SECTIONS = [("ranks", "Ranks"), ("calibration", "Calibration")]
 PAIRS = 6  # pairs of models in the query log
 SHOWN = 4  # queries with the largest gains of a pair, and as many with the largest losses

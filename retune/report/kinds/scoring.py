@@ -19,7 +19,7 @@ from retune.report.words import count, number
 LEADING = ("mae", "spearman")
 COMPARED = ("mae", "spearman", "bin_accuracy")
 CONSTANT_BASELINE, OVER_BASELINE = "training mean of the dimension", "mae"
-WINS = ("Rows first nearer", "Rows second nearer", "Sign test p", "Same rounded score")
+WINS = ("Rows first nearer", "Rows second nearer", "Same rounded score")
 SECTIONS = [("dimensions", "Dimensions"), ("scores", "Scores"), ("consistency", "Consistency")]
 DISPUTED = 30  # rows shown
 

@@ -127,7 +127,7 @@ def test_models_are_compared_by_their_errors(built):
     pairs = {(pair["a"], pair["b"]): pair for pair in result["pairs"]}
     pair = pairs["linear", "thinker"]
     assert pair["metrics"]["mae"]["low"] > 0
-    assert pair["sign_test"]["only_b"] > pair["sign_test"]["only_a"]
+    assert pair["wins"]["only_b"] > pair["wins"]["only_a"]
     metrics = {name: read(built / f"reports/metrics/{name}.json")["test"] for name in MODELS}
     wanted = metrics["linear"]["mae"]["value"] - metrics["thinker"]["mae"]["value"]
     assert pair["metrics"]["mae"]["difference"] == pytest.approx(wanted)
