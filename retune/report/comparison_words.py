@@ -111,9 +111,18 @@ def ranked(task: Task, key: str | None = None) -> list[Model]:
 
 
 def best(task: Task, key: str) -> set[str]:
-    """The names of the models with the best value of a metric: several where it is shared, none where undefined."""
+    """The names of the models with the best value of a metric, if they beat the constant baseline.
+
+    Several where it is shared, none where it is undefined or no better than knowing nothing.
+    """
     top = max((value(m, key) for m in task.systems), default=float("-inf"))
-    return {m.name for m in task.systems if value(m, key) == top > float("-inf")}
+    return {m.name for m in task.systems if value(m, key) == top > float("-inf") and beats_baseline(task, m.name, key)}
+
+
+def beats_baseline(task: Task, model: str, key: str) -> bool:
+    """Whether a model is shown to be better than the constant baseline, or that has no value of the metric."""
+    found = over_baseline(task, key)[model]
+    return found.value is None or found.verdict(task.alpha) == "better"
 
 
 def called(model: Model) -> str:
@@ -122,8 +131,8 @@ def called(model: Model) -> str:
 
 
 def headline(task: Task) -> list[str]:
-    """What the comparison says: a sentence or two about the best model by each leading metric."""
-    sentences, first = [], ranked(task)[0]
+    """What the comparison says: first in what no model beats the constant baseline, then the best by each metric."""
+    sentences, first = _no_better(task), ranked(task)[0]
     for key in task.kind.LEADING:
         top = ranked(task, key)[0]
         found = top.metrics.get(key)
@@ -136,6 +145,23 @@ def headline(task: Task) -> list[str]:
             f"({task.percent} interval {interval(found['low'], found['high'])})."
         )
         sentences.append(f"{sentence} {_against_references(task, top, key)}".strip())
+    return sentences
+
+
+def _no_better(task: Task) -> list[str]:
+    """For each leading metric in which no model is shown to beat the constant baseline, that, with the figures."""
+    sentences, constant = [], task.comparison["ignorant"]
+    for key in task.kind.LEADING:
+        found = constant.get(key)
+        if not found or found["value"] is None or any(beats_baseline(task, m.name, key) for m in task.systems):
+            continue
+        top = ranked(task, key)[0]
+        difference = over_baseline(task, key)[top.name]
+        sentences.append(
+            f"No model is shown to beat knowing nothing in {metric(key).name}: {task.kind.CONSTANT_BASELINE} has "
+            f"{number(found['value'])}, {top.name} {number(top.metrics[key]['value'])} "
+            f"({signed(difference.value)}, {equals_p(difference.p, difference.at_most)})."
+        )
     return sentences
 
 

@@ -39,8 +39,8 @@ def _task(task: Task) -> list[str]:
     blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparison_words.headline(task)))]
     blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
     blocks.append(
-        f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)}; "
-        f"{task.percent} intervals; best value in bold."
+        f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)};{words.covered(task.models[0].counts)} "
+        f"{task.percent} intervals; in bold the best value, if it beats the {task.kind.CONSTANT_BASELINE}."
     )
     blocks.append(_metrics(task))
     if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -162,6 +163,7 @@ def test_the_same_inputs_give_the_same_bytes_and_no_place_or_time(folder, html, 
 
 def test_the_summary_has_a_column_for_each_metric_and_a_row_for_each_model(summary, folder):
     metrics, differences = tables(summary)
+    comparison = read(folder)[0].comparison
     assert [cell.strip(" ↓") for cell in metrics[0]] == ["Model", *(m.name for m in METRICS.values())]
     assert [row[0].split()[0] for row in metrics[2:]] == [*MODELS, "_majority"]
     for column in range(1, len(metrics[0])):
@@ -169,7 +171,10 @@ def test_the_summary_has_a_column_for_each_metric_and_a_row_for_each_model(summa
         key = list(METRICS)[column - 1]
         values = {m.name: m.metrics[key]["value"] for m in read(folder)[0].models}
         best = max(values, key=values.get) if METRICS[key].more_is_better else min(values, key=values.get)
-        assert bold == [best]
+        against = comparison["over_ignorant"][best][key]
+        p, better = against["p"], (against["difference"] or 0) > 0
+        beaten = against["difference"] is None or (p < 0.05 and better == METRICS[key].more_is_better)
+        assert bold == ([best] if beaten else []), key
     compared = {(row[0].strip(), row[1].strip()) for row in differences[2:]}
     tuned = {"similarity_embedder", "similarity_llm"}
     assert compared == {(m, r) for m in tuned for r in ("similarity_linear", "similarity_untuned")} | {
@@ -205,3 +210,51 @@ def test_axis_ticks_are_round_and_inside():
         assert 2 <= len(found) <= 7
         assert low <= found[0]
         assert found[-1] <= high
+
+
+def worse(task, constant, shown):
+    """The task as if the constant baseline had these values, and only the models in `shown` were shown to beat it."""
+    over = {
+        name: {
+            key: d
+            | ({"difference": 0.1, "p": 0.001} if name in shown else {"difference": 0.004, "p": 0.7, "at_most": False})
+            for key, d in metrics.items()
+        }
+        for name, metrics in task.comparison["over_ignorant"].items()
+    }
+    ignorant = {key: d | {"value": constant} for key, d in task.comparison["ignorant"].items()}
+    return dataclasses.replace(task, comparison=task.comparison | {"over_ignorant": over, "ignorant": ignorant})
+
+
+def test_that_no_model_beats_the_constant_is_said_first_and_nothing_is_bold(folder):
+    task = read(folder)[0]
+    top = max(task.models, key=lambda m: m.metrics["f1"]["value"])
+    said = comparison_words.headline(worse(task, 0.77, ()))
+    assert said[0].startswith("No model is shown to beat knowing nothing in F1: majority class has 0.770, ")
+    assert f"{top.name} {top.metrics['f1']['value']:.3f} (+0.004, p\u00a0=\u00a00.700)" in said[0]
+    assert "highest F1" in " ".join(said[2:])
+    assert comparison_words.best(worse(task, 0.77, ()), "f1") == set()
+    known = worse(task, 0.77, (top.name,))
+    assert not any("knowing nothing in F1" in sentence for sentence in comparison_words.headline(known))
+    assert comparison_words.best(known, "f1") == {top.name}
+
+
+def test_a_p_at_its_floor_is_at_most_that_everywhere(folder):
+    task = read(folder)[0]
+    pairs = [
+        pair | {"metrics": {key: d | {"p": 0.012, "at_most": True} for key, d in pair["metrics"].items()}}
+        for pair in task.comparison["pairs"]
+    ]
+    few = ["The test split has only 6 groups: intervals are rough."]
+    floor = dataclasses.replace(task, comparison=task.comparison | {"pairs": pairs, "warnings": few})
+    text, html = (made([floor]).replace("\u00a0", " ") for made in (markdown.render, page.render))
+    assert "p at most 0.012" in text
+    assert "p = 0.012" not in text
+    assert "p at most 0.012" in html
+    assert "p 0.012" not in html
+    assert text.count(few[0]) == html.count(few[0]) == 1
+
+
+def test_how_many_queries_count_is_said():
+    assert words.covered({"rows": 9, "queries": 4924, "queries_counted": 51}) == " 51 of 4,924 queries counted;"
+    assert words.covered({"rows": 9}) == ""
