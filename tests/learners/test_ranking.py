@@ -145,6 +145,25 @@ def test_bm25_prefers_the_document_with_the_query_s_rare_words(base, tmp_path):
     assert words("花呗a", [1, 2]) == ["花", "呗", "a", "花呗", "呗a"]
 
 
+def test_bm25_is_lucene_s_with_the_training_documents_and_each_row_alone_has_the_same_score(base, tmp_path):
+    import bm25s
+
+    out, _ = fit(spec_of("linear"), base, tmp_path)
+    model, rows = load("linear", out), judged(4)
+    found = model.predict(rows)["score"].to_numpy()
+    alone = [model.predict(rows[i : i + 1])["score"][0] for i in range(len(rows))]
+    assert found.tolist() == alone, "the rows beside it are no part of the collection"
+    options, documents = model.options, model.documents
+    engine = bm25s.BM25(k1=options.k1, b=options.b, method="lucene")
+    engine.index([words(text, options.ngrams) for text in documents], show_progress=False)
+    query = rows["query"][0]
+    asked = [word for word in words(query, options.ngrams) if word in engine.vocab_dict]
+    frame = pl.DataFrame({"id": [str(i) for i in range(len(documents))], "query": query, "document": documents})
+    known = model.predict(frame)["score"].to_numpy()
+    assert known == pytest.approx(engine.get_scores(asked), rel=1e-5)
+    assert known.max() > 0
+
+
 def test_whole_queries_are_chosen():
     rows = judged(12)
     chosen = queries.choose(rows, 10, 3)

@@ -1,5 +1,6 @@
-"""Learner `linear` of kind `ranking`: BM25 (Robertson and Zaragoza 2009, Lucene's variant) by the package bm25s.
+"""Learner `linear` of kind `ranking`: BM25 (Robertson and Zaragoza 2009, Lucene's variant).
 
-Words are character n-grams without white space, since Chinese writes no spaces. The collection, of which the rarity of
-a word and the mean length are taken, is the training documents and those to be ranked. Saved are the former, as text.
+Words are character n-grams without white space, since Chinese writes no spaces. The rarity of a word and the mean
+length are those of the training documents, which are saved as text:
+one query is served as it was measured.
 """

@@ -1,4 +1,4 @@
-"""Rank documents by their BM25 among themselves and the training documents."""
+"""Score documents by their BM25, with the word statistics of the training documents."""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
 import polars as pl
 
@@ -16,21 +18,31 @@ if TYPE_CHECKING:
 
 
 def scores(collection: Sequence[str], frame: pl.DataFrame, options: Params) -> np.ndarray:
-    """BM25 of every row's document for its query, float64 [rows]; `options` is the section `bm25`."""
+    """BM25 of every row's document for its query, float64 [rows]; `options` is the section `bm25`.
+
+    The rarity of a word and the mean length are those of `collection` alone, so a row's score does not depend on the
+    rows beside it.
+    """
     texts = frame.select(normalised(name) for name in ("query", "document"))
-    place = {text: number for number, text in enumerate(dict.fromkeys([*collection, *texts["document"]]))}
-    engine = bm25s.BM25(k1=options.k1, b=options.b, method="lucene")
-    engine.index([words(text, options.ngrams) for text in place], show_progress=False)
-    found = np.zeros(len(frame))
-    rows: dict[str, list[int]] = {}
-    for number, query in enumerate(texts["query"]):
-        rows.setdefault(query, []).append(number)
-    for query, numbers in rows.items():
-        known = [word for word in words(query, options.ngrams) if word in engine.vocab_dict]
-        if known:
-            of_documents = engine.get_scores(known)
-            found[numbers] = of_documents[[place[texts["document"][number]] for number in numbers]]
-    return found
+    counted = [words(text, options.ngrams) for text in collection]
+    having = Counter(word for found in counted for word in set(found))
+    mean = sum(map(len, counted)) / max(len(counted), 1) or 1.0
+
+    @cache
+    def document(text: str) -> tuple[Counter[str], float]:
+        found = words(text, options.ngrams)
+        return Counter(found), options.k1 * (1 - options.b + options.b * len(found) / mean)
+
+    @cache
+    def query(text: str) -> list[tuple[str, float]]:
+        number = len(counted)
+        return [(w, math.log(1 + (number - having[w] + 0.5) / (having[w] + 0.5))) for w in words(text, options.ngrams)]
+
+    def score(asked: str, text: str) -> float:
+        times, norm = document(text)
+        return sum(rarity * times[word] / (times[word] + norm) for word, rarity in query(asked) if word in times)
+
+    return np.array([score(*row) for row in texts.iter_rows()], dtype=np.float64)
 
 
 def words(text: str, ngrams: Sequence[int]) -> list[str]:
