@@ -157,7 +157,7 @@ def _write_batch(
     for step in range(settings.max_new_tokens):
         out = batch.forward(settings.model)
         if recorder is not None:
-            recorder.record(settings.model, out.hidden_states[-1][:, -1], batch.rows, unfinished)
+            recorder.record(settings.prefix.head, out, batch.rows, unfinished)
         tokens = next_tokens(out.logits[:, -1], batch.rows)  # (rows,)
         for row, token in zip(batch.rows, tokens.tolist(), strict=True):
             if row in unfinished:
@@ -214,11 +214,15 @@ class _BatchRecorder:
         """Take the logits (prompts, tokens) behind the extra sequences."""
         self.recorder.extra_logits |= dict(zip(self.rows, logits, strict=True))
 
-    def record(self, model: PreTrainedModel, states: torch.Tensor, rows: list[int], unfinished: set[int]) -> None:
-        """Take the logits behind the last hidden states (rows, width) of the unfinished rows."""
-        head, tokens = model.get_output_embeddings(), torch.tensor(self.tokens, device=states.device)
-        positions = torch.arange(len(rows), device=states.device).repeat_interleave(len(tokens))  # (rows * tokens,)
-        found = output_head.logits(states, head.weight, head.bias, positions, tokens.repeat(len(rows)))
+    def record(self, head: output_head.Head | None, out: Any, rows: list[int], unfinished: set[int]) -> None:
+        """Take the logits of the unfinished rows from a model's output; without a head, those that the model gives."""
+        states = out.hidden_states[-1][:, -1]  # (rows, width)
+        tokens = torch.tensor(self.tokens, device=states.device)
+        if head is None:
+            found = out.logits[:, -1].index_select(1, tokens).float()
+        else:
+            positions = torch.arange(len(rows), device=states.device).repeat_interleave(len(tokens))  # (rows * tokens,)
+            found = output_head.logits(states, head, positions, tokens.repeat(len(rows)))
         for row, logits in zip(rows, found.view(len(rows), -1).cpu().numpy(), strict=True):
             if row in unfinished:
                 self.recorder.step_logits[self.rows[row]].append(logits)
@@ -280,7 +284,8 @@ def _common_prefix_length(model: PreTrainedModel, prompts: Sequence[Sequence[int
     if len(prompts) < 2:
         return 0
     config = model.config.get_text_config()
-    sliding = "sliding_attention" in (getattr(config, "layer_types", None) or []) or config.model_type == "mistral"
+    types = getattr(config, "layer_types", None)  # Mistral, Phi-3 and StarCoder2 have a window in all layers without it
+    sliding = "sliding_attention" in types if types else getattr(config, "use_sliding_window", True)
     window = getattr(config, "sliding_window", None)
     if sliding and window and max(map(len, prompts)) + max_new_tokens > window:
         return 0

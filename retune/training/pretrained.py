@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let transformers tell errors alone while the block runs."""
-    level = transformers.logging.get_verbosity()
+    """Let transformers tell errors alone, without progress bars, while the block runs."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()
 
 
 def load(auto: Any, folder: Path, dtype: torch.dtype, chosen: Chosen, **more: Any) -> PreTrainedModel:

@@ -7,6 +7,7 @@ reach the head at the positions that carry a target, `LOGITS_BYTES` of logits at
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,61 +22,77 @@ CACHED_ROWS = 8
 """Rows of such a product whose softmax a processor takes at a time, within its cache."""
 
 
+@dataclass(frozen=True)
+class Head:
+    """What makes logits of hidden states h: scale * (h W' + b), and cap * tanh(that / cap) where there is a cap.
+
+    Granite, Cohere and MiniCPM scale their logits, Gemma caps them; retune.llm.packing.head_form finds both.
+    """
+
+    weight: torch.Tensor  # (vocabulary, width)
+    bias: torch.Tensor | None  # (vocabulary,)
+    scale: float = 1.0
+    cap: float | None = None
+
+    def logits(self, products: torch.Tensor) -> torch.Tensor:
+        """Logits for products with the weight, of any shape."""
+        if self.scale != 1:
+            products = products * self.scale
+        return products if self.cap is None else torch.tanh(products / self.cap) * self.cap
+
+    def backward(self, gradient: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Give the gradient of the products for that of the `logits`."""
+        if self.cap is not None:
+            gradient = gradient * (1 - (logits / self.cap) ** 2)
+        return gradient if self.scale == 1 else gradient * self.scale
+
+
 def log_probs(
     hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
+    head: Head,
     positions: torch.Tensor,
     targets: torch.Tensor,
     limit: int = LOGITS_BYTES,
 ) -> torch.Tensor:
     """Log-probability of each target: float32 (or wider) (targets,).
 
-    `hidden` (rows, width); target t is read behind row `positions[t]` (ascending); the softmax is over all of `weight`
-    (vocabulary, width), of which a processor reads a slice at a time for all the rows that fit.
+    `hidden` (rows, width); target t is read behind row `positions[t]` (ascending); the softmax is over all of the
+    vocabulary, of which a processor reads a slice at a time for all the rows that fit.
     """
     pieces = [
-        _log_probs_of_piece(hidden[rows], weight, bias, at, target)
-        for rows, at, target in _pieces(len(hidden), _rows_within(limit, _slice_size(weight)), positions, targets)
+        _log_probs_of_piece(hidden[rows], head, at, target)
+        for rows, at, target in _pieces(len(hidden), _rows_within(limit, _slice_size(head.weight)), positions, targets)
     ]
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=accumulation_dtype(hidden))
 
 
-def _log_probs_of_piece(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, at: torch.Tensor, targets: torch.Tensor
-) -> torch.Tensor:
+def _log_probs_of_piece(hidden: torch.Tensor, head: Head, at: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Log-probability of target t behind row `at[t]`; the softmax's denominator is summed slice by slice."""
     target_logits = torch.zeros(len(targets), dtype=accumulation_dtype(hidden), device=hidden.device)
     totals, start = [], 0
-    for logits in _slices(hidden, weight, bias):
-        inside = (targets >= start) & (targets < start + logits.shape[1])  # (targets,)
-        target_logits[inside] = logits[at[inside], targets[inside] - start].to(target_logits.dtype)
-        blocks = logits.split(_softmax_rows(logits))
-        totals.append(torch.cat([block.to(target_logits.dtype).logsumexp(-1) for block in blocks]))  # (rows,)
-        start += logits.shape[1]
+    for products in _slices(hidden, head):
+        inside = (targets >= start) & (targets < start + products.shape[1])  # (targets,)
+        found = products[at[inside], targets[inside] - start].to(target_logits.dtype)
+        target_logits[inside] = head.logits(found)
+        blocks = [head.logits(block.to(found.dtype)).logsumexp(-1) for block in products.split(_softmax_rows(products))]
+        totals.append(torch.cat(blocks))  # (rows,)
+        start += products.shape[1]
     return target_logits - torch.stack(totals).logsumexp(0)[at]
 
 
-def logits(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    positions: torch.Tensor,
-    targets: torch.Tensor,
-) -> torch.Tensor:
+def logits(hidden: torch.Tensor, head: Head, positions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Logit of target t behind row `positions[t]`: float32 (or wider) (targets,), from the head's rows of `targets`."""
     tokens, column = targets.unique(return_inverse=True)
     wide = accumulation_dtype(hidden)
+    bias = None if head.bias is None else head.bias[tokens].to(wide)
     with torch.autocast(hidden.device.type, enabled=False):
-        # (rows, distinct targets)
-        found = F.linear(hidden.to(wide), weight[tokens].to(wide), None if bias is None else bias[tokens].to(wide))
-    return found[positions, column]
+        found = F.linear(hidden.to(wide), head.weight[tokens].to(wide), bias)  # (rows, distinct targets)
+    return head.logits(found)[positions, column]
 
 
 def loss(
     hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
+    head: Head,
     positions: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor,
@@ -86,7 +103,9 @@ def loss(
     The gradient is computed along with it, piece by piece, so no logits are kept for a backward pass (as in the fused
     linear cross-entropy of Liger kernel, Hsu et al. 2024).
     """
-    total: torch.Tensor = _Loss.apply(hidden, weight, bias, positions, targets, weights, limit)
+    total: torch.Tensor = _Loss.apply(
+        hidden, head.weight, head.bias, positions, targets, weights, limit, head.scale, head.cap
+    )
     return total
 
 
@@ -101,7 +120,10 @@ class _Loss(torch.autograd.Function):
         targets: torch.Tensor,
         weights: torch.Tensor,
         limit: int,
+        scale: float,
+        cap: float | None,
     ) -> torch.Tensor:
+        head = Head(weight, bias, scale, cap)
         trains = [tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias)]
         gradients = [
             torch.zeros_like(t) if t is not None and on else None
@@ -110,21 +132,24 @@ class _Loss(torch.autograd.Function):
         total = torch.zeros((), dtype=accumulation_dtype(hidden), device=hidden.device)
         size = _rows_within(limit, len(weight))
         for rows, at, target, w in _pieces(len(hidden), size, positions, targets, weights):
-            slices = list(_slices(hidden[rows], weight, bias))
+            slices = list(_slices(hidden[rows], head))
             blocks = _pieces(len(slices[0]), _softmax_rows(slices[0]), at, target, w.to(total.dtype))
             for block, block_at, block_targets, block_weights in blocks:
                 # (rows of the block, vocabulary)
-                logs = torch.cat([logits[block].to(total.dtype) for logits in slices], dim=-1).log_softmax(-1)
+                found = head.logits(torch.cat([products[block].to(total.dtype) for products in slices], dim=-1))
+                logs = found.log_softmax(-1)
+                found = found if head.cap else logs  # only a cap's gradient reads the logits: they are freed
                 total -= (logs[block_at, block_targets] * block_weights).sum()
                 if not any(trains):
                     continue
                 # d loss / d logits = (sum of the row's weights) * softmax - weight at each target
                 d_logits = logs.exp_().mul_(logs.new_zeros(len(logs)).index_add_(0, block_at, block_weights)[:, None])
                 d_logits.index_put_((block_at, block_targets), -block_weights, accumulate=True)
+                d_products = head.backward(d_logits, found)
                 if gradients[2] is not None:
-                    gradients[2] += d_logits.sum(0).to(gradients[2].dtype)
-                for logits, d_slice in zip(slices, d_logits.split(_slice_size(weight), dim=1), strict=True):
-                    logits[block] = d_slice  # the gradient takes the logits' place
+                    gradients[2] += d_products.sum(0).to(gradients[2].dtype)
+                for products, d_slice in zip(slices, d_products.split(_slice_size(weight), dim=1), strict=True):
+                    products[block] = d_slice  # the gradient takes the products' place
             if gradients[0] is not None:
                 gradients[0][rows] = _matmul(slices, weight).to(hidden.dtype)
             if gradients[1] is not None:
@@ -135,21 +160,20 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         scaled = [g if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors]
-        return (*scaled, None, None, None, None)
+        return (*scaled, *[None] * 6)
 
 
-def log_softmax(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Log-probabilities of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
-    logits = [part.to(accumulation_dtype(hidden)) for part in _slices(hidden, weight, bias)]
-    return torch.cat(logits, dim=-1).log_softmax(-1)
+def all_logits(hidden: torch.Tensor, head: Head) -> torch.Tensor:
+    """Logits of the whole vocabulary: float32 (or wider) (rows, vocabulary)."""
+    return head.logits(torch.cat([part.to(accumulation_dtype(hidden)) for part in _slices(hidden, head)], dim=-1))
 
 
-def _slices(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[torch.Tensor]:
-    """Logits (rows, slice of the vocabulary), one slice after the other."""
-    size = _slice_size(weight)
-    for start in range(0, len(weight), size):
-        offset = None if bias is None else bias[start : start + size]
-        yield F.linear(hidden, weight[start : start + size], offset)
+def _slices(hidden: torch.Tensor, head: Head) -> Iterator[torch.Tensor]:
+    """Products with the weight (rows, slice of the vocabulary), one slice after the other."""
+    size = _slice_size(head.weight)
+    for start in range(0, len(head.weight), size):
+        offset = None if head.bias is None else head.bias[start : start + size]
+        yield F.linear(hidden, head.weight[start : start + size], offset)
 
 
 def _matmul(slices: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:

@@ -2,21 +2,22 @@
 
 `PackedModel.batches` turns sequences and their targets into batches; `loss`, `log_probs` and `logits` run them. The
 values equal those of running each sequence alone, forwards and backwards, but for rounding. That holds for a model
-whose tokens know each other through attention alone; `prepare` proves it on real sequences before it is relied on, and
-takes ordinary padded batches, with a warning that says why, for any other model.
+whose tokens know each other through attention alone; `prepare` proves it on real sequences before it is relied on,
+against the model's own logits, and takes ordinary padded batches, with a warning that says why, for any other model.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from retune.llm.packing import last_layer, output_head, prefix_tree, tree_attention
+from retune.errors import RetuneError
+from retune.llm.packing import head_form, last_layer, output_head, prefix_tree, proof, rope, tree_attention
 from retune.llm.packing.prefix_tree import PackedRow
 from retune.llm.packing.tree_attention import KeyValues, Tree
 from retune.training import out_of_memory
@@ -35,12 +36,6 @@ LAYER_TYPES = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token depends on the tokens that it may see and on their positions alone."""
 INFERENCE_TOKENS = 4096
 """Tokens of one forward pass without a gradient."""
-CHECK_SEQUENCES, CHECK_TOKENS, CHECK_VOCABULARY = 3, 64, 4096
-"""Sequences that are run both ways before packing is relied on, the most tokens of their common prefix and of what
-follows it that are run, and of the vocabulary the first tokens that are compared: it shall cost a second, not ten."""
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-TOLERANCE_16_BITS = 0.1
-"""Mean difference of log-probabilities between both ways, in their standard deviations, that passes as rounding."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +52,14 @@ class PackedBatch:
 
 
 class PackedModel:
-    """A causal LM and the way it runs sequences: packed by `kernel`, or as padded batches where `kernel` is None."""
+    """A causal LM and the way it runs sequences: packed by `kernel`, or as padded batches where `kernel` is None.
 
-    def __init__(self, model: PreTrainedModel, kernel: str | None = "auto") -> None:
-        self.model, self.kernel = model, kernel
+    With `single` each sequence is a batch of its own. `head` None: only the model's own forward pass tells its logits.
+    """
+
+    def __init__(self, model: PreTrainedModel, kernel: str | None = "auto", single: bool = False) -> None:
+        self.model, self.kernel, self.single = model, kernel, single
+        self.head, self.length_limit = head_form.of(model), rope.length_limit(model)
         self.limit = out_of_memory.Limit(INFERENCE_TOKENS, "tokens", "label scoring")
         if kernel is not None:
             tree_attention.register()
@@ -70,27 +69,42 @@ class PackedModel:
     def batches(
         self, sequences: Sequence[Sequence[int]], targets: Sequence[Sequence[Target]], budget: int | None = None
     ) -> list[PackedBatch]:
-        """Batches of at most `budget` tokens (a longer sequence has one of its own) of all sequences."""
+        """Batches of at most `budget` tokens (a longer sequence has one of its own) of all sequences.
+
+        A sequence at whose length rotary positions change stands alone.
+        """
         offsets = np.cumsum([0, *map(len, targets)])  # (sequences + 1,) targets before each sequence
+        most = self.length_limit
+        alone = [n for n, ids in enumerate(sequences) if self.single or (most is not None and len(ids) > most)]
+        rest = sorted(set(range(len(sequences))) - set(alone))
         if self.kernel is None:
-            return [_padded_batch(numbers, sequences, targets, offsets) for numbers in _by_length(sequences, budget)]
-        return [_packed_batch(row, targets, offsets) for row in prefix_tree.pack(sequences, budget)]
+            batches = [_padded_batch(rows, sequences, targets, offsets) for rows in _by_length(rest, sequences, budget)]
+        else:
+            rows = prefix_tree.pack([sequences[number] for number in rest], budget)
+            batches = [_packed_batch(row, rest, targets, offsets) for row in rows]
+        return batches + [_padded_batch([number], sequences, targets, offsets) for number in alone]
 
     def loss(self, batch: PackedBatch) -> torch.Tensor:
         """Sum over the batch's targets of weight times cross-entropy: a scalar, with a gradient."""
-        head, device = self.model.get_output_embeddings(), self.model.device
+        device = self.model.device
         rows, ids, weights = (t.to(device) for t in (batch.target_rows, batch.target_ids, batch.target_weights))
-        return output_head.loss(self.hidden_states(batch), head.weight, head.bias, rows, ids, weights)
+        if self.head is None:
+            return -(self._own_logits(batch).log_softmax(-1)[rows, ids] * weights).sum()
+        return output_head.loss(self.hidden_states(batch), self.head, rows, ids, weights)
 
     def log_probs(self, batch: PackedBatch) -> torch.Tensor:
         """Log-probability of each target of the batch: float32 (targets,), on the CPU."""
-        head, device = self.model.get_output_embeddings(), self.model.device
-        rows, ids = (tensor.to(device) for tensor in (batch.target_rows, batch.target_ids))
-        return output_head.log_probs(self.hidden_states(batch), head.weight, head.bias, rows, ids).cpu()
+        rows, ids = (tensor.to(self.model.device) for tensor in (batch.target_rows, batch.target_ids))
+        if self.head is None:
+            return self._own_logits(batch).log_softmax(-1)[rows, ids].cpu()
+        return output_head.log_probs(self.hidden_states(batch), self.head, rows, ids).cpu()
 
-    def logits(self, batch: PackedBatch) -> torch.Tensor:
+    def logits(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
         """Logit of each target of the batch: float32 or wider (targets,), on the CPU."""
-        return self._logits(batch, self.hidden_states(batch))
+        rows, ids = (tensor.to(self.model.device) for tensor in (batch.target_rows, batch.target_ids))
+        if self.head is None:
+            return self._own_logits(batch, key_values)[rows, ids].cpu()
+        return output_head.logits(self.hidden_states(batch, key_values), self.head, rows, ids).cpu()
 
     def prefill(self, batch: PackedBatch) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor]:
         """Keys and values, each (key-value heads, tokens of the batch, d), of every layer; and what `logits` gives.
@@ -98,32 +112,41 @@ class PackedModel:
         Needs a kernel.
         """
         key_values: KeyValues = {}
-        states = self.hidden_states(batch, key_values)
-        return [key_values[layer] for layer in sorted(key_values)], self._logits(batch, states)
+        logits = self.logits(batch, key_values)
+        return [key_values[layer] for layer in sorted(key_values)], logits
 
     def hidden_states(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
         """Last hidden states at `batch.head_positions`: (positions, width); keys and values go to `key_values`."""
+        positions = batch.head_positions.to(self.model.device)
+        states = self.model.get_decoder()(**self._inputs(batch, positions, key_values)).last_hidden_state
+        return states.flatten(0, 1).index_select(0, positions)
+
+    def _own_logits(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
+        """Logits at `batch.head_positions` by the model's own forward pass: float32 or wider (positions, tokens)."""
+        positions = batch.head_positions.to(self.model.device)
+        inputs = self._inputs(batch, positions, key_values)
+        if len(batch.input_ids) == 1 and proof.takes_logits_to_keep(self.model):
+            logits = self.model(**inputs, logits_to_keep=positions).logits[0]
+        else:
+            logits = self.model(**inputs).logits.flatten(0, 1).index_select(0, positions)
+        return logits.to(output_head.accumulation_dtype(logits))
+
+    def all_logits(self, batch: PackedBatch) -> torch.Tensor:
+        """Logits of the whole vocabulary at `batch.head_positions`: float32 or wider (positions, vocabulary)."""
+        if self.head is None:
+            return self._own_logits(batch)
+        return output_head.all_logits(self.hidden_states(batch), self.head)
+
+    def _inputs(self, batch: PackedBatch, positions: torch.Tensor, key_values: KeyValues | None) -> dict[str, Any]:
         device = self.model.device
-        positions = batch.head_positions.to(device)
-        tree = None
+        inputs: dict[str, Any] = {"input_ids": batch.input_ids.to(device), "use_cache": False}
         if batch.row is not None:
-            tree = Tree(batch.row, device, self.kernel or "auto", positions, key_values)
-        return self._decoder_states(batch.input_ids, tree).flatten(0, 1).index_select(0, positions)
-
-    def _logits(self, batch: PackedBatch, states: torch.Tensor) -> torch.Tensor:
-        head, device = self.model.get_output_embeddings(), self.model.device
-        rows, ids = (tensor.to(device) for tensor in (batch.target_rows, batch.target_ids))
-        return output_head.logits(states, head.weight, head.bias, rows, ids).cpu()
-
-    def _decoder_states(self, input_ids: torch.Tensor, tree: Tree | None) -> torch.Tensor:
-        """Last hidden states (rows, tokens, width)."""
-        inputs: dict[str, Any] = {"input_ids": input_ids.to(self.model.device), "use_cache": False}
-        if tree is not None:
-            inputs["tree"] = tree
-            inputs["position_ids"] = torch.from_numpy(tree.row.depth)[None].to(self.model.device)
+            inputs["tree"] = Tree(batch.row, device, self.kernel or "auto", positions, key_values)
+            inputs["position_ids"] = torch.from_numpy(batch.row.depth)[None].to(device)
             inputs["attention_mask"] = self._no_mask()
-        states: torch.Tensor = self.model.get_decoder()(**inputs).last_hidden_state
-        return states
+        if self.length_limit is not None:
+            rope.forget(self.model)
+        return inputs
 
     def _no_mask(self) -> Any:
         """What keeps a model from making a causal mask of its own; the tree's attention does not read it."""
@@ -132,57 +155,86 @@ class PackedModel:
 
 
 def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence[int]]) -> PackedModel:
-    """The fastest way that is right for this model; proven on the first of `sequences`, and logged with its reason."""
+    """The fastest way that is right for this model; proven on the first of `sequences`, and logged with its reason.
+
+    Raises `RetuneError` for a model with which no way gives its own logits, such as one that reads what is to come.
+    """
+    name, sequences = model.config.model_type, proof.shortened(sequences)
+    mode = model.training
+    model.eval()
+    with proof.narrow_windows(model, sequences):
+        attention, wanted = _own_logits(model, sequences)
+        why = _why_not_packed(model, chosen)
+        if why is None:
+            packed, why = _proven(model, _kernel(chosen), sequences, wanted)
+            if packed is None:
+                model.set_attn_implementation(attention)
+        else:
+            packed = None
+        if packed is None:
+            log.warning("%s runs without shared prefixes, in ordinary padded batches: %s", name, why)
+            packed, why = _proven(model, None, sequences, wanted)
+        if packed is None:
+            log.warning("%s runs row by row, without batches: padded, %s", name, why)
+            packed, why = _proven(model, None, sequences, wanted, single=True)
+    model.train(mode)
+    if packed is None:
+        raise RetuneError(
+            f"{name} gives a token other probabilities once others follow it ({why}): it is no causal language model; "
+            "use another base"
+        )
+    if packed.kernel is not None:
+        log.info("shared prefixes %s: %s", packed.kernel, tree_attention.kernel_reason(model.device))
+    if packed.head is None:
+        log.warning("%s runs through its own output head, whose logits are no scaled product with one matrix", name)
+    return packed
+
+
+def _own_logits(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> tuple[str, torch.Tensor]:
+    """An attention that the model can run by, its own if possible, and its logits behind both targets of each sequence.
+
+    (sequences * 2, vocabulary), each computed without what follows.
+    """
     attention = model.config._attn_implementation
-    why = _why_not_packed(model, chosen)
-    if why is None:
-        packed = PackedModel(model, _kernel(chosen))
-        difference = packing_error(packed, attention, sequences)
-        limit = TOLERANCE.get(model.dtype, TOLERANCE_16_BITS)
-        if difference <= limit:
-            log.info("shared prefixes %s: %s", packed.kernel, tree_attention.kernel_reason(model.device))
-            return packed
-        why = f"its log-probabilities differ by {difference:.2g} standard deviations from those of each row alone"
-        model.set_attn_implementation(attention)
-    log.warning("%s runs without shared prefixes, in ordinary padded batches: %s", model.config.model_type, why)
-    return PackedModel(model, None)
+    rows = [ids[: position + 1] for ids in sequences for position in _checked(ids)]
+    try:
+        return attention, torch.stack([proof.own_logits(model, ids) for ids in rows]) if rows else torch.empty(0, 1)
+    except ValueError as error:
+        if attention == "eager" or not rows:
+            raise
+        log.info("attention eager: %s does not fit %s (%s)", attention, model.config.model_type, error)
+    model.set_attn_implementation("eager")
+    return "eager", torch.stack([proof.own_logits(model, ids) for ids in rows])
+
+
+def _checked(ids: Sequence[int]) -> tuple[int, int]:
+    """Positions behind which logits are compared."""
+    return (len(ids) - 1) // 2, len(ids) - 1
 
 
 @torch.no_grad()
-def packing_error(packed: PackedModel, attention: str, sequences: Sequence[Sequence[int]]) -> float:
-    """Mean difference between the log-probabilities of packed rows and of each row alone, in standard deviations.
-
-    `attention` is the implementation by which a row alone is run.
-    """
-    model = packed.model
-    sequences = _shortened(sorted(sequences, key=len)[:CHECK_SEQUENCES])
-    if not sequences:
-        return 0.0
-    mode, head = model.training, model.get_output_embeddings()
-    model.eval()
-    targets: list[list[Target]] = [[(len(s) // 2, 0, 1.0), (len(s) - 1, 0, 1.0)] for s in sequences]
-    (batch,) = packed.batches(sequences, targets)
-    rows = batch.target_rows[batch.target_numbers.argsort()].to(model.device)
-    weight, bias = head.weight[:CHECK_VOCABULARY], None if head.bias is None else head.bias[:CHECK_VOCABULARY]
-    packed_logs = output_head.log_softmax(packed.hidden_states(batch)[rows], weight, bias)
-    model.set_attn_implementation(attention)
-    plain = PackedModel(model, None)
-    states = [
-        plain.hidden_states(plain.batches([sequence], [each])[0])[[0, -1]]
-        for sequence, each in zip(sequences, targets, strict=True)
-    ]
-    plain_logs = output_head.log_softmax(torch.cat(states), weight, bias)
-    model.set_attn_implementation(tree_attention.NAME)
-    model.train(mode)
-    return float((packed_logs - plain_logs).abs().mean() / plain_logs.std())
-
-
-def _shortened(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The sequences with the first tokens of what they share, and of what each goes on with."""
-    same = [len(set(tokens)) == 1 for tokens in zip(*sequences, strict=False)]
-    common = [*same, False].index(False)
-    prefix = min(common, CHECK_TOKENS)
-    return [[*sequence[:prefix], *sequence[common : common + CHECK_TOKENS]] for sequence in sequences]
+def _proven(
+    model: PreTrainedModel, kernel: str | None, sequences: list[list[int]], wanted: torch.Tensor, single: bool = False
+) -> tuple[PackedModel | None, str]:
+    """The model run so, if it gives the `wanted` logits; else None and why not."""
+    try:
+        packed = PackedModel(model, kernel, single)
+        if not sequences:
+            return packed, ""
+        targets: list[list[Target]] = [[(position, 0, 1.0) for position in _checked(ids)] for ids in sequences]
+        found = torch.empty_like(wanted)
+        for batch in packed.batches(sequences, targets):
+            found[batch.target_numbers.to(found.device)] = packed.all_logits(batch)[batch.target_rows.to(found.device)]
+    except tree_attention.UnreadKeyword as error:
+        return None, str(error)
+    except Exception as error:  # whatever a model of another make raises, it can run in another way
+        if out_of_memory.is_oom(error):
+            raise
+        return None, f"it stops with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    difference = proof.difference(found, wanted)
+    if difference <= proof.limit(model):
+        return packed, ""
+    return None, f"its log-probabilities differ by {difference:.2g} standard deviations from those of each row alone"
 
 
 def _why_not_packed(model: PreTrainedModel, chosen: Chosen) -> str | None:
@@ -209,7 +261,11 @@ def _kernel(chosen: Chosen) -> str:
     return "auto" if chosen.device.type == "cuda" else "dense"
 
 
-def _packed_batch(row: PackedRow, targets: Sequence[Sequence[Target]], offsets: np.ndarray) -> PackedBatch:
+def _packed_batch(
+    row: PackedRow, numbers: list[int], targets: Sequence[Sequence[Target]], offsets: np.ndarray
+) -> PackedBatch:
+    """A packed row as a batch; its i-th sequence is number `numbers[i]` of all."""
+    row = replace(row, sequences=tuple(numbers[place] for place in row.sequences))
     flat = [
         (row.paths[place][position], token, weight, offsets[number] + index)
         for place, number in enumerate(row.sequences)
@@ -248,10 +304,10 @@ def _batch(input_ids: torch.Tensor, row: PackedRow | None, flat: list[tuple[int,
     )
 
 
-def _by_length(sequences: Sequence[Sequence[int]], budget: int | None) -> list[list[int]]:
-    """Sequence numbers by length, in batches whose rows times longest row stay within the budget."""
+def _by_length(numbers: list[int], sequences: Sequence[Sequence[int]], budget: int | None) -> list[list[int]]:
+    """Sequence numbers, longest first, in batches whose rows times longest row stay within the budget."""
     batches: list[list[int]] = []
-    for number in sorted(range(len(sequences)), key=lambda i: (-len(sequences[i]), i)):
+    for number in sorted(numbers, key=lambda i: (-len(sequences[i]), i)):
         fits = batches and (budget is None or (len(batches[-1]) + 1) * len(sequences[batches[-1][0]]) <= budget)
         if fits:
             batches[-1].append(number)

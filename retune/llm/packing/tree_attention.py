@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from retune.errors import RetuneError
 from retune.llm.packing.chunk_attention import chunk_attention
 from retune.llm.packing.prefix_attention import Prefix, attend_with_prefix
 
@@ -34,6 +35,17 @@ KeyValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
 NAME = "retune_tree"
 DENSE_TOKENS = 2048
 """Packed tokens up to which a GPU takes the dense mask: at most 4 MiB, and nothing to compile."""
+
+
+READ_ELSEWHERE = {
+    "is_causal", "position_ids", "output_attentions", "output_hidden_states", "output_router_logits", "use_cache",
+    "return_dict", "cache_position", "logits_to_keep", "layer_idx",
+}  # fmt: skip
+"""Keywords of transformers' attention interface that change no value where a tree tells who attends to whom."""
+
+
+class UnreadKeyword(RetuneError):
+    """A model hands its attention more than a tree's attention knows of."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +185,12 @@ def tree_attention_forward(
 ) -> tuple[torch.Tensor, None]:
     """Transformers' attention interface: query (1, heads, tokens, d), key and value (1, key-value heads, tokens, d).
 
-    Gives (1, tokens, heads, d). Dropout on attention weights is not for trees (it would be drawn once for all
-    sequences); their models are trained without it.
+    Gives (1, tokens, heads, d). Raises `UnreadKeyword` for a keyword that may change values, such as the cap that Gemma
+    2 puts on its scores: its model has to run without trees. Dropout on attention weights is not for trees (it would be
+    drawn once for all sequences); their models are trained without it.
     """
+    if prefix is not None or tree is not None:
+        _refuse_unread(more)
     if prefix is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         return attend_with_prefix(query, key, value, attention_mask, scale, *prefix.layers[module.layer_idx]), None
@@ -200,6 +215,12 @@ def tree_attention_forward(
             query, key, value, block_mask=tree.block_mask(sliding_window), scale=scale, enable_gqa=True
         )
     return out.transpose(1, 2), None
+
+
+def _refuse_unread(more: dict[str, Any]) -> None:
+    unread = sorted(name for name, value in more.items() if value is not None and name not in READ_ELSEWHERE)
+    if unread or more.get("is_causal") is False:
+        raise UnreadKeyword(f"its attention takes `{(unread or ['is_causal'])[0]}`, which shared prefixes do not know")
 
 
 def _group(chunks: list[Chunk], device: torch.device) -> Group:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from retune.llm.packing import output_head
+from retune.llm.packing.output_head import Head
 
 POSITIONS = torch.tensor([0, 0, 1, 3, 3, 3, 4])
 TARGETS = torch.tensor([5, 6, 0, 10, 10, 2, 7])
@@ -32,14 +33,14 @@ def test_loss_and_gradients_equal_those_of_all_logits_at_once(
     monkeypatch.setattr(output_head, "CACHED_ROWS", 2)
     hidden, weight, offset = (*tensors(bias), None)[:3]
     limit = rows * 4 * VOCABULARY
-    found = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS, limit)
+    found = output_head.loss(hidden, Head(weight, offset), POSITIONS, TARGETS, WEIGHTS, limit)
     each = F.cross_entropy(F.linear(hidden, weight, offset)[POSITIONS], TARGETS, reduction="none")
     expected = (each * WEIGHTS).sum()
     assert torch.allclose(found, expected)
     leaves = [tensor for tensor in (hidden, weight, offset) if tensor is not None]
     gradients = [torch.autograd.grad(3 * value, leaves) for value in (found, expected)]
     assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
-    logs = output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS, limit)
+    logs = output_head.log_probs(hidden, Head(weight, offset), POSITIONS, TARGETS, limit)
     assert torch.allclose(logs, -each)
 
 
@@ -48,7 +49,7 @@ def test_logits_of_targets_are_those_of_the_whole_head_in_full_precision(bias: b
     hidden, weight, offset = (*tensors(bias, torch.float32), None)[:3]
     wanted = F.linear(hidden, weight, offset)[POSITIONS, TARGETS]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = output_head.logits(hidden, weight, offset, POSITIONS, TARGETS)
+        found = output_head.logits(hidden, Head(weight, offset), POSITIONS, TARGETS)
     assert found.dtype == torch.float32
     assert torch.allclose(found, wanted, atol=1e-6)
 
@@ -64,7 +65,7 @@ def test_a_piece_of_logits_stays_within_the_limit(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(output_head.F, "linear", watched)
     hidden, weight = tensors(False, torch.float32)
-    output_head.loss(hidden, weight, None, POSITIONS, TARGETS, WEIGHTS, 2 * 4 * VOCABULARY).backward()
+    output_head.loss(hidden, Head(weight, None), POSITIONS, TARGETS, WEIGHTS, 2 * 4 * VOCABULARY).backward()
     assert sizes == [2 * 4 * VOCABULARY, 2 * 4 * VOCABULARY, 4 * VOCABULARY]
 
 
@@ -80,17 +81,17 @@ def test_log_probabilities_read_a_slice_for_as_many_rows_as_fit(monkeypatch: pyt
     monkeypatch.setattr(output_head.F, "linear", watched)
     monkeypatch.setattr(output_head, "PACKED_ROWS", 4)
     hidden, weight = tensors(False, torch.float32)
-    output_head.log_probs(hidden, weight, None, POSITIONS, TARGETS, 3 * 4 * 4)
+    output_head.log_probs(hidden, Head(weight, None), POSITIONS, TARGETS, 3 * 4 * 4)
     assert shapes == [(3, 4), (3, 4), (3, 3), (2, 4), (2, 4), (2, 3)]
 
 
 def test_a_head_in_slices_gives_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, weight, offset = tensors(True)
-    whole = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
-    logs = output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS)
+    whole = output_head.loss(hidden, Head(weight, offset), POSITIONS, TARGETS, WEIGHTS)
+    logs = output_head.log_probs(hidden, Head(weight, offset), POSITIONS, TARGETS)
     monkeypatch.setattr(output_head, "PACKED_ROWS", 4)
-    assert torch.allclose(output_head.log_probs(hidden, weight, offset, POSITIONS, TARGETS), logs)
-    sliced = output_head.loss(hidden, weight, offset, POSITIONS, TARGETS, WEIGHTS)
+    assert torch.allclose(output_head.log_probs(hidden, Head(weight, offset), POSITIONS, TARGETS), logs)
+    sliced = output_head.loss(hidden, Head(weight, offset), POSITIONS, TARGETS, WEIGHTS)
     assert torch.allclose(sliced, whole)
     gradients = [torch.autograd.grad(value, (hidden, weight, offset)) for value in (sliced, whole)]
     assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
@@ -99,9 +100,9 @@ def test_a_head_in_slices_gives_the_same_loss(monkeypatch: pytest.MonkeyPatch) -
 def test_a_frozen_head_gets_no_gradient_and_no_targets_no_loss() -> None:
     hidden, weight = tensors(False)
     none = torch.zeros(0, dtype=torch.long)
-    assert output_head.log_probs(hidden[:0], weight, None, none, none).shape == (0,)
+    assert output_head.log_probs(hidden[:0], Head(weight, None), none, none).shape == (0,)
     frozen = weight.detach()
-    output_head.loss(hidden, frozen, None, POSITIONS, TARGETS, WEIGHTS).backward()
+    output_head.loss(hidden, Head(frozen, None), POSITIONS, TARGETS, WEIGHTS).backward()
     assert hidden.grad is not None
     assert frozen.grad is None
 
@@ -112,5 +113,5 @@ def test_the_softmax_of_many_rows_is_that_of_each() -> None:
     hidden, weight = torch.randn(rows, 6, dtype=torch.float64), torch.randn(40, 6, dtype=torch.float64)
     targets = torch.arange(rows) % 40
     wanted = (hidden @ weight.t()).log_softmax(-1)[torch.arange(rows), targets]
-    found = output_head.log_probs(hidden, weight, None, torch.arange(rows), targets)
+    found = output_head.log_probs(hidden, Head(weight, None), torch.arange(rows), targets)
     assert torch.allclose(found, wanted, atol=1e-12)

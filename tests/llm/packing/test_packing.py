@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retune.llm.packing import packing
+from retune.llm.packing import packing, proof
 from retune.llm.packing.packing import PackedModel, Target
 from tests.support import tiny_llm
 from tests.support.packed_rows import ROWS, TARGETS, chosen, lora
@@ -85,7 +85,7 @@ def test_padded_batches_give_the_same_values_within_their_budget() -> None:
     [
         (lambda model: setattr(type(model), "_is_stateful", True), "carry a state"),
         (
-            lambda model: setattr(model.config, "layer_types", ["linear_attention", "full_attention"]),
+            lambda model: setattr(model.config, "layer_types", [*model.config.layer_types, "linear_attention"]),
             "linear_attention",
         ),
         (lambda model: _forget_positions(model), "standard deviations"),
@@ -135,7 +135,11 @@ def test_batches_do_not_depend_on_the_order_of_the_rows() -> None:
 
 
 def test_the_proof_runs_the_first_tokens_of_what_sequences_share_and_of_each_rest() -> None:
-    head, most = list(range(500)), packing.CHECK_TOKENS
-    short = packing._shortened([[*head, 7, 8], [*head, *range(1000, 1300)]])
-    assert short == [[*head[:most], 7, 8], [*head[:most], *range(1000, 1000 + most)]]
-    assert packing._shortened([[1, 2], [3]]) == [[1, 2], [3]]
+    head, most = list(range(500)), proof.TOKENS
+    short = proof.shortened([[*head, 7, 8], [*head, *range(1000, 1300)], [*head, *range(2000, 2400)]])
+    assert short == [
+        [*head[:most], 7, 8],
+        [*head[:most], *range(1000, 1000 + most - 3)],
+        [*head[:most], *range(2000, 2000 + most - 6)],
+    ]
+    assert proof.shortened([[1, 2], [3]]) == [[3], [1, 2]]
