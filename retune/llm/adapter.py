@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from retune.errors import RetuneError
+from retune.errors import RetuneError, unknown
 from retune.llm.fused import gated_mlp, lora_linear, rms_norm
 from retune.training import hardware, pretrained
 from retune.training.layers import layers_of
@@ -111,6 +112,8 @@ def add(
         task_type=task,
         exclude_modules=_lowest_layers(model, freeze_layers) if freeze_layers else None,
     )
+    if not isinstance(lora.targets, str):
+        _refuse_unknown(model, lora.targets, base_name)
     model.name_or_path = base_name  # peft writes it into the adapter's config
     hardware.make_deterministic(seed)
     try:
@@ -121,6 +124,17 @@ def add(
         raise RetuneError(f"lora.targets {lora.targets} does not fit {base_name}: {error}") from None
     _use_fused_lora(adapted, chosen)
     return adapted
+
+
+def _refuse_unknown(model: PreTrainedModel, targets: Iterable[str], base_name: str) -> None:
+    """Raise `RetuneError` for a target that fits no module: peft leaves one out without a word where another fits."""
+    names = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            linear = {
+                name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")
+            }
+            raise RetuneError(f"lora.targets: {unknown('module', target, sorted(linear), f' in {base_name}')}")
 
 
 def _lowest_layers(model: PreTrainedModel, count: int) -> str:

@@ -18,7 +18,7 @@ import torch
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from retune import stable_hash
-from retune.llm.packing import output_head, prefill, tree_attention
+from retune.llm.packing import output_head, prefill, rope, tree_attention
 from retune.llm.packing.packing import PackedModel
 from retune.progress import bar
 from retune.training import out_of_memory
@@ -287,8 +287,11 @@ def _common_prefix_length(model: PreTrainedModel, prompts: Sequence[Sequence[int
     types = getattr(config, "layer_types", None)  # Mistral, Phi-3 and StarCoder2 have a window in all layers without it
     sliding = "sliding_attention" in types if types else getattr(config, "use_sliding_window", True)
     window = getattr(config, "sliding_window", None)
-    if sliding and window and max(map(len, prompts)) + max_new_tokens > window:
+    longest = max(map(len, prompts)) + max_new_tokens
+    if sliding and window and longest > window:
         return 0
+    if (angles := rope.length_limit(model)) is not None and longest > angles:
+        return 0  # the keys of a long prompt are turned otherwise than those of a short one
     ordered = sorted(map(list, prompts))
     first, last = ordered[0], ordered[-1]
     limit = min(map(len, prompts)) - 1

@@ -70,9 +70,11 @@ def read(task: str, metric: str | None, root: Path = Path()) -> Curve:
         found = [_point(task, model, experiment, resolved, files, metric, root) for model in same]
         points += [point for point in found if point]
     points = sorted({_place(p): p for p in points}.values(), key=_place)
-    if len({point.ratio for point in points}) < 2:
+    ratios = {point.ratio for point in points}
+    if len(ratios) < 2:
+        built = ", ".join(f"{ratio:g}" for ratio in ratios) or "none"
         raise RetuneError(
-            f"a curve of `{task}` needs two ratios that were built, and there is {len(points) or 'none'}: "
+            f"a curve of `{task}` needs two values of data_ratio, and built is {built}: "
             f"dvc exp run --queue -S 'tasks.{task}.data_ratio=0.2,0.6,1.0' && dvc queue start"
         )
     return Curve(task, metric or _primary(here["tasks"][task]["kind"]), points, left_out)

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from retune.llm import generation
@@ -50,6 +51,36 @@ def test_answers_equal_those_of_each_prompt_alone(family: str, head: int, monkey
     packing.prepare(model, CPU, rows)  # as in use: the attention is the tree's
     assert generation.generate(model, rows, END, 6, batch_size=9) == expected
     assert generation.generate(model, rows, END, 6, batch_size=3) == expected
+
+
+OTHERS = {
+    "phi3": {"sliding_window": 8},
+    "starcoder2": {"sliding_window": 8},
+    "mistral": {"sliding_window": 8},
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {"logit_scale": 0.25},
+}
+"""Models whose windows or logits are told by their configs in other words."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_answers_beyond_a_window_and_of_scaled_logits_equal_those_of_each_prompt_alone(name: str) -> None:
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 512, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END,
+    }  # fmt: skip
+    config = AutoConfig.for_model(name, **sizes, **OTHERS[name])
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4)  # so that what a token sees decides what is written
+    rows = prompts(22)
+    with torch.no_grad():
+        expected = alone(model, rows, 6)
+    assert len(set(map(tuple, expected))) > 1
+    packing.prepare(model, CPU, rows)
+    assert generation.generate(model, rows, END, 6) == expected
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])

@@ -24,11 +24,6 @@ def length_limit(model: nn.Module) -> int | None:
     return min(limits, default=None)
 
 
-def changes_with_each_token(model: nn.Module) -> bool:
-    """Whether beyond the limit every length has angles of its own (dynamic); LongRoPE has one set for all."""
-    return any("dynamic" in kind for module in _rotary(model) for kind, _ in _kinds(module))
-
-
 def forget(model: nn.Module) -> None:
     """Undo what an earlier, longer sequence left in a dynamic model, which is right for a shorter one no more."""
     for module in _rotary(model):

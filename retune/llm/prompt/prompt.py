@@ -190,7 +190,8 @@ def _shortened(text: str, piece: Any, length: int, truncation: str) -> str:
 def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None, thinking: bool) -> tuple[str, str, str, int]:
     """The chat template's own text: before the system text, between it and the user's, after it; the end-of-turn id.
 
-    An opening tag that a template writes itself, for a model that always thinks, is left to retune.llm.prompt.targets.
+    An opening tag that a template writes itself, for a model that always thinks, is left to retune.llm.prompt.targets,
+    and closed at once where the model shall not think.
     """
     if not tokenizer.chat_template:
         raise RetuneError(
@@ -203,9 +204,17 @@ def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None, thinking: boo
         rendered = _render(tokenizer, [], f"{SYSTEM}\n\n{USER}" if system else USER, thinking=thinking)
     if rendered is None or USER not in rendered:
         raise RetuneError(f"the chat template of `{tokenizer.name_or_path}` does not show the user's text")
+    for text, what in ((USER, "user's text"), (SYSTEM, "system text")):
+        if (times := rendered.count(text)) > 1:
+            raise RetuneError(
+                f"the chat template of `{tokenizer.name_or_path}` shows the {what} {times} times: give its catalog "
+                "entry another `chat_template`"
+            )
     before, after = rendered.split(USER)
-    if thinking and after.rstrip().endswith(OPEN):
+    if after.rstrip().endswith(OPEN):
         after = after.rstrip().removesuffix(OPEN)
+        if not thinking:  # else labels would be learnt and scored inside of the thoughts
+            after += f"{OPEN}\n\n{CLOSE}\n\n"
     before, _, between = before.partition(SYSTEM) if system else (before, "", "")
     closed = _render(tokenizer, [], USER, ANSWER)
     closing = closed.split(ANSWER)[-1] if closed and ANSWER in closed else ""
@@ -241,6 +250,11 @@ def _render(
         )
     except TemplateError:
         return None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RetuneError(
+            f"the chat template of `{tokenizer.name_or_path}` can't be used ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}): give its catalog entry a `chat_template`"
+        ) from None
 
 
 def _without_added_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

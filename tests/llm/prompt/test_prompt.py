@@ -126,3 +126,37 @@ def test_a_run_of_white_space_stays_a_token_and_a_control_token_does_not() -> No
 def test_white_space_that_would_get_another_id_is_refused() -> None:
     with pytest.raises(RetuneError, match="white space '\\\\n\\\\n' behind other tokens"):
         _without_added_tokens(with_white_space(["a", "<", "c", ">"]))
+
+
+ALWAYS_THINKS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+def test_thoughts_that_a_template_opens_are_closed_before_an_answer_without_thoughts() -> None:
+    def shown(thinking: bool) -> str:
+        tokenizer = tiny_llm.tokenizer(ALWAYS_THINKS)
+        chat = prepare(tokenizer, TEMPLATE, FIELDS, LABELS, max_length=300, thinking=thinking)
+        return tokenizer.decode(encode(chat, rows(("花呗", "借呗"))).ids[0])
+
+    assert shown(thinking=False).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert shown(thinking=True).endswith("<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ messages[-1].content }}{{ messages[-1].content }}", "shows the user's text 2 times"),
+        (
+            "{{ messages[0].content }}{{ messages[0].content }}{{ messages[1].content }}",
+            "shows the system text 2 times",
+        ),
+        ("{{ messages[0].content + 1 }}", r"can't be used \(TypeError: can only concatenate"),
+        ({"one": "{{ messages }}", "two": "{{ messages }}"}, r"can't be used \(ValueError: "),
+    ],
+    ids=["user twice", "system twice", "raises", "no default"],
+)
+def test_a_template_that_cannot_be_used_is_one_error(template: str | dict[str, str], said: str) -> None:
+    with pytest.raises(RetuneError, match=f"{said}.*chat_template`"):
+        prepare(tiny_llm.tokenizer(template), TEMPLATE, FIELDS, LABELS, max_length=300)
