@@ -22,6 +22,27 @@ def test_auc_is_that_of_scikit_learn():
     assert dev_metrics.auc(np.ones(5), np.arange(5.0)) == 0.5
 
 
+def test_spearman_on_dev_is_within_the_dimensions():
+    from scipy.stats import spearmanr
+
+    random = np.random.default_rng(0)
+    dimensions = random.choice(["a", "b", "c"], 90, p=[0.6, 0.3, 0.1])
+    level = 4.0 * (dimensions == "a")
+    gold = np.where(dimensions == "c", 9.0, level + random.integers(0, 4, 90))
+    said = level + random.normal(0, 1, 90)
+    found = dev_metrics.numbers(gold, said, dimensions)["spearman"]
+    parts = [dimensions == name for name in "ab"]
+    each = [spearmanr(gold[part], said[part]).statistic for part in parts]
+    assert found == pytest.approx(np.average(each, weights=[part.sum() for part in parts]))
+    assert abs(found) < 0.3 < dev_metrics.numbers(gold, said)["spearman"]
+    assert dev_metrics.numbers(gold, level, dimensions)["spearman"] == 0.0
+    codes = gold.astype(int)
+    log_probs = np.log(np.where(np.arange(10) == np.clip(np.round(said), 0, 9)[:, None], 0.91, 0.01))
+    expected = np.exp(log_probs) @ np.arange(10)
+    of = dev_metrics.of("scoring", codes, log_probs, dimensions)
+    assert of["spearman"] == dev_metrics.numbers(gold, expected, dimensions)["spearman"]
+
+
 def test_the_noise_of_the_auc_covers_95_percent_of_blind_models():
     random = np.random.default_rng(0)
     labels = (np.arange(300) < 90).astype(int)

@@ -62,6 +62,47 @@ def test_a_written_out_example():
     assert found["spearman"] == pytest.approx(np.corrcoef([1, 2.5, 4, 2.5], [1, 2, 3, 4])[0, 1])
 
 
+def of_dimensions(rows, seed=0):
+    """Dimensions of other levels and sizes, a model that knows the levels and little else; the last does not vary."""
+    random = np.random.default_rng(seed)
+    dimensions = random.choice(4, rows, p=[0.5, 0.3, 0.15, 0.05])
+    gold = np.clip(1 + 2 * dimensions + random.integers(0, 4, rows), 1, 10).astype(float)
+    gold[dimensions == 3] = 9
+    estimates = np.clip(2 + 2 * dimensions + 0.3 * (gold - 2 * dimensions) + random.normal(0, 1, rows), 1, 10)
+    return answers(gold, estimates)._replace(dimensions=dimensions)
+
+
+def test_correlations_are_within_the_dimensions_and_weighted_by_their_rows():
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import cohen_kappa_score
+
+    given_ = of_dimensions(400)
+    found, whole = of(given_), rounded(given_.estimates, LIMITS)
+    parts = [np.flatnonzero(given_.dimensions == code) for code in range(3)]  # the fourth has one gold score
+    for name, measured in (
+        ("pearson", lambda rows: pearsonr(given_.gold[rows], given_.estimates[rows]).statistic),
+        ("spearman", lambda rows: spearmanr(given_.gold[rows], given_.estimates[rows]).statistic),
+        ("kappa", lambda rows: cohen_kappa_score(given_.gold[rows], whole[rows], weights="quadratic")),
+    ):
+        wanted = np.average([measured(rows) for rows in parts], weights=[len(rows) for rows in parts])
+        assert found[name] == pytest.approx(wanted), name
+    pooled = spearmanr(given_.gold, given_.estimates).statistic
+    assert pooled > found["spearman"] + 0.3, "over all rows, a model that knows the levels looks good"
+    constant = of(given_._replace(estimates=2.0 + 2 * given_.dimensions))
+    assert (constant["pearson"], constant["spearman"], constant["kappa"]) == (0.0, 0.0, pytest.approx(0, abs=0.2))
+
+
+@given(weights=st.lists(st.integers(0, 3), min_size=40, max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_a_weight_of_two_is_a_row_that_occurs_twice_in_its_dimension(weights):
+    given_, counts = of_dimensions(40), np.array(weights)
+    if not sum(weights):
+        return
+    weighted, plain = of(given_, counts.astype(float)), of(given_.take(np.repeat(np.arange(40), counts)))
+    for name in METRICS:
+        assert weighted[name] == pytest.approx(plain[name], nan_ok=True, abs=1e-9), name
+
+
 def test_halves_are_rounded_upwards_and_bins_begin_at_their_score():
     assert rounded(np.array([0.2, 4.5, 5.5, 5.49, 11.0]), LIMITS).tolist() == [1, 5, 6, 5, 10]
     assert bin_of(np.array([1, 3, 4, 7, 8, 10]), BINS).tolist() == [0, 0, 1, 1, 2, 2]

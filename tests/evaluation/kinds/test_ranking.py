@@ -124,6 +124,23 @@ def test_the_metrics_of_a_model_are_those_of_its_scores(built):
     assert (counted["queries"], counted["single"]) == (41, 1)
 
 
+def test_how_many_queries_count_and_pooled_spearman_stand_beside_the_metrics(built):
+    from scipy.stats import spearmanr
+
+    rows = pl.read_parquet(built / "data/splits/retrieval/test.parquet")
+    rows = rows.join(pl.read_parquet(built / "data/predictions/retrieval/weak/test.parquet"), on="id")
+    found = read(built / "reports/metrics/weak.json")["test"]
+    several = rows.group_by("query").agg(pl.len(), pl.col("relevance").max())
+    counted = len(several.filter((pl.col("len") > 1) & (pl.col("relevance") > 0)))
+    assert (found["queries"], found["queries_counted"]) == (41, counted)
+    pooled = found["pooled_spearman"]
+    assert pooled["value"] == pytest.approx(spearmanr(rows["relevance"], rows["score"]).statistic)
+    assert pooled["low"] < pooled["value"] < pooled["high"]
+    result = read(built / "reports/comparisons/retrieval/comparison.json")
+    assert result["ignorant"]["pooled_spearman"]["value"] == 0.0
+    assert any(f"Only {counted} of 41 test queries count" in said for said in result["warnings"])
+
+
 def test_calibration_is_the_weighted_regression_of_relevance_on_the_score(built):
     rows = pl.read_parquet(built / "data/splits/retrieval/calibration.parquet")
     rows = rows.join(pl.read_parquet(built / "data/predictions/retrieval/strong/calibration.parquet"), on="id")
