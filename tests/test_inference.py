@@ -114,7 +114,7 @@ def test_decisions_are_those_of_the_report(root: Path) -> None:
     model = retune.load(root / "models/same")
     rows = pl.DataFrame(PAIRS, schema=["text_a", "text_b"], orient="row")
     raw = model.predictor.predict(rows.with_columns(id=pl.lit("x")))
-    joined = raw.select("prob_0", "prob_1", label=pl.lit(0), parsed=pl.lit(True))
+    joined = raw.select("prob_0", "prob_1", label=pl.lit(0), parsed=pl.lit(True), group=pl.lit("g"))
     expected = decided(joined, TEMPERATURE, THRESHOLD)
     found = model.predict(rows)
     assert found["prob_1"].to_list() == pytest.approx(expected.probabilities.tolist())

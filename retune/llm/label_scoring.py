@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from retune.llm.packing.packing import PackedModel, Target
+from retune.llm.packing.batches import Target
+from retune.llm.packing.packing import PackedModel
 from retune.progress import bar
 from retune.training import out_of_memory
 

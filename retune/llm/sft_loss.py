@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from retune.llm.packing.packing import PackedBatch, PackedModel
+from retune.llm.packing.batches import PackedBatch
+from retune.llm.packing.packing import PackedModel
 from retune.training import out_of_memory
 
 Item = tuple[list[int], list[int], list[float]]

@@ -26,11 +26,8 @@ MOST = 100_000
 CHUNK = 1 << 20
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-    *(RuntimeError, NotImplementedError),  # a password, an unknown method
-)
-"""What the standard library raises about an archive."""
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What the standard library raises about an archive; RuntimeError for a password or an unknown method."""
 
 
 @dataclass(frozen=True)

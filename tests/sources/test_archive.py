@@ -37,7 +37,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 def tarred(files: dict[str, bytes], mode: str = "w:gz", **info: object) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as pack:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode=mode) as pack:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

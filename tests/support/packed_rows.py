@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from retune.llm import adapter
-from retune.llm.packing.packing import Target
+from retune.llm.packing.batches import Target
 from retune.training.hardware import Chosen
 from tests.support import tiny_llm
 from tests.support.llm_fit import spec_of

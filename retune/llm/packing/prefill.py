@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from retune.llm.packing.packing import PackedModel, Target
+from retune.llm.packing.batches import Target
+from retune.llm.packing.packing import PackedModel
 from retune.llm.packing.prefix_attention import Prefix
 
 

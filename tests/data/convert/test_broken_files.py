@@ -242,7 +242,7 @@ def test_a_field_that_no_record_has_is_an_error_with_the_nearest_name(name: str,
     made = {"r.parquet": frame.write_parquet, "r.xlsx": flat.write_excel, "r.csv": flat.write_csv}
     out = io.BytesIO()
     if name in made:
-        made[name](out)  # type: ignore[operator]
+        made[name](out)
     else:
         lines = [json.dumps(record) for record in records]
         out.write((json.dumps(records) if name == "r.json" else "\n".join(lines)).encode())

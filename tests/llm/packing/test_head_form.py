@@ -9,8 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from retune.llm.packing import packing
-from tests.llm.packing.test_packing import chosen
-from tests.support.packed_rows import ROWS, TARGETS
+from tests.support.packed_rows import ROWS, TARGETS, chosen
 
 SIZES = {
     "vocab_size": 400,

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retune.llm.packing import packing, proof
-from retune.llm.packing.packing import PackedModel, Target
+from retune.llm.packing.batches import Target
+from retune.llm.packing.packing import PackedModel
 from tests.support import tiny_llm
 from tests.support.packed_rows import ROWS, TARGETS, chosen, lora
 
