@@ -9,17 +9,17 @@ padded batches of similar length, each row with a copy. Rows leave their batch w
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
-from retune import stable_hash
 from retune.llm.packing import output_head, prefill, rope, tree_attention
 from retune.llm.packing.packing import PackedModel
+from retune.llm.sampling import Sampler, Sampling, greedy
 from retune.progress import bar
 from retune.training import out_of_memory
 
@@ -30,15 +30,6 @@ BATCH_SIZE = 16
 """Prompts that are continued together on a processor."""
 FINISHED_SHARE = 0.25
 """Share of a batch that is finished when it is made smaller: moving the others' keys and values takes time, too."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn: `temperature` above 0, from the likeliest that make up `top_p`."""
-
-    temperature: float
-    top_p: float
-    seed: int
 
 
 @dataclass
@@ -84,12 +75,17 @@ def generate(
     elif prefix_length:  # without the output head, whose logits of every token nobody reads
         prefix_ids = torch.tensor([prompts[0][:prefix_length]], device=model.device)  # (1, prefix)
         prefix = model.get_decoder()(prefix_ids, use_cache=True).past_key_values
+    # transformers' eager attention gives NaN beside padding at the left where a layer has a window
+    pads_wrong = model.config._attn_implementation == "eager" and bool(_window(model))
     settings = _Settings(model, eos_token_id, max_new_tokens, prefix_length, prefix)
 
     def write(rows: Sequence[int]) -> list[list[int]]:
-        next_tokens = _Sampler(sampling, [keys[row] for row in rows]) if sampling else _greedy
         batch_recorder = _BatchRecorder(recorder, rows) if recorder and isinstance(prefix, PackedModel) else None
-        return _write_batch(settings, [prompts[row] for row in rows], next_tokens, batch_recorder)
+        written: list[list[int]] = []
+        for part in _unpadded(rows, prompts) if pads_wrong else [rows]:
+            next_tokens = Sampler(sampling, [keys[row] for row in part]) if sampling else greedy
+            written += _write_batch(settings, [prompts[row] for row in part], next_tokens, batch_recorder)
+        return written
 
     limit = out_of_memory.Limit(batch_size, "rows", "generation")
     with bar(total=len(prompts), desc="generating", unit="row", disable=not progress) as done:
@@ -228,38 +224,6 @@ class _BatchRecorder:
                 self.recorder.step_logits[self.rows[row]].append(logits)
 
 
-def _greedy(logits: torch.Tensor, _rows: list[int]) -> torch.Tensor:
-    """The likeliest token of each row: (rows, vocabulary) -> (rows,)."""
-    if logits.device.type == "cpu":  # numpy's is four times as fast as torch's, in 16 bits
-        return torch.from_numpy(logits.float().numpy().argmax(-1))
-    return logits.argmax(-1)
-
-
-class _Sampler:
-    """Draws each row's tokens from a generator of its own, so that they do not depend on the rows around it.
-
-    The largest of logits plus Gumbel noise is a draw from their softmax (Gumbel 1954; Maddison et al. 2014); the
-    temperature and the cut at `top_p` before it are those of transformers.
-    """
-
-    def __init__(self, sampling: Sampling, keys: Sequence[object]) -> None:
-        self.warpers: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
-        if sampling.top_p < 1:
-            self.warpers.append(TopPLogitsWarper(sampling.top_p))
-        seeds = [stable_hash.number("generation", sampling.seed, key) >> 1 for key in keys]
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def __call__(self, logits: torch.Tensor, rows: list[int]) -> torch.Tensor:
-        """Draw a token for each row: (rows, vocabulary) -> (rows,)."""
-        scores = logits.float()
-        for warper in self.warpers:
-            scores = warper(None, scores)
-        noise = torch.stack(
-            [torch.empty(scores.shape[1]).exponential_(generator=self.generators[row]) for row in rows]
-        )  # (rows, vocabulary)
-        return (scores - noise.log().to(scores.device)).argmax(-1)
-
-
 def _continuous_batching(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], eos_token_id: int, max_new_tokens: int, progress: bool
 ) -> list[list[int]]:
@@ -283,12 +247,8 @@ def _common_prefix_length(model: PreTrainedModel, prompts: Sequence[Sequence[int
     """Tokens that all prompts share; none where padding behind them would move the window of a sliding layer."""
     if len(prompts) < 2:
         return 0
-    config = model.config.get_text_config()
-    types = getattr(config, "layer_types", None)  # Mistral, Phi-3 and StarCoder2 have a window in all layers without it
-    sliding = "sliding_attention" in types if types else getattr(config, "use_sliding_window", True)
-    window = getattr(config, "sliding_window", None)
     longest = max(map(len, prompts)) + max_new_tokens
-    if sliding and window and longest > window:
+    if (window := _window(model)) is not None and longest > window:
         return 0
     if (angles := rope.length_limit(model)) is not None and longest > angles:
         return 0  # the keys of a long prompt are turned otherwise than those of a short one
@@ -296,6 +256,19 @@ def _common_prefix_length(model: PreTrainedModel, prompts: Sequence[Sequence[int
     first, last = ordered[0], ordered[-1]
     limit = min(map(len, prompts)) - 1
     return next((i for i in range(limit) if first[i] != last[i]), limit)
+
+
+def _window(model: PreTrainedModel) -> int | None:
+    """Tokens that the layers with a window see; None where no layer has one."""
+    config = model.config.get_text_config()
+    types = getattr(config, "layer_types", None)  # Mistral, Phi-3 and StarCoder2 have a window in all layers without it
+    sliding = "sliding_attention" in types if types else getattr(config, "use_sliding_window", True)
+    return (getattr(config, "sliding_window", None) or None) if sliding else None
+
+
+def _unpadded(rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The rows in runs of prompts of one length, in their order."""
+    return [list(same) for _, same in itertools.groupby(rows, key=lambda row: len(prompts[row]))]
 
 
 def _before(token: int, answer: list[int]) -> list[int]:

@@ -20,6 +20,7 @@ from retune.llm.label_scoring import AnswerTrie, log_probs_of_edges, trie_of
 from retune.llm.packing.packing import PackedModel
 from retune.llm.prompt import prompt, targets
 from retune.llm.reading import packed_by, score
+from retune.llm.sampling import Sampling
 from retune.params import Params
 
 if TYPE_CHECKING:
@@ -137,15 +138,15 @@ class PromptedLlm:
         expected = np.exp(log_probs) @ np.array(self.chat.labels, dtype=np.float64)
         return table.with_columns(label=pl.Series(expected, dtype=pl.Float64)).rename({"label": "score"})
 
-    def _sampling(self, temperature: float) -> generation.Sampling | None:
+    def _sampling(self, temperature: float) -> Sampling | None:
         options = self.options
-        return generation.Sampling(temperature, options.top_p, self.spec.seed) if temperature else None
+        return Sampling(temperature, options.top_p, self.spec.seed) if temperature else None
 
     def _write(
         self,
         prompts: list[list[int]],
         keys: list[Any],
-        sampling: generation.Sampling | None,
+        sampling: Sampling | None,
         recorder: generation.LogitsRecorder | None = None,
     ) -> list[list[int]]:
         """What follows the prompts and the opening tag."""

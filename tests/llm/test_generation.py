@@ -12,6 +12,7 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from retune.llm import generation
 from retune.llm.packing import packing
+from retune.llm.sampling import Sampling
 from retune.training.hardware import Chosen
 from tests.support import tiny_llm
 
@@ -57,6 +58,7 @@ OTHERS = {
     "phi3": {"sliding_window": 8},
     "starcoder2": {"sliding_window": 8},
     "mistral": {"sliding_window": 8},
+    "gemma2": {"final_logit_softcapping": 0.5, "sliding_window": 8},
     "granite": {"logits_scaling": 8.0},
     "cohere": {"logit_scale": 0.25},
 }
@@ -159,9 +161,9 @@ KEYS = [f"row {i}" for i in range(7)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampling", [None, generation.Sampling(1.3, 1.0, 4), generation.Sampling(0.8, 0.9, 4)])
+@pytest.mark.parametrize("sampling", [None, Sampling(1.3, 1.0, 4), Sampling(0.8, 0.9, 4)])
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma3_text"])
-def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: generation.Sampling | None) -> None:
+def test_a_row_writes_the_same_alone_and_in_any_batch(family: str, sampling: Sampling | None) -> None:
     model = tiny_llm.model(family).float()
     rows = prompts(head=6)
     packing.prepare(model, CPU, rows)
@@ -186,7 +188,7 @@ def test_draws_follow_the_probabilities_and_the_seed() -> None:
     count = 600
 
     def drawn(seed: int, top_p: float = 1.0) -> list[int]:
-        sampling = generation.Sampling(0.7, top_p, seed)
+        sampling = Sampling(0.7, top_p, seed)
         found = generation.generate(
             model, [row] * count, 511, 1, batch_size=200, sampling=sampling, keys=list(range(count))
         )
