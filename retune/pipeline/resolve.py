@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune.errors import RetuneError
-from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants
+from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants, path_entries
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
 from retune.pipeline.reads import reads
-from retune.pipeline.schema.catalog import Checkpoint, Source
+from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
 
@@ -42,7 +42,7 @@ def resolve(folder: Path) -> Resolution:
     declared = declarations.load(folder)
     resolved, found = compiled(declared)
     resolved["code"] = fingerprint.fingerprints(folder, resolved)
-    return Resolution(resolved, {"outside": _outside(declared, resolved)}, found)
+    return Resolution(resolved, {"outside": path_entries.outside(declared)}, found)
 
 
 def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
@@ -126,7 +126,7 @@ def _base(declared: Project, role: str, name: str) -> dict[str, Any]:
     checkpoint = declared.checkpoints.get(name)
     entry: dict[str, Any] = {"name": name, **_said(checkpoint)} if checkpoint else {"name": name}
     if checkpoint and checkpoint.kind == "path":
-        entry["hashes"] = _hashes(declared, declarations.MODELS, name, checkpoint)
+        entry["hashes"] = path_entries.hashes(declared, declarations.MODELS, name, checkpoint)
     return entry
 
 
@@ -194,47 +194,8 @@ def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, An
         # Not `size`: DVC leaves keys of that name out of its run-cache key and would restore another size's rows.
         part |= {"seed": declared.seed, "rows": task.size}
     if source.kind == "path":
-        part["files"] = _hashes(declared, declarations.DATA, task.source, source)
+        part["files"] = path_entries.hashes(declared, declarations.DATA, task.source, source)
     return part
-
-
-def _hashes(declared: Project, catalog: str, name: str, entry: Source | Checkpoint) -> dict[str, str]:
-    """Path -> SHA-256 of the files of a `path` entry, so that a change on disk rebuilds what reads it."""
-    if not entry.path:
-        return {}
-    from retune.sources import allowed_files
-    from retune.sources import path as path_source
-
-    try:
-        hashes = path_source.hashes(entry.path, _named(entry), declared.folder)
-        if isinstance(entry, Checkpoint):
-            allowed_files.refuse_adapter(hashes)
-        return hashes
-    except RetuneError as error:
-        declared.documents[catalog].problem((name, "path"), str(error))
-        return {}
-
-
-def _outside(declared: Project, resolved: dict[str, Any]) -> dict[str, Any]:
-    """Name -> path and patterns of each `path` entry in use whose changes DVC does not see, as the catalog has them."""
-    from retune.sources.path import is_outside
-
-    used: dict[str, Source | Checkpoint] = {}
-    used |= {f"data-{name}": declared.sources[name] for name in {task.source for task in declared.tasks.values()}}
-    used |= {f"models-{name}": declared.checkpoints[name] for name in {*declared.bases.values()}}
-    return {
-        name: {"path": entry.path, "patterns": _named(entry)}
-        for name, entry in sorted(used.items())
-        if entry.kind == "path" and entry.path and is_outside(entry.path, declared.folder)
-    }
-
-
-def _named(entry: Source | Checkpoint) -> list[str] | None:
-    """The names and patterns of the files that the tables of a source read; None: all files of a checkpoint."""
-    if isinstance(entry, Checkpoint):
-        return None
-    tables = entry.tables
-    return [table.file for table in tables] + [table.join.file for table in tables if table.join]
 
 
 def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
