@@ -137,13 +137,13 @@ def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[f
     held: dict[str, list[tuple[bool, ...]]] = {metric: [] for metric in metrics}
     for number in range(sets):
         a, b, of = draw(np.random.default_rng([number + 1, groups]), groups)
-        first, second = bootstrap.replicates(measure, [a, b], of, times, 0)
-        found, tests = summarise(measure, a, of, first, CONFIDENCE), swap_test(measure, a, b, of, times, 0)
+        first, second = bootstrap.replicates(measure, [a, b], of, times, number)
+        found, tests = summarise(measure, a, of, first, CONFIDENCE), swap_test(measure, a, b, of, times, number)
         for metric in metrics:
             p = tests[metric]
             plain = percentiles(first[metric]), truth[metric]
             if metric == "calibration_error":
-                plain = ece_interval(a, of, times), truth["ece"]
+                plain = ece_interval(a, of, times, number), truth["ece"]
             held[metric].append(
                 (
                     plain[0][0] <= plain[1] <= plain[0][1],
@@ -186,10 +186,10 @@ def ece(given: BinaryAnswers, counts: np.ndarray, of: np.ndarray) -> np.ndarray:
     return np.abs(counts @ gaps).sum(1) / (counts @ np.bincount(of))
 
 
-def ece_interval(given: BinaryAnswers, of: np.ndarray, times: int) -> tuple[float, float]:
+def ece_interval(given: BinaryAnswers, of: np.ndarray, times: int, seed: int) -> tuple[float, float]:
     """The percentile interval of the plain ECE, moved so that the mean of the replicates is the value."""
     number = int(of.max()) + 1
-    counts = np.concatenate(list(bootstrap.resamples(number, times, 0, len(of))))
+    counts = np.concatenate(list(bootstrap.resamples(number, times, seed, len(of))))
     draws = ece(given, counts, of)
     low, high = percentiles(draws - draws.mean() + ece(given, np.ones((1, number)), of)[0])
     return max(0.0, low), high

@@ -105,6 +105,7 @@ def clone(folder: Path, bases: dict[str, Path]) -> Project:
             params["models"][name]["training"] = training
     params["evaluation"]["bootstrap"] = 100
     params["lora"] = {"r": 4, "alpha": 8}
+    params["linear"] = {"c": 1.0, "analyzer": "char"}  # one fit instead of eighteen
     params["hardware"] = {"device": "cpu", "dtype": "float32", "threads": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
