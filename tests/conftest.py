@@ -11,6 +11,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of stages would each compile the same modules again
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples in every run, however slow
 settings.load_profile("same")
 

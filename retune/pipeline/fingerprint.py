@@ -22,7 +22,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +153,9 @@ class Code:
         if file is None:
             raise RetuneError(f"there is no module {name} ({name.replace('.', '/')}.py), which the pipeline needs")
         try:
-            tree = ast.parse(file.read_bytes(), str(file.relative_to(self.folder)))
+            text, imports = _syntax_of(file.read_bytes())
         except SyntaxError as error:
             raise RetuneError(f"{file.relative_to(self.folder)}:{error.lineno}: {error.msg}") from None
-        text, imports = syntax(tree)
         digest = hashlib.sha256(text.encode())
         for data in self.data_files.get(name, []):
             digest.update(data.relative_to(self.folder).as_posix().encode())
@@ -212,6 +211,12 @@ class Code:
         for name, version in self.versions(modules, packages).items():
             digest.update(f"{name}=={version}\n".encode())
         return digest.hexdigest()[:16]
+
+
+@cache
+def _syntax_of(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """The syntax of a module's bytes: most of what `resolve` takes, and the same for a copy of the project."""
+    return syntax(ast.parse(source))
 
 
 def normalised(name: str) -> str:

@@ -28,9 +28,11 @@ def bench(base: Path, work: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_training_and_classification_are_measured(tmp_path: Path) -> None:
+def test_training_and_classification_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    said = bench(base, tmp_path / "work", "--apart-rows", "8")
+    said = bench(base, tmp_path / "work", "--apart-rows", "2")
     assert "| retune |" in said
     assert re.search(r"[\d,]+ tokens computed; .* of the time that its steps took", said)
     results = [json.loads(line) for line in (tmp_path / "work/results.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -38,11 +40,15 @@ def test_training_and_classification_are_measured(tmp_path: Path) -> None:
     assert trained["seed"] == 42
     assert trained["steps"] == 2
     assert trained["first_loss"] > trained["dev_loss"] > 0
-    assert labels["predictions"] == apart["predictions"], "the tree of labels and one pass per label agree"
+    assert labels["predictions"][:2] == apart["predictions"], "the tree of labels and one pass per label agree"
     told = json.loads((tmp_path / "work/seed-42/retune/dev_loss.json").read_text(encoding="utf-8"))
     (tmp_path / "again.json").write_text(json.dumps(told | {"dtype": "bfloat16"}), encoding="utf-8")
-    command = [sys.executable, "benchmarks/llm_tools/dev_loss.py", str(tmp_path / "again.json")]
-    again = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks/llm_tools"))
+    monkeypatch.setattr(sys, "argv", ["dev_loss.py", str(tmp_path / "again.json")])
+    import dev_loss
+
+    dev_loss.main()
+    again = json.loads(capsys.readouterr().out)
     assert again["dev_sums"] == trained["dev_sums"], "adapters are compared, and not the rounding of a dtype"
     assert again["dev_sums"] == pytest.approx(each_alone(told), rel=1e-5), (
         "behind the common beginning as from the start"
