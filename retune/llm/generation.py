@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from retune.llm.packing import output_head, prefill, rope, tree_attention
+from retune.llm.packing import prefill, proof, rope, tree_attention
 from retune.llm.packing.packing import PackedModel
+from retune.llm.recorded_logits import BatchRecorder, LogitsRecorder
 from retune.llm.sampling import Sampler, Sampling, greedy
 from retune.progress import bar
 from retune.training import out_of_memory
@@ -26,25 +27,16 @@ from retune.training import out_of_memory
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger("retune")
+
+Chooser = Callable[[torch.Tensor, list[int]], torch.Tensor]
+"""The next token of each row, from logits (rows, vocabulary) and the rows' places among those that it was made for."""
+Batches = Iterator[tuple[Sequence[int], list[list[int]]]]
+"""Rows, and what follows the prompt of each."""
 BATCH_SIZE = 16
 """Prompts that are continued together on a processor."""
 FINISHED_SHARE = 0.25
 """Share of a batch that is finished when it is made smaller: moving the others' keys and values takes time, too."""
-
-
-@dataclass
-class LogitsRecorder:
-    """Logits of some `tokens` (at least one) that are computed on the way, float32 or wider (tokens,), by row.
-
-    `extra_logits`: behind the row's sequence of `extra_sequences`, which begins much as its prompt does. `step_logits`:
-    behind the prompt, and behind each token that was written. Rows whose prompts were not read as packed rows are
-    missing.
-    """
-
-    tokens: list[int]
-    extra_sequences: Sequence[Sequence[int]]
-    extra_logits: dict[int, np.ndarray] = field(default_factory=dict)
-    step_logits: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
 
 @torch.inference_mode()
@@ -65,35 +57,69 @@ def generate(
     from its key and the seed alone. `recorder` takes the logits that it asks for. The model's mode (eval) is the
     caller's.
     """
-    if model.device.type == "cuda" and sampling is None:
-        return _continuous_batching(model, prompts, eos_token_id, max_new_tokens, progress)
     answers: list[list[int]] = [[] for _ in prompts]
-    prefix_length = _common_prefix_length(model, prompts, max_new_tokens)
-    prefix, order = None, sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
-    if prefix_length and model.config._attn_implementation == tree_attention.NAME:
-        prefix, order = PackedModel(model), sorted(order, key=lambda row: tuple(prompts[row]))
-    elif prefix_length:  # without the output head, whose logits of every token nobody reads
-        prefix_ids = torch.tensor([prompts[0][:prefix_length]], device=model.device)  # (1, prefix)
-        prefix = model.get_decoder()(prefix_ids, use_cache=True).past_key_values
+    groups, uncached = rope.apart(model, [len(prompt) for prompt in prompts], max_new_tokens)
+
+    def chooser(rows: Sequence[int]) -> Chooser:
+        return Sampler(sampling, [keys[row] for row in rows]) if sampling else greedy
+
+    continuous = model.device.type == "cuda" and sampling is None
+    with bar(total=len(prompts), desc="generating", unit="row", disable=not progress or continuous) as done:
+        for rows in groups:
+            chosen = [prompts[row] for row in rows]
+            if continuous:
+                batches: Batches = iter(
+                    [(rows, _continuous_batching(model, chosen, eos_token_id, max_new_tokens, progress))]
+                )
+            else:
+                settings = _settings(model, chosen, eos_token_id, max_new_tokens)
+                batches = _in_batches(settings, rows, prompts, chooser, batch_size, recorder)
+            for batch, written in batches:
+                for row, answer in zip(batch, written, strict=True):
+                    answers[row] = answer
+                done.update(len(batch))
+        if uncached:
+            log.warning(
+                "%d of %d answers are written without a cache, slowly: with their prompts they cross the %d tokens at "
+                "which the model's rotary positions change", len(uncached), len(prompts), rope.length_limit(model),
+            )  # fmt: skip
+        for row in uncached:
+            answers[row] = _write_uncached(model, prompts[row], eos_token_id, max_new_tokens, chooser([row]))
+            done.update()
+    return answers
+
+
+def _in_batches(
+    settings: _Settings, rows: Sequence[int], prompts: Sequence[Sequence[int]],
+    chooser: Callable[[Sequence[int]], Chooser], batch_size: int, recorder: LogitsRecorder | None,
+) -> Batches:  # fmt: skip
+    """Batches of the rows with what follows the prompt of each; similar rows stand together."""
+    packed = isinstance(settings.prefix, PackedModel)
+    order = sorted(rows, key=lambda row: tuple(prompts[row]) if packed else (-len(prompts[row]), row))
     # transformers' eager attention gives NaN beside padding at the left where a layer has a window
-    pads_wrong = model.config._attn_implementation == "eager" and bool(_window(model))
-    settings = _Settings(model, eos_token_id, max_new_tokens, prefix_length, prefix)
+    pads_wrong = settings.model.config._attn_implementation == "eager" and bool(_window(settings.model))
 
     def write(rows: Sequence[int]) -> list[list[int]]:
-        batch_recorder = _BatchRecorder(recorder, rows) if recorder and isinstance(prefix, PackedModel) else None
+        batch_recorder = BatchRecorder(recorder, rows) if recorder and packed else None
         written: list[list[int]] = []
         for part in _unpadded(rows, prompts) if pads_wrong else [rows]:
-            next_tokens = Sampler(sampling, [keys[row] for row in part]) if sampling else greedy
-            written += _write_batch(settings, [prompts[row] for row in part], next_tokens, batch_recorder)
+            written += _write_batch(settings, [prompts[row] for row in part], chooser(part), batch_recorder)
         return written
 
-    limit = out_of_memory.Limit(batch_size, "rows", "generation")
-    with bar(total=len(prompts), desc="generating", unit="row", disable=not progress) as done:
-        for rows, written in out_of_memory.in_batches(order, limit, write):
-            for row, answer in zip(rows, written, strict=True):
-                answers[row] = answer
-            done.update(len(rows))
-    return answers
+    yield from out_of_memory.in_batches(order, out_of_memory.Limit(batch_size, "rows", "generation"), write)
+
+
+def _write_uncached(
+    model: PreTrainedModel, prompt: Sequence[int], eos_token_id: int, max_new_tokens: int, next_tokens: Chooser
+) -> list[int]:
+    """What follows the prompt, read anew for each token."""
+    ids = list(prompt)
+    while len(ids) < len(prompt) + max_new_tokens:
+        (token,) = next_tokens(proof.own_logits(model, ids)[None], [0]).tolist()
+        if token == eos_token_id:
+            break
+        ids.append(token)
+    return ids[len(prompt) :]
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,19 @@ class _Settings:
     max_new_tokens: int
     prefix_length: int  # tokens that all prompts begin with
     prefix: Any  # a `PackedModel` that reads prompts as packed rows, or a cache of the prefix to copy; None: no prefix
+
+
+def _settings(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], eos_token_id: int, max_new_tokens: int
+) -> _Settings:
+    length = _common_prefix_length(model, prompts, max_new_tokens)
+    prefix: Any = None
+    if length and model.config._attn_implementation == tree_attention.NAME:
+        prefix = PackedModel(model)
+    elif length:  # without the output head, whose logits of every token nobody reads
+        prefix_ids = torch.tensor([prompts[0][:length]], device=model.device)  # (1, prefix)
+        prefix = model.get_decoder()(prefix_ids, use_cache=True).past_key_values
+    return _Settings(model, eos_token_id, max_new_tokens, length, prefix)
 
 
 @dataclass
@@ -143,8 +182,8 @@ class _Batch:
 def _write_batch(
     settings: _Settings,
     prompts: list[Sequence[int]],
-    next_tokens: Callable[[torch.Tensor, list[int]], torch.Tensor],
-    recorder: _BatchRecorder | None,
+    next_tokens: Chooser,
+    recorder: BatchRecorder | None,
 ) -> list[list[int]]:
     """What follows each prompt of one batch; `next_tokens(logits, rows)` chooses from (rows, vocabulary)."""
     batch = _start_batch(settings, prompts, recorder)
@@ -164,7 +203,7 @@ def _write_batch(
     return answers
 
 
-def _start_batch(settings: _Settings, prompts: list[Sequence[int]], recorder: _BatchRecorder | None) -> _Batch:
+def _start_batch(settings: _Settings, prompts: list[Sequence[int]], recorder: BatchRecorder | None) -> _Batch:
     """A batch whose cache holds all but the last token of each prompt; padding is masked and counts no position.
 
     The last tokens are read by themselves: behind a slice of states, torch copies the head's weights for each row.
@@ -198,32 +237,6 @@ def _start_batch(settings: _Settings, prompts: list[Sequence[int]], recorder: _B
     return _Batch(list(range(len(prompts))), input_ids[:, -1:], position_ids[:, -1:], mask, cache, more)
 
 
-class _BatchRecorder:
-    """The `LogitsRecorder` of one batch: `rows[i]` is the number of its i-th prompt among all."""
-
-    def __init__(self, recorder: LogitsRecorder, rows: Sequence[int]) -> None:
-        self.recorder, self.rows, self.tokens = recorder, list(rows), recorder.tokens
-        self.extra_sequences = [recorder.extra_sequences[row] for row in rows]
-        recorder.step_logits |= {row: [] for row in rows}  # a batch that ran out of memory begins anew
-
-    def record_extra(self, logits: np.ndarray) -> None:
-        """Take the logits (prompts, tokens) behind the extra sequences."""
-        self.recorder.extra_logits |= dict(zip(self.rows, logits, strict=True))
-
-    def record(self, head: output_head.Head | None, out: Any, rows: list[int], unfinished: set[int]) -> None:
-        """Take the logits of the unfinished rows from a model's output; without a head, those that the model gives."""
-        states = out.hidden_states[-1][:, -1]  # (rows, width)
-        tokens = torch.tensor(self.tokens, device=states.device)
-        if head is None:
-            found = out.logits[:, -1].index_select(1, tokens).float()
-        else:
-            positions = torch.arange(len(rows), device=states.device).repeat_interleave(len(tokens))  # (rows * tokens,)
-            found = output_head.logits(states, head, positions, tokens.repeat(len(rows)))
-        for row, logits in zip(rows, found.view(len(rows), -1).cpu().numpy(), strict=True):
-            if row in unfinished:
-                self.recorder.step_logits[self.rows[row]].append(logits)
-
-
 def _continuous_batching(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], eos_token_id: int, max_new_tokens: int, progress: bool
 ) -> list[list[int]]:
@@ -251,7 +264,7 @@ def _common_prefix_length(model: PreTrainedModel, prompts: Sequence[Sequence[int
     if (window := _window(model)) is not None and longest > window:
         return 0
     if (angles := rope.length_limit(model)) is not None and longest > angles:
-        return 0  # the keys of a long prompt are turned otherwise than those of a short one
+        return 0  # the prefix alone would be turned as a short prompt is
     ordered = sorted(map(list, prompts))
     first, last = ordered[0], ordered[-1]
     limit = min(map(len, prompts)) - 1

@@ -20,6 +20,7 @@ from retune.llm.label_scoring import AnswerTrie, log_probs_of_edges, trie_of
 from retune.llm.packing.packing import PackedModel
 from retune.llm.prompt import prompt, targets
 from retune.llm.reading import packed_by, score
+from retune.llm.recorded_logits import LogitsRecorder
 from retune.llm.sampling import Sampling
 from retune.params import Params
 
@@ -147,7 +148,7 @@ class PromptedLlm:
         prompts: list[list[int]],
         keys: list[Any],
         sampling: Sampling | None,
-        recorder: generation.LogitsRecorder | None = None,
+        recorder: LogitsRecorder | None = None,
     ) -> list[list[int]]:
         """What follows the prompts and the opening tag."""
         assert self.chat.think is not None
@@ -169,7 +170,7 @@ class PromptedLlm:
         return self.chat.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd")
 
     def _seen(
-        self, recorder: generation.LogitsRecorder, trie: AnswerTrie, blocks: list[list[int]], written: list[list[int]]
+        self, recorder: LogitsRecorder, trie: AnswerTrie, blocks: list[list[int]], written: list[list[int]]
     ) -> dict[int, np.ndarray]:
         """Logits of the trie's edges that were found while the texts were written.
 
@@ -207,13 +208,11 @@ class PromptedLlm:
         return None if said.code is None else self.chat.labels[said.code]
 
 
-def logits_recorder(trie: AnswerTrie, sequences: list[list[int]]) -> generation.LogitsRecorder | None:
+def logits_recorder(trie: AnswerTrie, sequences: list[list[int]]) -> LogitsRecorder | None:
     """What to record of a generation, whose answers follow thoughts, to know the labels' probabilities behind both.
 
     None where the answers part more than once: a text goes one way at the first choice, and tells of no other.
     """
     if len(trie.nodes) != 1:
         return None
-    return generation.LogitsRecorder(
-        [token for _, token in trie.edges], [[*sequence, *trie.nodes[0]] for sequence in sequences]
-    )
+    return LogitsRecorder([token for _, token in trie.edges], [[*sequence, *trie.nodes[0]] for sequence in sequences])

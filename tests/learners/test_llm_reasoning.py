@@ -13,10 +13,11 @@ from retune.learners.llm.fit import encode
 from retune.learners.llm.fit import fit as fit_llm
 from retune.learners.llm.predict import load as load_llm
 from retune.learners.llm.task_prompt import prepare
-from retune.llm import generation, label_scoring, reading
+from retune.llm import label_scoring, reading
 from retune.llm import predictor as llm_predictor
 from retune.llm.predictor import PromptedLlm
 from retune.llm.prompt import prompt, targets
+from retune.llm.recorded_logits import LogitsRecorder
 from retune.params import Params
 from tests.support import constrained_decoding, tiny_llm
 from tests.support.llm_fit import PROMPT, fit
@@ -114,7 +115,7 @@ def test_a_text_tells_of_the_answer_only_where_the_thoughts_stand_in_it_token_by
     same = block[len(chat.think.open) :]
     other = [same[0] + 1, *same[1:]]  # reads otherwise: it was written with other tokens
     steps = [np.array([float(step), 0.0]) for step in range(len(same) + 1)]
-    recorder = generation.LogitsRecorder([1, 2], [], step_logits={0: steps, 1: steps, 2: steps[:-1]})
+    recorder = LogitsRecorder([1, 2], [], step_logits={0: steps, 1: steps, 2: steps[:-1]})
     trie = label_scoring.trie_of(chat.answers, chat.after_answer)
     found = predictor._seen(recorder, trie, [block] * 3, [same, other, same[:-1]])
     assert {row: logits[0] for row, logits in found.items()} == {3: len(same)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from retune.llm import generation
 from retune.llm.packing import packing
+from retune.llm.recorded_logits import LogitsRecorder
 from retune.llm.sampling import Sampling
 from retune.training.hardware import Chosen
 from tests.support import tiny_llm
@@ -85,6 +87,41 @@ def test_answers_beyond_a_window_and_of_scaled_logits_equal_those_of_each_prompt
     assert generation.generate(model, rows, END, 6) == expected
 
 
+ANGLES = {
+    "longrope": ("phi3", {"short_factor": [1.0] * 8, "long_factor": [9.0, 7.0, 5.0, 4.0, 3.0, 2.0, 2.0, 2.0]}),
+    "dynamic": ("llama", {"factor": 4.0}),
+}
+
+
+@pytest.mark.parametrize("limit", [10, 26, 29, 31])
+@pytest.mark.parametrize("kind", ANGLES)
+def test_answers_across_the_length_at_which_rotary_positions_change_are_those_without_a_cache(
+    kind: str, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    name, more = ANGLES[kind]
+    sizes = {
+        "vocab_size": 512, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END,
+        "rope_parameters": {"rope_type": kind, "rope_theta": 100.0, **more},
+    }  # fmt: skip
+    if kind == "longrope":
+        sizes |= {"max_position_embeddings": 4 * limit, "original_max_position_embeddings": limit}
+    else:
+        sizes |= {"max_position_embeddings": limit}
+    config = AutoConfig.for_model(name, **sizes)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4)
+    rows = prompts(22)
+    with torch.no_grad():
+        expected = [alone(copy.deepcopy(model), [row], 6)[0] for row in rows]
+    packing.prepare(model, CPU, [[3, 4], [3, 5, 6], [3, 7]])
+    assert generation.generate(model, rows, END, 6) == expected
+    assert generation.generate(model, rows, END, 6, batch_size=3) == expected
+
+
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text"])
 def test_prompts_that_differ_in_their_last_token_alone_have_nothing_else_to_read(family: str) -> None:
     model = tiny_llm.model(family).double()
@@ -121,7 +158,7 @@ def test_logits_that_are_recorded_are_those_of_each_sequence_alone(
     end = alone(model, rows, new)[2][2]  # some rows are done early
     extra = [[*row[:-2], *range(20, 22 + place)] for place, row in enumerate(rows)]
     packing.prepare(model, CPU, rows)
-    recorder = generation.LogitsRecorder(tokens, extra)
+    recorder = LogitsRecorder(tokens, extra)
     written = generation.generate(model, rows, end, new, batch_size=size, recorder=recorder)
     assert written == generation.generate(model, rows, end, new, batch_size=size)
     model.set_attn_implementation("eager")

@@ -6,7 +6,7 @@ so what sequences share cannot be read once for all of them, and no batch may mi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,14 +14,30 @@ from torch import nn
 
 def length_limit(model: nn.Module) -> int | None:
     """Tokens up to which positions do not depend on a sequence's length; None: they never do."""
-    limits = []
+    return min((limit for _, limit in _limits(model)), default=None)
+
+
+def apart(model: nn.Module, lengths: Sequence[int], more: int) -> tuple[list[list[int]], list[int]]:
+    """Rows that may share batches while each grows from its length by `more` tokens, and rows without a usable cache.
+
+    A row that grows across the limit turns all its keys anew there; beyond it a dynamic model does for every token.
+    """
+    if not (limits := list(_limits(model))):
+        return [list(range(len(lengths)))], []
+    limit, fixed = min(limit for _, limit in limits), all(kind == "longrope" for kind, _ in limits)
+    below = [row for row, length in enumerate(lengths) if length + more <= limit]
+    beyond = [row for row, length in enumerate(lengths) if fixed and length > limit + 1]
+    return [rows for rows in (below, beyond) if rows], sorted(set(range(len(lengths))) - set(below) - set(beyond))
+
+
+def _limits(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """Kind and limit of all angles that depend on the length."""
     for module in _rotary(model):
         for kind, parameters in _kinds(module):
             if "dynamic" in kind:
-                limits.append(module.original_max_seq_len)
+                yield kind, module.original_max_seq_len
             elif kind == "longrope":
-                limits.append(parameters["original_max_position_embeddings"])
-    return min(limits, default=None)
+                yield kind, parameters["original_max_position_embeddings"]
 
 
 def forget(model: nn.Module) -> None:
