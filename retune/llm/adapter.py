@@ -110,7 +110,7 @@ def add(
         use_dora=lora.method == "dora",
         use_rslora=lora.method == "rslora",
         task_type=task,
-        exclude_modules=_lowest_layers(model, freeze_layers) if freeze_layers else None,
+        exclude_modules="|".join([*_other_towers(model), *_lowest_layers(model, freeze_layers)]) or None,
     )
     if not isinstance(lora.targets, str):
         _refuse_unknown(model, lora.targets, base_name)
@@ -137,14 +137,27 @@ def _refuse_unknown(model: PreTrainedModel, targets: Iterable[str], base_name: s
             raise RetuneError(f"lora.targets: {unknown('module', target, sorted(linear), f' in {base_name}')}")
 
 
-def _lowest_layers(model: PreTrainedModel, count: int) -> str:
-    """A regular expression for the names of all modules in the lowest `count` layers."""
+def _other_towers(model: PreTrainedModel) -> list[str]:
+    """Regular expressions for the names of all modules that read images or sounds: text gives them no gradient."""
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    text = {id(module) for part in (decoder, head) if part is not None for module in part.modules()}
+    parts = [
+        name for name, module in model.named_modules() if hasattr(module, "in_features") and id(module) not in text
+    ]
+    towers = {".".join(name.split(".")[:2]) for name in parts}
+    return [rf"{re.escape(tower)}(\..*)?" for tower in sorted(towers)]
+
+
+def _lowest_layers(model: PreTrainedModel, count: int) -> list[str]:
+    """Regular expressions for the names of all modules in the lowest `count` layers."""
+    if not count:
+        return []
     depth = model.config.get_text_config().num_hidden_layers
     if count >= depth:
         raise RetuneError(f"training.freeze_layers is {count}, but the model has {depth} layers: at most {depth - 1}")
     layers = layers_of(model)
     (name,) = [name for name, module in model.named_modules() if module is layers]
-    return rf"{re.escape(name)}\.({'|'.join(map(str, range(count)))})\..*"
+    return [rf"{re.escape(name)}\.({'|'.join(map(str, range(count)))})\..*"]
 
 
 def base_of(model: Any) -> PreTrainedModel:

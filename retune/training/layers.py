@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of the model's `num_hidden_layers` layers, the lowest first.
+    """The list of the model's `num_hidden_layers` layers, the lowest first; of those that read text.
 
     Raises `RetuneError` for a model that keeps its layers in no list (ALBERT, which shares one among all).
     """
     depth = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
+    for module in model.get_decoder().modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             return module
     raise RetuneError(

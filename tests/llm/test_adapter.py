@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from retune.errors import RetuneError
 from retune.llm import adapter
@@ -44,3 +45,22 @@ def test_an_adapter_on_the_output_head_is_trained(base: Path, tmp_path: Path) ->
         [weight.flatten() for weight in adapter.load_file(tmp_path / "trained/out/adapter_model.safetensors").values()]
     )
     assert weights.abs().sum() > 0
+
+
+def test_no_adapter_stands_on_what_reads_images() -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**sizes, "vocab_size": 400, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 8}
+    config = AutoConfig.for_model(
+        "gemma3", text_config=text, vision_config={**sizes, "image_size": 28, "patch_size": 14}
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    spec = spec_of()
+    chosen = hardware.choose(spec.hardware)
+    adapted = adapter.add(
+        model, Params(spec.lora | {"targets": ["q_proj", "lm_head"]}), "tiny", 0, chosen, freeze_layers=1
+    )
+    found = {
+        name.split(".lora_")[0].removeprefix("base_model.model.") for name, _ in adapted.named_parameters() if "lora_" in name
+    }
+    assert any("vision_tower" in name and name.endswith("q_proj") for name, _ in model.named_modules())
+    assert found == {"model.language_model.layers.1.self_attn.q_proj", "lm_head"}

@@ -212,7 +212,9 @@ class Lora(Strict):
     alpha: Annotated[float, Field(gt=0)] = Field(
         32, description="scale; the update is multiplied by alpha / r (rslora: alpha / sqrt r)"
     )
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="on the input of the adapter")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="on the adapter's input; equal beginnings of rows share a mask"
+    )
     targets: str | list[str] = Field("all-linear", description="`all-linear` or module names")
 
 
