@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from retune.errors import RetuneError, unknown
 from retune.llm.fused import gated_mlp, lora_linear, rms_norm
 from retune.training import hardware, pretrained
-from retune.training.layers import layers_of
+from retune.training.layers import decoder_of, layers_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -54,7 +54,7 @@ def load_base(folder: Path, spec: Params, chosen: Chosen, sharded: bool = False)
     if spec.quantization.bits == 16:
         model.to(chosen.device)
         if not whole:
-            lora_linear.lay_out_weights(model.get_decoder())
+            lora_linear.lay_out_weights(decoder_of(model))
         return model
     for module in model.modules():
         # bitsandbytes would repack 4-bit weights at the first evaluation and round their scales: a training that was
@@ -139,7 +139,7 @@ def _refuse_unknown(model: PreTrainedModel, targets: Iterable[str], base_name: s
 
 def _other_towers(model: PreTrainedModel) -> list[str]:
     """Regular expressions for the names of all modules that read images or sounds: text gives them no gradient."""
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    decoder, head = decoder_of(model), model.get_output_embeddings()
     text = {id(module) for part in (decoder, head) if part is not None for module in part.modules()}
     parts = [
         name for name, module in model.named_modules() if hasattr(module, "in_features") and id(module) not in text

@@ -23,6 +23,7 @@ from retune.llm.recorded_logits import BatchRecorder, LogitsRecorder
 from retune.llm.sampling import Sampler, Sampling, greedy
 from retune.progress import bar
 from retune.training import out_of_memory
+from retune.training.layers import decoder_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -142,7 +143,7 @@ def _settings(
         prefix = PackedModel(model)
     elif length:  # without the output head, whose logits of every token nobody reads
         prefix_ids = torch.tensor([prompts[0][:length]], device=model.device)  # (1, prefix)
-        prefix = model.get_decoder()(prefix_ids, use_cache=True).past_key_values
+        prefix = decoder_of(model)(prefix_ids, use_cache=True).past_key_values
     return _Settings(model, eos_token_id, max_new_tokens, length, prefix)
 
 
@@ -230,7 +231,7 @@ def _start_batch(settings: _Settings, prompts: list[Sequence[int]], recorder: Ba
         if cache is not None:
             cache.batch_repeat_interleave(len(prompts))
         if input_ids.shape[1] > 1:
-            cache = settings.model.get_decoder()(
+            cache = decoder_of(settings.model)(
                 input_ids=input_ids[:, :-1], attention_mask=mask[:, :-1], position_ids=position_ids[:, :-1],
                 past_key_values=cache, use_cache=True,
             ).past_key_values  # fmt: skip

@@ -60,7 +60,9 @@ def test_no_adapter_stands_on_what_reads_images() -> None:
         model, Params(spec.lora | {"targets": ["q_proj", "lm_head"]}), "tiny", 0, chosen, freeze_layers=1
     )
     found = {
-        name.split(".lora_")[0].removeprefix("base_model.model.") for name, _ in adapted.named_parameters() if "lora_" in name
+        name.split(".lora_")[0].removeprefix("base_model.model.")
+        for name, _ in adapted.named_parameters()
+        if "lora_" in name
     }
     assert any("vision_tower" in name and name.endswith("q_proj") for name, _ in model.named_modules())
     assert found == {"model.language_model.layers.1.self_attn.q_proj", "lm_head"}

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from retune.llm.packing.output_head import Head, all_logits
+from retune.training.layers import decoder_of
 
 SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier", "output_multiplier")
 """Names of what some configs multiply or divide logits by."""
@@ -31,7 +32,7 @@ def of(model: PreTrainedModel) -> Head | None:
     None where they are made in another way, or where the head carries an adapter: then only the model's own forward
     pass tells them.
     """
-    layer, decoder = model.get_output_embeddings(), model.get_decoder()
+    layer, decoder = model.get_output_embeddings(), decoder_of(model)
     if type(layer) is not nn.Linear or decoder is model:
         return None
     products = nn.functional.linear(_states(layer), layer.weight)  # (probes, vocabulary)

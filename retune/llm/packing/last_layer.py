@@ -20,7 +20,7 @@ from retune.training.layers import layers_of
 def skip_unread_positions(model: PreTrainedModel) -> bool:
     """Let the last layer's `mlp` run at the `head_positions` of a pass with `tree=` alone; whether it does."""
     try:
-        last = layers_of(model.get_decoder())[-1]
+        last = layers_of(model)[-1]
     except RetuneError:  # it runs at every position, which costs time alone
         return False
     mlp: Any = getattr(last, "mlp", None)

@@ -20,6 +20,7 @@ from retune.llm.packing import head_form, last_layer, output_head, prefix_tree, 
 from retune.llm.packing.batches import PackedBatch, Target, by_length, packed_batch, padded_batch
 from retune.llm.packing.tree_attention import KeyValues, Tree
 from retune.training import out_of_memory
+from retune.training.layers import decoder_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -101,7 +102,7 @@ class PackedModel:
     def hidden_states(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
         """Last hidden states at `batch.head_positions`: (positions, width); keys and values go to `key_values`."""
         positions = batch.head_positions.to(self.model.device)
-        states = self.model.get_decoder()(**self._inputs(batch, positions, key_values)).last_hidden_state
+        states = decoder_of(self.model)(**self._inputs(batch, positions, key_values)).last_hidden_state
         return states.flatten(0, 1).index_select(0, positions)
 
     def _own_logits(self, batch: PackedBatch, key_values: KeyValues | None = None) -> torch.Tensor:
@@ -163,8 +164,8 @@ def prepare(model: PreTrainedModel, chosen: Chosen, sequences: Sequence[Sequence
     model.train(mode)
     if packed is None:
         raise RetuneError(
-            f"{name} gives a token other probabilities once others follow it ({why}): it is no causal language model; "
-            "use another base"
+            f"{name} gives other logits in every way of running it than behind each token alone ({why}); a model whose "
+            "tokens read what follows them is no causal language model: use another base"
         )
     if packed.kernel is not None:
         log.info("shared prefixes %s: %s", packed.kernel, tree_attention.kernel_reason(model.device))

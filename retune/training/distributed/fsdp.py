@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from retune.errors import RetuneError
 from retune.training.distributed import data_parallel
-from retune.training.layers import layers_of
+from retune.training.layers import decoder_of, layers_of
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -50,10 +50,10 @@ def shard(model: PreTrainedModel, hardware: Params, chosen: Chosen, precision: A
     data_parallel.init_single_process(device.type)
     mesh = init_device_mesh(device.type, (data_parallel.world_size(),))
     policy = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
-    for layer in layers_of(model.get_decoder()):
+    for layer in layers_of(model):
         trained = {weight for weight in layer.parameters() if weight.requires_grad}
         fully_shard(layer, mesh=mesh, offload_policy=policy, ignored_params=trained)
-    decoder: Any = model.get_decoder()
+    decoder: Any = decoder_of(model)
     # FSDP's outermost module stays gathered, and prefetches the next one while one computes: a decoder without shards
     fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
     for tensor in chain(model.parameters(), model.buffers()):
