@@ -8,6 +8,9 @@ from typing import Any
 from retune.report.inputs import Model, Task
 from retune.report.words import SAME, count, equals_p, interval, metric, number, signed, signed_interval, verdict
 
+UNBEATABLE = ("calibration_error",)
+"""Metrics in which a constant is about perfect, being the frequency itself: models are compared with each other."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -110,19 +113,34 @@ def ranked(task: Task, key: str | None = None) -> list[Model]:
     return sorted(task.systems, key=lambda model: -value(model, key or task.kind.LEADING[0]))
 
 
-def best(task: Task, key: str) -> set[str]:
-    """The names of the models with the best value of a metric, if they beat the constant baseline.
+def leaders(values: dict[str, float], beating: set[str]) -> set[str]:
+    """Who has the largest value, if among those that beat the trivial row; several where it is shared.
 
-    Several where it is shared, none where it is undefined or no better than knowing nothing.
+    What is set in bold or called best is decided here, in all tables of models and sentences about them.
     """
-    top = max((value(m, key) for m in task.systems), default=float("-inf"))
-    return {m.name for m in task.systems if value(m, key) == top > float("-inf") and beats_baseline(task, m.name, key)}
+    top = max(values.values(), default=float("-inf"))
+    return {name for name, value in values.items() if value == top > float("-inf")} & beating
 
 
-def beats_baseline(task: Task, model: str, key: str) -> bool:
-    """Whether a model is shown to be better than the constant baseline, or that has no value of the metric."""
-    found = over_baseline(task, key)[model]
-    return found.value is None or found.verdict(task.alpha) == "better"
+def best(task: Task, key: str) -> set[str]:
+    """The names of the models with the best value of a metric, if they are shown to beat the constant baseline."""
+    return leaders({m.name: value(m, key) for m in task.systems}, beating(task, key))
+
+
+def beating(task: Task, key: str) -> set[str]:
+    """The models that are shown to be better than the constant baseline, or all where nobody can be."""
+    return {
+        name
+        for name, found in over_baseline(task, key).items()
+        if key in UNBEATABLE or found.value is None or found.verdict(task.alpha) == "better"
+    }
+
+
+def bold(task: Task) -> str:
+    """What bold says in a table of all metrics."""
+    apart = " and ".join(metric(key).name for key in UNBEATABLE if key in task.models[0].metrics)
+    said = f"best value, if it is shown to beat the {task.kind.CONSTANT_BASELINE}"
+    return f"{said} ({apart}: the lowest of the models, as that of a constant is near 0)" if apart else said
 
 
 def called(model: Model) -> str:
@@ -131,38 +149,40 @@ def called(model: Model) -> str:
 
 
 def headline(task: Task) -> list[str]:
-    """What the comparison says: first in what no model beats the constant baseline, then the best by each metric."""
-    sentences, first = _no_better(task), ranked(task)[0]
+    """A statement on each leading metric: first those in which the best value isn't shown to beat the constant."""
+    unshown, shown, last = [], [], ""
     for key in task.kind.LEADING:
         top = ranked(task, key)[0]
         found = top.metrics.get(key)
         if not found or found["value"] is None:
             continue
-        name = "It also" if key != task.kind.LEADING[0] and top is first else _capital(called(top))
-        extreme = "highest" if metric(key).more_is_better else "lowest"
+        if top.name not in best(task, key):
+            unshown.append(_unshown(task, top, key))
+            continue
+        name = "It also" if top.name == last else _capital(called(top))
+        last = top.name
         sentence = (
-            f"{name} has the {extreme} {metric(key).name}: {number(found['value'])} "
+            f"{name} has the {metric(key).extreme} {metric(key).name}: {number(found['value'])} "
             f"({task.percent} interval {interval(found['low'], found['high'])})."
         )
-        sentences.append(f"{sentence} {_against_references(task, top, key)}".strip())
-    return sentences
+        shown.append(f"{sentence} {_against_references(task, top, key)}".strip())
+    return [*unshown, *shown]
 
 
-def _no_better(task: Task) -> list[str]:
-    """For each leading metric in which no model is shown to beat the constant baseline, that, with the figures."""
-    sentences, constant = [], task.comparison["ignorant"]
-    for key in task.kind.LEADING:
-        found = constant.get(key)
-        if not found or found["value"] is None or any(beats_baseline(task, m.name, key) for m in task.systems):
-            continue
-        top = ranked(task, key)[0]
-        difference = over_baseline(task, key)[top.name]
-        sentences.append(
-            f"No model is shown to beat knowing nothing in {metric(key).name}: {task.kind.CONSTANT_BASELINE} has "
-            f"{number(found['value'])}, {top.name} {number(top.metrics[key]['value'])} "
-            f"({signed(difference.value)}, {equals_p(difference.p, difference.at_most)})."
+def _unshown(task: Task, top: Model, key: str) -> str:
+    """That the model with the best value is not shown to beat the constant baseline, and who else is, if any."""
+    name, constant = metric(key).name, number(task.comparison["ignorant"][key]["value"])
+    figure, difference = number(top.metrics[key]["value"]), over_baseline(task, key)[top.name]
+    over = f"{signed(difference.value)}, {equals_p(difference.p, difference.at_most)}"
+    if others := [m.name for m in task.systems if m.name in beating(task, key)]:
+        return (
+            f"The {metric(key).extreme} {name}, {figure} of {called(top)}, is not shown to beat knowing nothing: "
+            f"{task.kind.CONSTANT_BASELINE} has {constant} ({over}). That is shown of {_and(others)}."
         )
-    return sentences
+    return (
+        f"No model is shown to beat knowing nothing in {name}: {task.kind.CONSTANT_BASELINE} has {constant}, "
+        f"{called(top)} {figure} ({over}), the {metric(key).extreme} of the models."
+    )
 
 
 def ablation_sentences(task: Task) -> list[str]:

@@ -40,7 +40,7 @@ def _task(task: Task) -> list[str]:
     blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
     blocks.append(
         f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)};{words.covered(task.models[0].counts)} "
-        f"{task.percent} intervals; in bold the best value, if it beats the {task.kind.CONSTANT_BASELINE}."
+        f"{task.percent} intervals; in bold the {comparison_words.bold(task)}."
     )
     blocks.append(_metrics(task))
     if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:

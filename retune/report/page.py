@@ -25,6 +25,7 @@ def _view(task: Task) -> dict[str, Any]:
         "metrics": keys,
         "styles": figures.styles(task),
         "best": {key: comparison_words.best(task, key) for key in keys},
+        "bold": comparison_words.bold(task),
         "top": {key: comparison_words.ranked(task, key)[0] for key in task.kind.LEADING},
         "headline": comparison_words.headline(task),
         "provenance": provenance.of(task),

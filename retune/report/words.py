@@ -16,6 +16,11 @@ class Metric(NamedTuple):
     meaning: str
     more_is_better: bool = True
 
+    @property
+    def extreme(self) -> str:
+        """What its best value is among others."""
+        return "highest" if self.more_is_better else "lowest"
+
 
 METRICS = {
     "f1": Metric("F1", "harmonic mean of precision and recall of the positive class, at the model's threshold"),

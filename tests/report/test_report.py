@@ -174,6 +174,7 @@ def test_the_summary_has_a_column_for_each_metric_and_a_row_for_each_model(summa
         against = comparison["over_ignorant"][best][key]
         p, better = against["p"], (against["difference"] or 0) > 0
         beaten = against["difference"] is None or (p < 0.05 and better == METRICS[key].more_is_better)
+        beaten = beaten or key == "calibration_error"  # a constant's is 0: it says how many rows are positive
         assert bold == ([best] if beaten else []), key
     compared = {(row[0].strip(), row[1].strip()) for row in differences[2:]}
     tuned = {"similarity_embedder", "similarity_llm"}
@@ -226,17 +227,41 @@ def worse(task, constant, shown):
     return dataclasses.replace(task, comparison=task.comparison | {"over_ignorant": over, "ignorant": ignorant})
 
 
-def test_that_no_model_beats_the_constant_is_said_first_and_nothing_is_bold(folder):
+def test_what_beats_no_constant_is_said_to_and_nowhere_called_best(folder):
     task = read(folder)[0]
     top = max(task.models, key=lambda m: m.metrics["f1"]["value"])
-    said = comparison_words.headline(worse(task, 0.77, ()))
+    value = f"{top.metrics['f1']['value']:.3f}"
+    poor = worse(task, 0.77, ())
+    said = comparison_words.headline(poor)
     assert said[0].startswith("No model is shown to beat knowing nothing in F1: majority class has 0.770, ")
-    assert f"{top.name} {top.metrics['f1']['value']:.3f} (+0.004, p\u00a0=\u00a00.700)" in said[0]
-    assert "highest F1" in " ".join(said[2:])
-    assert comparison_words.best(worse(task, 0.77, ()), "f1") == set()
+    assert f"{top.name} {value} (+0.004, p\u00a0=\u00a00.700), the highest of the models." in said[0]
+    assert len(said) == 2, "one statement for each leading metric"
+    for text in (" ".join(said), markdown.render([poor]), page.render([poor])):
+        assert "has the highest" not in text
+        assert "It also" not in text
+        assert "Best " not in text
+    leading, *_ = tables(markdown.render([poor]))
+    assert [name.strip() for name, *cells in zip(*leading, strict=True) if "**" in "".join(cells)] == [
+        "Calibration error ↓"
+    ]
+    html = page.render([poor])
+    assert f'<dt>Highest F1</dt><dd class="big">{value}</dd><dd class="small">{top.name}, not shown to beat' in html
+    bold = re.findall(r'<td class="n best"><span class="value">([^<]*)', html)
+    assert bold == [f"{min(m.metrics['calibration_error']['value'] for m in task.models):.3f}"]
+
+
+def test_a_best_value_that_is_not_shown_to_beat_the_constant_is_said_beside_who_does(folder):
+    task = read(folder)[0]
+    top, second = sorted(task.models, key=lambda m: -m.metrics["f1"]["value"])[:2]
+    first, *_ = comparison_words.headline(worse(task, 0.6, (second.name,)))
+    assert first.startswith(f"The highest F1, {top.metrics['f1']['value']:.3f} of {top.name}, is not shown to beat")
+    assert first.endswith(f"That is shown of {second.name}.")
+    assert comparison_words.best(worse(task, 0.6, (second.name,)), "f1") == set()
     known = worse(task, 0.77, (top.name,))
     assert not any("knowing nothing in F1" in sentence for sentence in comparison_words.headline(known))
+    assert comparison_words.headline(known)[0].startswith(f"{top.name} has the highest F1")
     assert comparison_words.best(known, "f1") == {top.name}
+    assert "Best F1" in page.render([known])
 
 
 def test_a_p_at_its_floor_is_at_most_that_everywhere(folder):

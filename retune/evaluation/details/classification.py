@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from retune.evaluation import confusion_svg, curves
-from retune.evaluation.kinds.classification import answers, log_probs, temperature_scaled
+from retune.evaluation.kinds.classification import answers, constant_baseline, log_probs, temperature_scaled
 from retune.evaluation.multiclass_metrics import ClassAnswers
 from retune.evaluation.weighted import Floats
 
@@ -24,7 +24,8 @@ def write(folder: Path, joined: pl.DataFrame, fitted: dict[str, Any], spec: Para
     given = answers(joined, fitted, spec, splits)
     raw = answers(joined, fitted | {"temperature": 1.0}, spec, splits)
     plots, details = folder / "plots", folder / "details"
-    by_class = per_class(given, spec.labels, splits)
+    trivial = per_class(constant_baseline(given), spec.labels, splits)["f1"].alias("constant_f1")
+    by_class = per_class(given, spec.labels, splits).with_columns(trivial)
     by_class.write_csv(details / "classes.csv")
     confused = confusion(given, spec.labels)
     confused.write_csv(details / "confusion.csv")

@@ -10,6 +10,7 @@ import polars as pl
 from retune.evaluation import confusion_svg
 from retune.report import charts
 from retune.report.charts import Line
+from retune.report.comparison_words import leaders
 from retune.report.figures import Figure, points, reliability_figure, styles
 from retune.report.files import read_json_lines, read_table
 from retune.report.inputs import Model, Task
@@ -67,13 +68,15 @@ def view(task: Task) -> dict[str, Any]:
 
 
 def classes(task: Task) -> list[dict[str, Any]]:
-    """A row for each label, by training rows: label, third, train, rows, and (precision, recall, F1) of models."""
+    """A row for each label, by training rows: label, third, train, rows, (precision, recall, F1, best) of models."""
     tables = [model.details["classes"].sort("train", descending=True, maintain_order=True) for model in task.models]
     rows = []
     for place, row in enumerate(tables[0].iter_rows(named=True)):
-        scores = [tuple(table[name][place] for name in ("precision", "recall", "f1")) for table in tables]
-        best = max((f1 for _, _, f1 in scores if f1 is not None), default=None)
-        rows.append({**row, "scores": scores, "best": best})
+        found = {m.name: table.row(place, named=True) for m, table in zip(task.models, tables, strict=True)}
+        f1 = {name: one["f1"] for name, one in found.items() if one["f1"] is not None}
+        best = leaders(f1, {name for name, value in f1.items() if value > row["constant_f1"]})
+        scores = [(one["precision"], one["recall"], one["f1"], name in best) for name, one in found.items()]
+        rows.append({**row, "scores": scores})
     return rows
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from retune.evaluation import confusion_svg
 from retune.report import charts, reasoning
 from retune.report.charts import Line, Style
+from retune.report.comparison_words import leaders
 from retune.report.figures import Figure, points, styles
 from retune.report.files import read_json, read_table
 from retune.report.inputs import Model, Task
@@ -70,12 +71,18 @@ def view(task: Task) -> dict[str, Any]:
 
 
 def dimensions(task: Task) -> list[dict[str, Any]]:
-    """A row for each dimension: dimension, rows, level, constant_mae, and (mae, spearman) of each model."""
+    """A row for each dimension: dimension, rows, level, constant_mae, and (mae, spearman, best) of each model."""
     tables = [model.details["dimensions"] for model in task.models]
     rows = []
     for place, row in enumerate(tables[0].iter_rows(named=True)):
-        found = [(table["mae"][place], table["spearman"][place]) for table in tables]
-        rows.append({**row, "found": found, "best": min(mae for mae, _ in found)})
+        errors = {m.name: table["mae"][place] for m, table in zip(task.models, tables, strict=True)}
+        beating = {name for name, mae in errors.items() if mae < row["constant_mae"]}
+        best = leaders({name: -mae for name, mae in errors.items()}, beating)
+        found = [
+            (mae, table["spearman"][place], name in best)
+            for (name, mae), table in zip(errors.items(), tables, strict=True)
+        ]
+        rows.append({**row, "found": found})
     return rows
 
 

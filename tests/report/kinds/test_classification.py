@@ -1,7 +1,9 @@
 """The report of a classification task, of 34 and of 77 labels: complete, escaped, and readable in a browser."""
 
 import itertools
+import re
 
+import polars as pl
 import pytest
 
 from retune.params import loads
@@ -35,6 +37,24 @@ def test_every_label_has_its_row_and_text_from_data_stays_text(built):
     for label in classification_inputs.labels_of(count)[:4]:
         assert label in text
     assert (folder / "reports/evaluations/intent/intent_llm/details/confusion_matrix.svg").stat().st_size < 200_000
+
+
+def test_a_label_is_bold_where_it_beats_the_most_frequent_one(built):
+    """Of always giving the most frequent label the F1 is 2 r / (n + r) of that label and 0 of the others."""
+    folder, count, _ = built
+    tables = [
+        pl.read_csv(folder / f"reports/evaluations/intent/{name}/details/classes.csv")
+        for name in classification_inputs.MODELS
+    ]
+    rows, wanted = tables[0]["rows"].to_list(), []
+    for code in range(count):
+        floor = 2 * rows[code] / (sum(rows) + rows[code]) if rows[code] == max(rows) else 0.0
+        assert tables[0]["constant_f1"][code] == pytest.approx(floor)
+        f1 = [table["f1"][code] for table in tables]
+        wanted += [f"{value:.2f}" for value in f1 if value == max(f1) > floor]
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    part = text[text.index('id="intent.classes"') : text.index('id="intent.confusions"')]
+    assert sorted(re.findall(r'<td class="n best"><span class="value">([^<]*)', part)) == sorted(wanted)
 
 
 @pytest.mark.slow

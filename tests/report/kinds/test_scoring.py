@@ -1,8 +1,10 @@
 """What a reader gets of a task of kind `scoring`, of models that think, and of its exploration."""
 
+import dataclasses
 import json
 import re
 
+import polars as pl
 import pytest
 
 from retune import params
@@ -37,6 +39,27 @@ def test_it_leads_with_the_least_error(tasks, html):
     assert "thinker has the lowest MAE" in text
     row = next(line for line in text.splitlines() if line.startswith("| thinker |"))
     assert row.count("**") >= 2
+
+
+def test_no_figure_of_a_dimension_is_bold_that_does_not_beat_its_constant(tasks):
+    def bold(least: float) -> list[list[str]]:
+        """The bold figures of each dimension, where every constant's MAE is `least`."""
+        models = [
+            dataclasses.replace(
+                m, details=m.details | {"dimensions": m.details["dimensions"].with_columns(constant_mae=pl.lit(least))}
+            )
+            for m in tasks[0].models
+        ]
+        html = page.render([dataclasses.replace(tasks[0], models=models)])
+        part = html[html.index('id="risk.dimensions"') : html.index('id="risk.scores"')]
+        rows = re.findall(r"<tr>.*?</tr>", part, flags=re.DOTALL)[1:]
+        return [re.findall(r'<td class="n best"><span class="value">([^<]*)', row) for row in rows]
+
+    errors = [[m.details["dimensions"]["mae"][i] for m in tasks[0].models] for i in range(len(DIMENSIONS))]
+    assert bold(9.0) == [[f"{min(row):.2f}"] for row in errors]
+    assert bold(0.1) == [[] for _ in errors]
+    between = (min(errors[0]) + sorted(errors[0])[1]) / 2
+    assert bold(between) == [[f"{min(row):.2f}"] * (min(row) < between) for row in errors]
 
 
 def test_it_has_every_section_and_escapes_what_rows_and_models_say(folder, html):
