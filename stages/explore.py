@@ -22,7 +22,8 @@ def explore(run: Stage, task: str) -> None:
     found = explored(frames, spec, kinds.of(spec.kind), Path("models/bases"))
     counts = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     if said := leaks.warning(counts):
-        found["warnings"].insert(0, said)
+        for place in ("leaks", "warnings"):
+            found[place].insert(0, said)
     with run.output(f"reports/explore/{task}") as folder:
         text = json.dumps(found, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")

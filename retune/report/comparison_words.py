@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retune.report.inputs import Model, Task
-from retune.report.words import SAME, count, equals_p, interval, metric, number, signed, signed_interval, verdict
+from retune.report.words import SAME, and_, count, equals_p, interval, metric, number, signed, signed_interval, verdict
 
 UNBEATABLE = ("calibration_error",)
 """Metrics in which a constant is about perfect, being the frequency itself: models are compared with each other."""
@@ -177,7 +177,7 @@ def _unshown(task: Task, top: Model, key: str) -> str:
     if others := [m.name for m in task.systems if m.name in beating(task, key)]:
         return (
             f"The {metric(key).extreme} {name}, {figure} of {called(top)}, is not shown to beat knowing nothing: "
-            f"{task.kind.CONSTANT_BASELINE} has {constant} ({over}). That is shown of {_and(others)}."
+            f"{task.kind.CONSTANT_BASELINE} has {constant} ({over}). That is shown of {and_(others)}."
         )
     return (
         f"No model is shown to beat knowing nothing in {name}: {task.kind.CONSTANT_BASELINE} has {constant}, "
@@ -210,18 +210,14 @@ def _against_references(task: Task, model: Model, key: str) -> str:
             difference = pair.differences[key]
             words = f"{called(other)} ({signed(difference.value)}, {equals_p(difference.p, difference.at_most)})"
             said[difference.verdict(task.alpha)].append(words)
-    phrases = [f"it is {word} than {_and(said[word])}" for word in ("better", "worse") if said[word]]
+    phrases = [f"it is {word} than {and_(said[word])}" for word in ("better", "worse") if said[word]]
     if unclear := said[SAME]:
-        phrases.append(f"no difference is shown to {_and(unclear)}")
+        phrases.append(f"no difference is shown to {and_(unclear)}")
     return f"{_capital('; '.join(phrases))}." if phrases else ""
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith(("the ", "it ", "no ")) else text
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _minus(number: float | None) -> float | None:

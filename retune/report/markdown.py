@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from retune.report import comparison_words, provenance, words
+from retune.report.cautions import cautions
 from retune.report.comparison_words import Difference, Pair
 from retune.report.inputs import Model, Task
-from retune.report.page import warnings
 from retune.report.words import SAME
 
 
@@ -37,7 +37,7 @@ def _task(task: Task) -> list[str]:
     found = provenance.of(task)
     test = found.test
     blocks = [f"## {escape(task.name)}", " ".join(map(escape, comparison_words.headline(task)))]
-    blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in warnings(task)]
+    blocks += [f"> [!WARNING]\n> {escape(about)}: {escape(text)}" for about, text in cautions(task)]
     blocks.append(
         f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)};{words.covered(task.models[0].counts)} "
         f"{task.percent} intervals; in bold the {comparison_words.bold(task)}."

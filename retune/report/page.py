@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from retune.report import comparison_words, figures, provenance, reasoning
+from retune.report.cautions import cautions
 from retune.report.inputs import Task
 from retune.report.jinja import environment
 
@@ -41,20 +42,8 @@ def _view(task: Task) -> dict[str, Any]:
         "ablations": comparison_words.ablation_sentences(task),
         "paired": [key for key in task.kind.COMPARED if key in keys],
         "over_baseline": comparison_words.over_baseline(task, task.kind.OVER_BASELINE),
-        "warnings": warnings(task),
+        "warnings": cautions(task),
         "reasoning": reasons,
         "sections": [*task.kind.SECTIONS, *([("reasoning", "Reasoning")] if reasons else [])],
         **task.kind.view(task),
     }
-
-
-def warnings(task: Task) -> list[tuple[str, str]]:
-    """What a reader must not overlook, as (task or model, sentence): leaks, failed trainings, unparsed answers."""
-    said = [*provenance.leaks(task), *task.exploration["warnings"], *task.comparison["warnings"]]
-    found = [(task.name, message) for message in said]
-    for model in task.models:
-        found += [(model.name, said) for said in (*model.warnings, *model.calibration["messages"])]
-        if unparsed := model.counts["unparsed"]:
-            lost = f"{unparsed} of {model.counts['rows']} test rows have no parsed answer; they count as wrong."
-            found.append((model.name, lost))
-    return found

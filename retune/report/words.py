@@ -169,6 +169,11 @@ def verdict(difference: float | None, p: float | None, alpha: float, more_is_bet
     return "better" if (difference > 0) == more_is_better else "worse"
 
 
+def and_(words: list[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def has_chinese(text: str) -> bool:
     """Whether a text holds Han characters, so that the page asks for Chinese glyphs rather than Japanese ones."""
     return re.search(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]", text) is not None

@@ -57,7 +57,12 @@ def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Kind, bases: Pa
         **split_overlap.of(parts, kind),
         "unseen": unseen_characters.of(parts, kind.TEXTS),
     }
-    return result | {"facts": findings.facts(result), "warnings": findings.warnings(result)}
+    leaks = findings.leaks(result)
+    return result | {
+        "facts": findings.facts(result),
+        "leaks": leaks,
+        "warnings": [*leaks, *findings.warnings(result)],
+    }
 
 
 def _targets(rows: pl.LazyFrame, kind: Kind) -> dict[str, dict[str, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from retune.report import words
 from retune.report.exploration.near_duplicates import ALIKE
-from retune.report.words import count, share
+from retune.report.words import and_, count, share
 
 SOME = 0.01
 """The share of a split's rows above which a finding is a warning."""
@@ -30,12 +30,12 @@ def facts(found: dict[str, Any]) -> list[str]:
     for reader in found["tokens"]:
         test = reader["splits"]["test"]
         texts.append(
-            f"Tokens of a test row as {_and(reader['models'])} {_read(reader)}: median {count(test['p50'])}, "
+            f"Tokens of a test row as {and_(reader['models'])} {_read(reader)}: median {count(test['p50'])}, "
             f"95th percentile {count(test['p95'])}, at most {count(test['max'])}; limit {count(reader['max_length'])}"
             f"{_short(reader)}, which {_over(found, reader)} exceed."
         )
     if found["uncounted"]:
-        texts.append(f"No tokens are counted for {_and(found['uncounted'])}: this base has no tokenizer.json.")
+        texts.append(f"No tokens are counted for {and_(found['uncounted'])}: this base has no tokenizer.json.")
     near = [f"{count(e['near'])} of {names.replace(', ', ' and ')}" for names, e in found["alike"].items() if e["near"]]
     texts.append(f"Rows nearly the same in two splits (Jaccard index from {ALIKE:g}): {', '.join(near) or 'none'}.")
     conflicts = found["conflicts"]
@@ -50,8 +50,23 @@ def facts(found: dict[str, Any]) -> list[str]:
     return texts
 
 
+def leaks(found: dict[str, Any]) -> list[str]:
+    """What makes the figures flatter: rows of other splits that stand in train too."""
+    said = []
+    for names, entry in found["alike"].items():
+        first, second = names.split(", ")
+        if first == "train" and entry["same"] + entry["near"] > SOME * entry["rows"]:
+            said.append(
+                f"{share(entry['same'] + entry['near'], entry['rows'])} of the rows of {second} stand in train too, "
+                f"{count(entry['same'])} the same and {count(entry['near'])} nearly so: the figures may flatter. "
+                "Rows that belong together need one `group`; `split.drop_shared` takes rows with the same texts out of "
+                "train."
+            )
+    return said
+
+
 def warnings(found: dict[str, Any]) -> list[str]:
-    """What a reader must not overlook."""
+    """What else a reader must not overlook."""
     said = []
     train, rows = found["targets"]["train"], found["looked_at"]
     for label in found["labels"]:
@@ -67,13 +82,13 @@ def warnings(found: dict[str, Any]) -> list[str]:
             )
     rare = [label for label in found["labels"] if 0 < train.get(label, {}).get("rows", 0) < FEW]
     if rare:
-        said.append(f"Fewer than {FEW} training rows have the label {_and(rare)}.")
+        said.append(f"Fewer than {FEW} training rows have the label {and_(rare)}.")
     for reader in found["tokens"]:
         parts = {name: number for name, number in reader["over"].items() if number > SOME * rows[name]}
         if parts:
-            listed = _and([f"{share(number, rows[name])} of {name}" for name, number in parts.items()])
+            listed = and_([f"{share(number, rows[name])} of {name}" for name, number in parts.items()])
             said.append(
-                f"{listed} is longer than the {count(reader['max_length'])} tokens that {_and(reader['models'])} may "
+                f"{listed} is longer than the {count(reader['max_length'])} tokens that {and_(reader['models'])} may "
                 f"read ({_short(reader).strip(' ()') or 'training.max_length'}): these rows are cut."
             )
         for name, number in reader["unknown"].items():
@@ -82,15 +97,6 @@ def warnings(found: dict[str, Any]) -> list[str]:
                     f"{share(number, 1)} of the tokens of {name} are unknown to the tokenizer of {reader['base']}: "
                     "another base may suit this language better."
                 )
-    for names, entry in found["alike"].items():
-        first, second = names.split(", ")
-        if first == "train" and entry["same"] + entry["near"] > SOME * entry["rows"]:
-            said.append(
-                f"{share(entry['same'] + entry['near'], entry['rows'])} of the rows of {second} stand in train too, "
-                f"{count(entry['same'])} the same and {count(entry['near'])} nearly so: the figures may flatter. "
-                "Rows that belong together need one `group`; `split.drop_shared` takes rows with the same texts out of "
-                "train."
-            )
     conflicts = found["conflicts"]["rows"]
     if conflicts > SOME * sum(rows.values()):
         said.append(f"{share(conflicts, sum(rows.values()))} of the rows have the texts of a row with another target.")
@@ -114,8 +120,4 @@ def _over(found: dict[str, Any], reader: dict[str, Any]) -> str:
     parts = [
         f"{share(number, found['looked_at'][name])} of {name}" for name, number in reader["over"].items() if number
     ]
-    return _and(parts) if parts else "no rows"
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return and_(parts) if parts else "no rows"
