@@ -166,9 +166,11 @@ def cautions(given: RankingAnswers, spec: Params) -> list[str]:
     of, number = coverage(given).values()
     if number >= FEW:
         return []
+    shown = f"{number:,} of {of:,}" if number < of else f"{number:,}"
+    others = "the others have a single judged document, or none of any relevance. " if number < of else ""
     return [
-        f"Only {number:,} of {of:,} test queries count in the metrics of a ranking: the others have a single judged "
-        "document, or none of any relevance. Pooled Spearman is over all judged pairs."
+        f"Only {shown} test queries count in the metrics of a ranking: {others}below {FEW} such metrics are rough. "
+        "Pooled Spearman is over all judged pairs."
     ]
 
 

@@ -20,6 +20,7 @@ from retune.training.record import Training
 from stages.calibrate import calibrate
 from stages.compare import compare
 from stages.evaluate import evaluate
+from tests.support.markdown_tables import tables
 from tests.support.stage_run import run
 
 MODELS = {"bm25": ("linear", 1.0), "weak": ("embedder", 2.0), "strong": ("encoder", 6.0)}
@@ -80,7 +81,7 @@ def project(root: Path) -> None:
     )
     empty = {"records": 9, "rows": 9, "rejected": 0, "duplicates": 0, "conflicts": 0, "reasons": {}}
     write(root / "data/converted/retrieval/summary.json", empty)
-    write(root / "reports/explore/retrieval/exploration.json", {"facts": [], "warnings": []})
+    write(root / "reports/explore/retrieval/exploration.json", {"facts": [], "leaks": [], "warnings": []})
 
 
 def write(path: Path, content: object) -> None:
@@ -139,6 +140,45 @@ def test_how_many_queries_count_and_pooled_spearman_stand_beside_the_metrics(bui
     result = read(built / "reports/comparisons/retrieval/comparison.json")
     assert result["ignorant"]["pooled_spearman"]["value"] == 0.0
     assert any(f"Only {counted} of 41 test queries count" in said for said in result["warnings"])
+
+
+def test_fewer_than_100_counted_queries_warn_in_log_comparison_summary_and_page(built, capsys):
+    rows = pl.read_parquet(built / "data/splits/retrieval/test.parquet")
+    several = rows.group_by("query").agg(pl.len(), pl.col("relevance").max())
+    counted = len(several.filter((pl.col("len") > 1) & (pl.col("relevance") > 0)))
+    said = f"Only {counted} of 41 test queries count in the metrics of a ranking"
+    with contextlib.chdir(built):
+        for stage, instance in ((evaluate, "weak"), (compare, "retrieval")):
+            run(stage, instance)
+    log = capsys.readouterr().err
+    assert log.count(said) == 1
+    assert f"{counted} queries of 41 counted" in log
+    tasks = inputs.read(Params(json.loads((built / "params-resolved.json").read_text(), object_hook=Params)), built)
+    text, html = markdown.render(tasks), page.render(tasks)
+    assert f"> [!WARNING]\n> retrieval: {said}" in text
+    assert f"{counted} of 41 queries counted;" in text
+    assert f'<p class="warning"><b>Warning, retrieval:</b> {said}' in html
+    pooled = f"{read(built / 'reports/metrics/weak.json')['test']['pooled_spearman']['value']:.3f}"
+    heads, *rows_shown = tables(text)[0]
+    weak = dict(zip(heads, next(row for row in rows_shown if row[0].strip() == "weak"), strict=True))
+    assert weak[" Pooled Spearman "].strip(" *").startswith(pooled)
+    assert "Pooled Spearman" in html
+    assert f'<span class="value">{pooled}</span>' in html
+
+
+def test_from_100_counted_queries_on_nothing_is_warned_of():
+    def of(queries: int, alone: int) -> ranking.RankingAnswers:
+        """Queries with a relevant document and another one, and some with a single document."""
+        codes = np.concatenate([np.repeat(np.arange(queries), 2), queries + np.arange(alone)])
+        relevance = np.concatenate([np.tile([1.0, 0.0], queries), np.ones(alone)])
+        return ranking.answered(relevance, np.ones(len(codes)), codes, relevance, relevance)
+
+    assert ranking.cautions(of(100, 50), SPEC) == []
+    (some,) = ranking.cautions(of(99, 50), SPEC)
+    assert some.startswith("Only 99 of 149 test queries count in the metrics of a ranking: the others have a single")
+    (every,) = ranking.cautions(of(99, 0), SPEC)
+    assert every.startswith("Only 99 test queries count in the metrics of a ranking: ")
+    assert "others" not in every
 
 
 def test_calibration_is_the_weighted_regression_of_relevance_on_the_score(built):
