@@ -1,7 +1,7 @@
 """How often intervals hold the truth, and how often p says "different" of two models that are equally good.
 
-    python benchmarks/intervals.py                                # a look, about two minutes
-    python benchmarks/intervals.py --sets 1000 --resamples 500    # the tables of docs/statistics.md, about an hour
+    python benchmarks/intervals.py                                      # a look, about two minutes
+    python benchmarks/intervals.py --sets 400 --groups 6 12 26 60       # the table of docs/statistics.md
 
 Test sets of few groups are drawn from populations whose truth is known (measured on thousands of groups). Rows of a
 group share a part of their chance, as companies, authors or queries do. Both models of a set are drawn alike, so every
@@ -25,7 +25,7 @@ from retune.evaluation.kinds import classification, pair, ranking, scoring
 from retune.evaluation.measure import Measure
 from retune.evaluation.multiclass_metrics import thirds
 from retune.evaluation.score_metrics import ScoreAnswers
-from retune.evaluation.swaps import swap_test
+from retune.evaluation.swaps import SAME, swap_test
 
 CONFIDENCE = 0.95
 LABELS = 10
@@ -36,14 +36,14 @@ Drawn = tuple[Any, Any, np.ndarray]
 """The answers of two models, and the group of each row."""
 
 
-def pairs(random: np.random.Generator, groups: int) -> Drawn:
-    """Ten rows a group, three of ten positive; each model is well calibrated."""
+def pairs(random: np.random.Generator, groups: int, apart: float = 2.0) -> Drawn:
+    """Ten rows a group, three of ten positive and so far `apart` from the others; each model is well calibrated."""
     of, share = np.repeat(np.arange(groups), 10), np.repeat(random.normal(size=groups), 10)
     labels = (random.random(len(of)) < 0.3).astype(np.int64)
 
     def model() -> BinaryAnswers:
-        seen = 2.0 * (labels - 0.5) + 0.6 * share + 0.8 * random.normal(size=len(of))
-        chance = 1 / (1 + np.exp(-2.0 * seen - np.log(0.3 / 0.7)))
+        seen = apart * (labels - 0.5) + 0.6 * share + 0.8 * random.normal(size=len(of))
+        chance = 1 / (1 + np.exp(-apart * seen - np.log(0.3 / 0.7)))
         return BinaryAnswers(labels, (chance >= 0.5).astype(np.int64), chance, of)
 
     return model(), model(), of
@@ -55,6 +55,11 @@ def overconfident(random: np.random.Generator, groups: int) -> Drawn:
     wrong = [np.clip(one.probabilities, 1e-9, 1 - 1e-9) for one in (a, b)]
     a, b = (one._replace(probabilities=1 / (1 + ((1 - p) / p) ** 2)) for one, p in zip((a, b), wrong, strict=True))
     return a, b, of
+
+
+def nearly_perfect(random: np.random.Generator, groups: int) -> Drawn:
+    """The same as `pairs`, but so far apart that many a test set has no error at all."""
+    return pairs(random, groups, apart=4.0)
 
 
 def labels(random: np.random.Generator, groups: int) -> Drawn:
@@ -103,7 +108,8 @@ def scores(random: np.random.Generator, groups: int) -> Drawn:
 
 
 POPULATIONS: dict[str, tuple[Callable[[np.random.Generator, int], Drawn], Measure[Any], tuple[str, ...]]] = {
-    "pairs": (pairs, pair.MEASURE, ("accuracy", "f1", "auc", "calibration_error")),
+    "pairs": (pairs, pair.MEASURE, ("accuracy", "f1", "precision", "auc", "calibration_error")),
+    "pairs, nearly perfect": (nearly_perfect, pair.MEASURE, ("accuracy", "auc")),
     "pairs, overconfident": (overconfident, pair.MEASURE, ("calibration_error",)),
     "ten labels": (labels, classification.MEASURE, ("macro_f1", "accuracy")),
     "rankings": (rankings, ranking.MEASURE, ("ndcg@10", "pooled_spearman")),
@@ -118,19 +124,22 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--groups", type=int, nargs="+", default=[6, 12, 26])
     options = parser.parse_args()
-    print("| population | metric | groups | held, plain | held | false alarms, bootstrap | false alarms |")
-    print("|:--|:--|--:|--:|--:|--:|--:|")
+    print(
+        "| population | metric | groups | held, plain | held | differences | false alarms, bootstrap | false alarms |"
+    )
+    print("|:--|:--|--:|--:|--:|--:|--:|--:|")
     for name in POPULATIONS:
         for groups in options.groups:
             for metric, shares in simulate(name, groups, options.sets, options.resamples).items():
                 print(f"| {name} | {metric} | {groups} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
 
 
-def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[float, float, float, float]]:
+def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[float, ...]]:
     """For each metric the share of sets whose interval holds the truth, and in which p is below 0.05.
 
-    Both twice: by plain percentiles and the p of the bootstrap, then as Retune measures. Of the calibration error, the
-    first interval is that of the plain ECE, moved onto its value.
+    Held by plain percentiles, held as Retune measures, the interval of the difference of the two models holds 0; p of
+    the bootstrap, p as Retune measures. Of the calibration error, the first interval is that of the plain ECE, moved
+    onto its value.
     """
     draw, measure, metrics = POPULATIONS[name]
     truth = true_values(name)
@@ -139,8 +148,10 @@ def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[f
         a, b, of = draw(np.random.default_rng([number + 1, groups]), groups)
         first, second = bootstrap.replicates(measure, [a, b], of, times, number)
         found, tests = summarise(measure, a, of, first, CONFIDENCE), swap_test(measure, a, b, of, times, number)
+        known = bootstrap.informative(measure, a, of)
         for metric in metrics:
             p = tests[metric]
+            low, high = bootstrap.interval(first[metric] - second[metric], CONFIDENCE, known[metric])
             plain = percentiles(first[metric]), truth[metric]
             if metric == "calibration_error":
                 plain = ece_interval(a, of, times, number), truth["ece"]
@@ -148,6 +159,7 @@ def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[f
                 (
                     plain[0][0] <= plain[1] <= plain[0][1],
                     found[metric]["low"] <= truth[metric] <= found[metric]["high"],
+                    low - SAME <= 0 <= high + SAME,
                     bootstrap_p(first[metric] - second[metric]) < 1 - CONFIDENCE,
                     p is not None and p.value < 1 - CONFIDENCE,
                 )

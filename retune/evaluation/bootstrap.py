@@ -1,8 +1,14 @@
 """Cluster bootstrap: intervals that resample whole groups, so that rows of one group stay together.
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13): they hold for any metric and stay inside its range. With
-few groups they are too narrow, as the normal quantile is beside Student's t; so the percentiles are taken further out,
-by just that (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.4: expanded percentiles).
+Of differences, and of metrics without a known range, they are percentiles (Efron and Tibshirani 1993, chapter 13). With
+few groups these are too narrow, as the normal quantile is beside Student's t; so they are taken further out, by just
+that (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.4: expanded percentiles).
+
+Near an end of a metric's range resamples vary too little, the less the nearer: the percentiles of an AUC that is high
+by chance don't reach down to the truth. So a metric with a range has a t interval, by the standard deviation of the
+replicates, on a scale that stretches the ends: log-odds between two limits, the root above one.
+`benchmarks/intervals.py` measures both.
+
 The same groups, number and seed give the same resamples, so replicates of two models are paired.
 """
 
@@ -19,6 +25,9 @@ from retune.evaluation.weighted import Floats, Integers
 
 CELLS = 1 << 19
 """Resamples are measured in blocks of about this many (resample, row) cells: 4 MB an array, which caches hold."""
+
+LARGEST = 300.0
+"""The longest way on the scale of log-odds, which leads to the end of the range: a longer one would overflow."""
 
 
 def resamples(groups: int, times: int, seed: int, rows: int) -> Iterator[Floats]:
@@ -76,6 +85,29 @@ def expanded(confidence: float, groups: int) -> float:
     """The share of the replicates that an interval of `confidence` over so many groups (at least 2) holds."""
     distance = math.sqrt(groups / (groups - 1)) * quantile(confidence, groups - 1)
     return 1.0 - math.erfc(distance / math.sqrt(2))
+
+
+def t_interval(
+    value: float, replicated: Floats, confidence: float, groups: int, limits: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Student's t with `groups` - 1 degrees of freedom around a value between the limits, by its replicates [B].
+
+    The standard error is taken to the scale of the interval by its slope at the value. A value at a limit has no such
+    scale, so it gets the percentiles. None as for `interval`.
+    """
+    low, high = limits
+    known = replicated[~np.isnan(replicated)]
+    if groups < 2 or not len(known) or not low < value < high:
+        return interval(replicated, confidence, groups)
+    reach = quantile(confidence, groups - 1) * math.sqrt(groups / (groups - 1)) * float(known.std())
+    if math.isinf(high):
+        root = math.sqrt(value - low)
+        step = reach / (2 * root)
+        return low + max(0.0, root - step) ** 2, low + (root + step) ** 2
+    span, place = high - low, (value - low) / (high - low)
+    factor = math.exp(min(reach / (span * place * (1 - place)), LARGEST))
+    odds = place / (1 - place)
+    return low + span * (odds / factor) / (1 + odds / factor), low + span * (odds * factor) / (1 + odds * factor)
 
 
 def interval(replicated: Floats, confidence: float, groups: int) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retune.evaluation.bootstrap import informative, interval, replicates
+from retune.evaluation.bootstrap import informative, interval, replicates, t_interval
 from retune.evaluation.measure import A, Measure
 from retune.evaluation.weighted import Floats, Integers
 
@@ -30,7 +30,12 @@ def summarise(
     values, known = point(measure, answers), informative(measure, answers, groups)
     summary: dict[str, Any] = {}
     for metric in measure.metrics:
-        low, high = interval(replicated[metric], confidence, known[metric]) or (None, None)
+        drawn, limits = replicated[metric], measure.ranges.get(metric)
+        if limits:
+            span = t_interval(values[metric], drawn, confidence, known[metric], limits)
+        else:
+            span = interval(drawn, confidence, known[metric])
+        low, high = span or (None, None)
         summary[metric] = {"value": finite(values[metric]), "low": low, "high": high}
         if undefined := int(np.isnan(replicated[metric]).sum()):
             summary[metric]["undefined"] = undefined

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from retune.evaluation.calibration_error import root
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound="Answers")
 
+SHARE, CORRELATION, ERROR = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
+"""Between which values a metric lies."""
+
 
 @dataclass(frozen=True)
 class Measure(Generic[A]):
@@ -34,7 +38,8 @@ class Measure(Generic[A]):
     `metrics`: their names, in the order of the report. `values(answers, weights)`: all of them, each [...], of row
     weights [..., n]; NaN where one has no meaning. `order(answers)`: [n], the order of the rows in which they are
     measured fastest. `squares`: the metrics whose values are debiased squares (`calibration_error`), of which the root
-    is reported. `counted(answers)`: {metric: [n]}, the rows of which a metric counts some only.
+    is reported. `counted(answers)`: {metric: [n]}, the rows of which a metric counts some only. `ranges`: between which
+    values a metric lies, for those whose interval is taken on a scale without such limits.
     """
 
     metrics: tuple[str, ...]
@@ -42,6 +47,7 @@ class Measure(Generic[A]):
     order: Callable[[A], Integers]
     squares: tuple[str, ...] = ()
     counted: Callable[[A], dict[str, Integers]] = lambda _: {}
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def shown(self, metric: str, values: Floats) -> Floats:
         """Values as they are reported."""

@@ -15,7 +15,7 @@ from retune.data import labels as names
 from retune.evaluation import groups, multiclass_metrics
 from retune.evaluation.calibration import at_limit, best_temperature, unfitted
 from retune.evaluation.calibration_error import root, squared
-from retune.evaluation.measure import Measure
+from retune.evaluation.measure import ERROR, SHARE, Measure
 from retune.evaluation.multiclass_metrics import ClassAnswers, thirds
 from retune.evaluation.weighted import Floats, Integers
 
@@ -117,7 +117,14 @@ def order(given: ClassAnswers) -> Integers:
     return np.argsort(given.labels, kind="stable")
 
 
-MEASURE = Measure(multiclass_metrics.METRICS, multiclass_metrics.measure, order, squares=("calibration_error",))
+SHARES = ("macro_f1", "accuracy", "weighted_f1", "top3", "top5", "head_f1", "middle_f1", "tail_f1")
+MEASURE = Measure(
+    multiclass_metrics.METRICS,
+    multiclass_metrics.measure,
+    order,
+    squares=("calibration_error",),
+    ranges=dict.fromkeys(SHARES, SHARE) | {"brier": ERROR},
+)
 
 
 def constant_baseline(given: ClassAnswers) -> ClassAnswers:

@@ -14,7 +14,7 @@ import polars as pl
 from retune.evaluation import binary_metrics, calibration, groups
 from retune.evaluation.binary_metrics import BinaryAnswers
 from retune.evaluation.calibration import calibrated, log_odds
-from retune.evaluation.measure import Measure
+from retune.evaluation.measure import ERROR, SHARE, Measure
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -62,7 +62,14 @@ def order(given: BinaryAnswers) -> Integers:
     return np.argsort(given.probabilities, kind="stable")
 
 
-MEASURE = Measure(binary_metrics.METRICS, binary_metrics.measure, order, squares=("calibration_error",))
+SHARES = ("f1", "accuracy", "macro_f1", "precision", "recall", "auc", "average_precision")
+MEASURE = Measure(
+    binary_metrics.METRICS,
+    binary_metrics.measure,
+    order,
+    squares=("calibration_error",),
+    ranges=dict.fromkeys(SHARES, SHARE) | {"brier": ERROR},
+)
 
 
 def constant_baseline(given: BinaryAnswers) -> BinaryAnswers:

@@ -19,7 +19,7 @@ import polars as pl
 from retune.data import queries
 from retune.errors import RetuneError
 from retune.evaluation import ranking_metrics
-from retune.evaluation.measure import Measure
+from retune.evaluation.measure import CORRELATION, ERROR, SHARE, Measure
 from retune.evaluation.score_metrics import spearman
 from retune.evaluation.weighted import Floats, Integers, ratio, total
 
@@ -146,7 +146,12 @@ def counted(given: RankingAnswers) -> dict[str, Integers]:
     }
 
 
-MEASURE = Measure((*ranking_metrics.METRICS, "pooled_spearman", "mse"), measure, order, counted=counted)
+RANGES = {
+    **dict.fromkeys(ranking_metrics.METRICS, SHARE),
+    **dict.fromkeys(("spearman", "pooled_spearman"), CORRELATION),
+    "mse": ERROR,
+}
+MEASURE = Measure((*ranking_metrics.METRICS, "pooled_spearman", "mse"), measure, order, counted=counted, ranges=RANGES)
 
 
 def constant_baseline(given: RankingAnswers) -> RankingAnswers:

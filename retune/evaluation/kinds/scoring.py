@@ -18,7 +18,7 @@ from retune.errors import RetuneError
 from retune.evaluation import score_estimates, score_metrics
 from retune.evaluation.calibration import at_limit, unfitted
 from retune.evaluation.kinds import classification
-from retune.evaluation.measure import Measure
+from retune.evaluation.measure import CORRELATION, ERROR, SHARE, Measure
 from retune.evaluation.score_metrics import ScoreAnswers, rounded
 from retune.evaluation.weighted import Floats, Integers
 
@@ -153,7 +153,12 @@ def counted(given: ScoreAnswers) -> dict[str, Integers]:
     return dict.fromkeys(("pearson", "spearman", "kappa"), score_metrics.varied(given))
 
 
-MEASURE = Measure(score_metrics.METRICS, score_metrics.measure, order, counted=counted)
+RANGES = {
+    **dict.fromkeys(("mae", "rmse"), ERROR),
+    **dict.fromkeys(("pearson", "spearman", "kappa"), CORRELATION),
+    **dict.fromkeys(("bin_accuracy", "exact", "within_1"), SHARE),
+}
+MEASURE = Measure(score_metrics.METRICS, score_metrics.measure, order, counted=counted, ranges=RANGES)
 
 
 def constant_baseline(given: ScoreAnswers) -> ScoreAnswers:
