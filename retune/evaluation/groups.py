@@ -40,4 +40,7 @@ def shortage(groups: int, confidence: float) -> str | None:
         return f"{few}: there are no intervals, and no difference between models can be shown."
     if least_p(groups) > 1 - confidence:
         return f"{few}: intervals are rough, and no p can fall below {least_p(groups):.3g}."
-    return f"{few}: intervals are rough (below {FEW} groups they hold the truth less often than they say)."
+    return (
+        f"{few}: intervals are rough. Those of figures near the end of their range (an accuracy or AUC near 1) hold "
+        "the truth less often than they say."
+    )

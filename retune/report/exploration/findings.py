@@ -52,17 +52,18 @@ def facts(found: dict[str, Any]) -> list[str]:
 
 def leaks(found: dict[str, Any]) -> list[str]:
     """What makes the figures flatter: rows of other splits that stand in train too."""
-    said = []
+    parts = []
     for names, entry in found["alike"].items():
         first, second = names.split(", ")
-        if first == "train" and entry["same"] + entry["near"] > SOME * entry["rows"]:
-            said.append(
-                f"{share(entry['same'] + entry['near'], entry['rows'])} of the rows of {second} stand in train too, "
-                f"{count(entry['same'])} the same and {count(entry['near'])} nearly so: the figures may flatter. "
-                "Rows that belong together need one `group`; `split.drop_shared` takes rows with the same texts out of "
-                "train."
-            )
-    return said
+        if first == "train" and (number := entry["same"] + entry["near"]) > SOME * entry["rows"]:
+            exactly = f"{count(entry['same'])} the same, {count(entry['near'])} nearly so"
+            parts.append(f"{share(number, entry['rows'])} of the rows of {second} ({exactly})")
+    if not parts:
+        return []
+    return [
+        f"{and_(parts)} stand in train too: the figures may flatter. Rows that belong together need one `group`; "
+        "`split.drop_shared` takes rows with the same texts out of train."
+    ]
 
 
 def warnings(found: dict[str, Any]) -> list[str]:
