@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,18 +68,26 @@ def _another(path: Path, codec: str) -> bool:
 def batches(
     path: Path, codec: str, records: str | None, concatenated: bool = False, size: int = BATCH
 ) -> Iterator[pl.DataFrame]:
-    """Frames of `$line` (where the record begins) and `$row` (its text)."""
+    """Frames of `$line` (where the record begins, or its number in a file of few lines) and `$row` (its text)."""
     schema = {"$line": pl.Int64, "$row": pl.String}
     rows: list[tuple[int, str]] = []
     held = 0
     reader = Reader(path, codec)
-    for line, text in reader.concatenated() if concatenated else reader.records(records):
+    for line, text in _placed(reader.concatenated() if concatenated else reader.records(records)):
         rows.append((line, text))
         held += len(text)
         if held > size:
             yield pl.DataFrame(rows, schema=schema, orient="row")
             rows, held = [], 0
     yield pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _placed(records: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """(line, text), or (number, text) where the first two records begin in one line, which then says nothing."""
+    first = list(itertools.islice(records, 2))
+    shared = len(first) == 2 and first[0][0] == first[1][0]
+    for number, (line, text) in enumerate(itertools.chain(first, records), start=1):
+        yield number if shared else line, text
 
 
 class Reader:

@@ -49,7 +49,8 @@ class Column(Strict):
         None,
         alias="from",
         description="a field, or several whose texts are joined; `a.b` is nested (also in JSON inside a CSV field), "
-        "`a.0` an entry of a list; `$file`: the file's name without suffix, `$line`: the line, `$join.a`: joined `a`",
+        "`a.0` an entry of a list; `$file`: the file's name without suffix, `$line`: the line (of a sheet, of "
+        "Parquet and of JSON with several records a line: the record's number), `$join.a`: joined `a`",
     )
     value: str | int | float | None = Field(None, description="a constant, instead of `from`")
     join: str | None = Field(

@@ -38,6 +38,23 @@ def test_every_bad_row_is_listed_with_line_reason_and_text(tmp_path):
     assert not (tmp_path / "visible.jsonl").exists()
 
 
+@pytest.mark.parametrize("between", [", ", ",\n", "\n, "])
+@pytest.mark.parametrize("form", ["[{}]", '{{"data": {{"rows": [{}]}}}}'])
+def test_a_reject_of_a_list_has_its_line_or_where_records_share_one_its_number(between, form, tmp_path):
+    records = [{"a": f"text {n}", "b": f"other {n}", "y": 2 if n in (3, 70) else n % 2} for n in range(1, 101)]
+    write(tmp_path, "r.json", form.format(between.join(map(json.dumps, records))))
+    found = run(tmp_path, {"file": "r.json", **({"records": "data.rows"} if "data" in form else {})}, max_rejects=0.05)
+    assert [reject["line"] for reject in found.rejects] == [3, 70]
+    assert [json.loads(reject["row"])["a"] for reject in found.rejects] == ["text 3", "text 70"]
+
+
+def test_a_reject_of_objects_behind_one_another_in_a_line_has_its_number(tmp_path):
+    records = [{"a": f"text {n}", "b": f"other {n}", "y": 2 if n == 5 else n % 2} for n in range(1, 51)]
+    write(tmp_path, "r.jsonl", "".join(map(json.dumps, records)))
+    (reject,) = run(tmp_path, {"file": "r.jsonl"}, max_rejects=0.05).rejects
+    assert reject["line"] == 5
+
+
 def test_broken_json_unknown_values_and_failed_patterns_are_rejected(tmp_path):
     lines = [
         '{"a": "x", "b": "y", "y": "Yes. Why"}',
