@@ -80,6 +80,15 @@ def test_a_dimension_without_a_training_row_gets_the_mean_score_of_all(tmp_path)
     assert any("dimension brand" in warning for warning in record.warnings)
 
 
+def test_scores_hardly_better_than_a_constant_are_warned_of_with_the_key_that_helps(tmp_path):
+    train = documents(120)
+    blind = train.with_columns(pl.col("score").shuffle(seed=0))
+    warning = fit(tmp_path, blind).warnings[0]
+    assert warning.startswith("Learned next to nothing: its dev mae is ")
+    assert "linear.c (here 20)" in warning
+    assert not any("Learned" in warning for warning in fit(tmp_path, train).warnings)
+
+
 def test_scores_stay_within_the_scale(tmp_path):
     fit(tmp_path, documents(120), c=1e6)
     extreme = pl.DataFrame(

@@ -56,6 +56,11 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
 
     grams = sum(len(vectorizer.vocabulary_) for vectorizer in linear.vectorizers.values())
     log.info("%d n-grams, %d training rows, dev mae %.3f", grams, len(train), chosen.metrics["mae"])
+    problem = dev_metrics.problem(
+        dict(chosen.metrics), f"other values of linear.c (here {chosen.c:g}), linear.ngrams, or more rows"
+    )
+    if problem:
+        log.warning(problem)
     absent = [name for code, name in enumerate(names) if code not in codes]
     return Training(
         history=[
@@ -73,6 +78,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         messages=said,
         warnings=[
             *found.warnings,
+            *([problem] if problem else []),
             *(f"No training row has the dimension {name}: it gets the mean score of all." for name in absent),
         ],
     )
