@@ -16,6 +16,7 @@ from retune.evaluation import ranking_metrics
 from retune.learners.bm25.search import words
 from retune.learners.llm_reranker.predict import load as load_llm_reranker
 from retune.learners.retriever.mining import mine
+from retune.params import loads
 from tests.support import llm_fit
 from tests.support.ranking_fit import fit, judged, load, spec_of
 from tests.support.tiny_encoder import tiny_encoder
@@ -143,6 +144,14 @@ def test_bm25_prefers_the_document_with_the_query_s_rare_words(base, tmp_path):
     unknown = rows.with_columns(query=pl.lit("zzz"))
     assert load("linear", out).predict(unknown)["score"].to_list() == [0.0] * len(rows)
     assert words("花呗a", [1, 2]) == ["花", "呗", "a", "花呗", "呗a"]
+
+
+def test_bm25_without_a_common_ngram_warns_and_names_the_key(base, tmp_path):
+    blind = loads(json.dumps({**spec_of("linear"), "bm25": {"ngrams": [9, 9], "k1": 1.5, "b": 0.75}}))
+    _, record = fit(blind, base, tmp_path / "blind")
+    assert "bm25.ngrams (here [9, 9])" in record.warnings[0]
+    _, record = fit(spec_of("linear"), base, tmp_path / "sound")
+    assert record.warnings == []
 
 
 def test_bm25_is_lucene_s_with_the_training_documents_and_each_row_alone_has_the_same_score(base, tmp_path):

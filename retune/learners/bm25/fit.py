@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from retune.data.kinds.texts import normalised
-from retune.evaluation import ranking_dev_metrics
+from retune.evaluation import dev_metrics, ranking_dev_metrics
 from retune.learners.bm25.search import scores
 from retune.training.record import Training
 
@@ -27,9 +27,14 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     documents = train.select(normalised("document").unique(maintain_order=True)).to_series().to_list()
     (out / "documents.json").write_text(json.dumps(documents, ensure_ascii=False), encoding="utf-8")
     metrics = ranking_dev_metrics.of(dev, scores(documents, dev, spec.bm25), float("nan"))
-    del metrics["loss"], metrics["trivial_ndcg"]  # the first's scale means nothing, nothing is learned
+    del metrics["loss"]  # its scale means nothing
     log.info("%d documents, dev ndcg %.3f", len(documents), metrics["ndcg"])
+    problem = dev_metrics.problem(metrics, f"other bm25.ngrams (here {spec.bm25.ngrams}), or the learner `embedder`")
+    if problem:
+        log.warning(problem)
+    measured = dev_metrics.of_the_model(metrics)
     return Training(
-        history=[{"step": 1, **{f"eval_{name}": value for name, value in metrics.items()}}],
+        history=[{"step": 1, **{f"eval_{name}": value for name, value in measured.items()}}],
         resources={"seconds": time.monotonic() - start, "rows": len(train), "device": "cpu", "parameters_trained": 0},
+        warnings=[problem] if problem else [],
     )
