@@ -141,9 +141,10 @@ def calibrate(
     threshold = best_threshold(labels, after, spec.threshold, *costs)
     decisions = (after >= threshold).astype(np.int64)
     if decisions.min() == decisions.max():
+        helps = "" if spec.threshold == "accuracy" else "; calibration.threshold: accuracy asks for more right answers"
         messages.append(
             f"The best threshold for {spec.threshold} answers {decisions[0]} to every calibration row: "
-            "the probabilities do not separate the labels better than that."
+            f"the probabilities do not separate the labels better than that{helps}."
         )
     before = calibrated(odds, 1.0)
     return {

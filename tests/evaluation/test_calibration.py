@@ -199,6 +199,7 @@ def test_a_model_that_tells_nothing_is_calibrated_and_spoken_about():
     assert found["temperature"] == MAX_TEMPERATURE
     assert [message.split(" ")[1] for message in found["messages"]] == ["temperature", "best"]
     assert "answers 1 to every calibration row" in found["messages"][1]
+    assert "calibration.threshold: accuracy" in found["messages"][1]
 
 
 def test_a_perfect_model_does_not_freeze():
