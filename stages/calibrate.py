@@ -22,6 +22,8 @@ def calibrate(run: Stage, model: str) -> None:
     joined = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
     fitted = kind.calibrate(joined, spec) | {"unparsed": len(joined) - int(joined["parsed"].sum())}
     fitted |= readings.calibrate(joined, spec)
+    if said := readings.problem(joined, spec):
+        fitted["messages"].append(said)
     numbers = (f"{name} {value:.4f}" for name, value in fitted.items() if isinstance(value, float))
     run.log.info(", ".join(numbers))
     for message in fitted["messages"]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
+from retune.data import kinds as data_kinds
 from retune.data import labels
-from retune.evaluation import kinds
+from retune.evaluation import dev_metrics, kinds
 
 if TYPE_CHECKING:
     from retune.params import Params
@@ -42,6 +44,28 @@ def of(joined: pl.DataFrame, name: str, names: Sequence[str]) -> pl.DataFrame:
         for label, column in zip(names, probabilities, strict=True)
     ]
     return joined.with_columns(*certain, parsed=known)
+
+
+def problem(joined: pl.DataFrame, spec: Params) -> str | None:
+    """A sentence about a model whose answers behind its own thoughts are hardly better than one without a look.
+
+    Its training can't tell: on dev it has the gold thoughts, which give the answer away, so only the loss is measured.
+    """
+    seen = joined.filter("parsed")
+    if not several(joined.columns) or seen.is_empty():
+        return None
+    given = np.clip(seen.select(labels.names(len(spec.labels))).to_numpy().astype(np.float64), 1e-12, 1.0)
+    codes = labels.codes(seen[data_kinds.of(spec.kind).TARGET], spec.labels)
+    dimensions = seen["dimension"].cast(pl.String).to_numpy() if spec.kind == "scoring" else None
+    found = dev_metrics.of(spec.kind, codes, np.log(given), dimensions)
+    if dev_metrics.problem(found, "") is None:
+        return None
+    metric = data_kinds.of(spec.kind).SELECT
+    return (
+        f"Behind its own thoughts it tells the {len(seen)} calibration rows hardly apart ({metric} "
+        f"{found[metric]:.3f}): try training.thinking: false, more training.epochs, a higher training.max_rows, or "
+        "another training.learning_rate."
+    )
 
 
 def calibrate(joined: pl.DataFrame, spec: Params) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from retune.errors import RetuneError
 from retune.evaluation import details, predictions, reading_metrics, readings
@@ -63,6 +64,17 @@ def test_each_reading_is_that_of_a_model_that_says_nothing_else():
     assert found["difference"]["accuracy"]["low"] > 0
     assert found["difference"]["accuracy"]["p"] < 0.05
     assert found["tokens"] == {"mean": 59.5, "median": 59.5, "p90": pytest.approx(107.1), "max": 119, "silent": 1}
+
+
+def test_thoughts_that_do_not_help_are_warned_of_with_the_keys_that_may():
+    table = joined()
+    assert readings.problem(table, SPEC) is None
+    blind = table.with_columns(pl.col("prob_0", "prob_1").reverse())
+    said = readings.problem(blind, SPEC)
+    assert said is not None
+    assert "training.thinking: false" in said
+    assert f"auc {roc_auc_score(blind['label'], blind['prob_1']):.3f}" in said
+    assert readings.problem(joined(thinks=False), SPEC) is None, "its training has measured it"
 
 
 def test_the_files_of_a_model_that_thinks(tmp_path):
