@@ -95,7 +95,8 @@ def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Dev metrics of a two-class model from its labels [n] in {0, 1} and logits [n] (log-odds of label 1).
 
     `loss` is the mean negative log-likelihood in nats; `f1` and `accuracy` cut at log-odds 0; `positives` is the share
-    of rows that are cut to label 1; `auc_noise` the 95 % half-width of the AUC of a model that knows nothing.
+    of rows that are cut to label 1; `auc_noise` the 95 % half-width of the AUC of a model that knows nothing, which has
+    `trivial_auc`: with many rows little more than that is outside the noise, and still next to nothing.
     """
     labels, logits = labels.astype(np.int64), logits.astype(np.float64)
     decisions = (logits > 0).astype(np.int64)
@@ -108,6 +109,7 @@ def pair(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
         "accuracy": float((labels == decisions).mean()),
         "positives": float(decisions.mean()),
         "auc_noise": auc_noise(labels),
+        "trivial_auc": 0.5,
     }
 
 

@@ -105,6 +105,19 @@ def test_a_model_hardly_better_than_an_answer_without_a_look_is_warned_of_with_t
     assert checkpoint_choice.warnings(records[1:], spec) == []
 
 
+def test_an_auc_that_only_many_rows_tell_from_chance_is_next_to_nothing():
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    labels = (random.random(20_000) < 0.3).astype(int)
+    hardly, better = (random.normal(size=20_000) + gain * labels for gain in (0.06, 0.3))
+    score = roc_auc_score(labels, hardly)
+    assert 0.5 + dev_metrics.auc_noise(labels) < score < 0.525
+    said = dev_metrics.problem(dev_metrics.pair(labels, hardly), "this") or ""
+    assert said.startswith(f"Learned next to nothing: its dev auc is {score:.3f}")
+    assert dev_metrics.problem(dev_metrics.pair(labels, better), "this") is None
+
+
 def test_a_constant_score_and_a_random_order_are_trivial_too():
     import polars as pl
 
