@@ -118,6 +118,19 @@ def test_an_auc_that_only_many_rows_tell_from_chance_is_next_to_nothing():
     assert dev_metrics.problem(dev_metrics.pair(labels, better), "this") is None
 
 
+def test_scores_of_which_most_are_the_same_are_judged_by_their_order_too():
+    random = np.random.default_rng(0)
+    dimensions, targets = np.repeat([0, 1], 100), np.where(random.random(200) < 0.8, 8.0, random.integers(3, 8, 200))
+    sound, blind = 7.0 + 0.5 * (targets == 8) + random.normal(0, 0.1, 200), 7.5 + random.normal(0, 0.1, 200)
+    found = dev_metrics.numbers(targets, sound, dimensions)
+    assert found["mae"] > found["trivial_mae"], "the constant 8 is better in that"
+    assert found["spearman"] > 0.5
+    assert dev_metrics.problem(found, "this") is None
+    drawn = [dev_metrics.numbers(targets, random.permutation(blind), dimensions) for _ in range(400)]
+    assert 0.95 < np.mean([draw["spearman"] < draw["trivial_spearman"] for draw in drawn]) < 0.995
+    assert "mae is" in (dev_metrics.problem(dev_metrics.numbers(targets, np.full(200, 8.0), dimensions), "this") or "")
+
+
 def test_a_constant_score_and_a_random_order_are_trivial_too():
     import polars as pl
 
