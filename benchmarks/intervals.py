@@ -1,7 +1,7 @@
 """How often intervals hold the truth, and how often p says "different" of two models that are equally good.
 
     python benchmarks/intervals.py                                      # a look, about two minutes
-    python benchmarks/intervals.py --sets 400 --groups 6 12 26 60       # the table of docs/statistics.md
+    python benchmarks/intervals.py --sets 300 --groups 6 12 26 60       # the table of docs/statistics.md
 
 Test sets of few groups are drawn from populations whose truth is known (measured on thousands of groups). Rows of a
 group share a part of their chance, as companies, authors or queries do. Both models of a set are drawn alike, so every
@@ -29,7 +29,7 @@ from retune.evaluation.swaps import SAME, swap_test
 
 CONFIDENCE = 0.95
 LABELS = 10
-LARGE = 3000
+LARGE = 10_000
 """Groups of what stands for the whole population."""
 
 Drawn = tuple[Any, Any, np.ndarray]
@@ -124,14 +124,16 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--groups", type=int, nargs="+", default=[6, 12, 26])
     options = parser.parse_args()
-    print(
-        "| population | metric | groups | held, plain | held | differences | false alarms, bootstrap | false alarms |"
-    )
-    print("|:--|:--|--:|--:|--:|--:|--:|--:|")
-    for name in POPULATIONS:
-        for groups in options.groups:
-            for metric, shares in simulate(name, groups, options.sets, options.resamples).items():
-                print(f"| {name} | {metric} | {groups} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
+    print(f"Each cell: {', '.join(map(str, options.groups))} groups.\n")
+    print("| population | metric | held, plain | held | differences | false alarms, bootstrap | false alarms |")
+    print("|:--|:--|:-:|:-:|:-:|:-:|:-:|")
+    for name, (_, _, metrics) in POPULATIONS.items():
+        found = [simulate(name, groups, options.sets, options.resamples) for groups in options.groups]
+        for metric in metrics:
+            cells = [
+                " ".join(f"{share:.2f}" for share in of) for of in zip(*(one[metric] for one in found), strict=True)
+            ]
+            print(f"| {name} | {metric} | " + " | ".join(cells) + " |", flush=True)
 
 
 def simulate(name: str, groups: int, sets: int, times: int) -> dict[str, tuple[float, ...]]:

@@ -1,8 +1,9 @@
 """Cluster bootstrap: intervals that resample whole groups, so that rows of one group stay together.
 
-Of differences, and of metrics without a known range, they are percentiles (Efron and Tibshirani 1993, chapter 13). With
-few groups these are too narrow, as the normal quantile is beside Student's t; so they are taken further out, by just
-that (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.4: expanded percentiles).
+Of differences, and of metrics to which a measure gives no range, they are percentiles (Efron and Tibshirani 1993,
+chapter 13). With few groups these are too narrow, as the normal quantile is beside Student's t; so they are taken
+further out, by just that (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.4: expanded
+percentiles).
 
 Near an end of a metric's range resamples vary too little, the less the nearer: the percentiles of an AUC that is high
 by chance don't reach down to the truth. So a metric with a range has a t interval, by the standard deviation of the
