@@ -131,7 +131,8 @@ def main() -> None:
         found = [simulate(name, groups, options.sets, options.resamples) for groups in options.groups]
         for metric in metrics:
             cells = [
-                " ".join(f"{share:.2f}" for share in of) for of in zip(*(one[metric] for one in found), strict=True)
+                " ".join(f"{share:.2f}".removeprefix("0") for share in of)
+                for of in zip(*(one[metric] for one in found), strict=True)
             ]
             print(f"| {name} | {metric} | " + " | ".join(cells) + " |", flush=True)
 
