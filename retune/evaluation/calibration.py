@@ -13,6 +13,7 @@ import numpy as np
 from retune.errors import RetuneError
 from retune.evaluation.binary_metrics import BinaryAnswers, brier, measure, nll
 from retune.evaluation.calibration_error import root
+from retune.evaluation.dev_metrics import LITTLE
 from retune.evaluation.weighted import Floats, Integers
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
 """Limits of the temperature: rows that are separated without error would drive it to 0, random answers to infinity."""
+
+OTHER_RULE = "calibration.threshold: accuracy asks for more right answers"
+"""What may help where the threshold for F1 answers 1 to nearly every row."""
 
 
 def log_odds(prob_0: Floats, prob_1: Floats) -> Floats:
@@ -141,19 +145,25 @@ def calibrate(
     threshold = best_threshold(labels, after, spec.threshold, *costs)
     decisions = (after >= threshold).astype(np.int64)
     if decisions.min() == decisions.max():
-        helps = "" if spec.threshold == "accuracy" else "; calibration.threshold: accuracy asks for more right answers"
+        helps = "" if spec.threshold == "accuracy" else f"; {OTHER_RULE}"
         messages.append(
             f"The best threshold for {spec.threshold} answers {decisions[0]} to every calibration row: "
             f"the probabilities do not separate the labels better than that{helps}."
         )
-    before = calibrated(odds, 1.0)
+    before, quality = calibrated(odds, 1.0), _quality(BinaryAnswers(labels, decisions, after, groups))
+    always = float(2 * labels.mean() / (1 + labels.mean()))
+    if spec.threshold == "f1" and decisions.min() < decisions.max() and quality["f1"] - always < LITTLE * (1 - always):
+        messages.append(
+            f"The best threshold for f1 has an F1 of {quality['f1']:.3f} on the calibration rows, hardly above 1 as "
+            f"the answer to every row ({always:.3f}), and is right in {quality['accuracy']:.3f} of them; {OTHER_RULE}."
+        )
     return {
         "threshold": threshold,
         "rule": spec.threshold,
         "temperature": temperature,
         "rows": len(labels),
         "before": _quality(BinaryAnswers(labels, (before >= 0.5).astype(np.int64), before, groups)),
-        "after": _quality(BinaryAnswers(labels, decisions, after, groups)),
+        "after": quality,
         "messages": messages,
     }
 

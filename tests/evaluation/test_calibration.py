@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from retune.errors import RetuneError
 from retune.evaluation.binary_metrics import nll
@@ -200,6 +201,17 @@ def test_a_model_that_tells_nothing_is_calibrated_and_spoken_about():
     assert [message.split(" ")[1] for message in found["messages"]] == ["temperature", "best"]
     assert "answers 1 to every calibration row" in found["messages"][1]
     assert "calibration.threshold: accuracy" in found["messages"][1]
+
+
+def test_a_threshold_hardly_better_than_one_for_all_is_spoken_about_with_the_key_that_changes_it():
+    random = np.random.default_rng(0)
+    labels = (random.random(400) < 0.3).astype(int)
+    hardly, sound = (1 / (1 + np.exp(-random.normal(0, 1, 400) - gain * labels)) for gain in (0.1, 3.0))
+    (said,) = calibrate(labels, 1 - hardly, hardly, section(temperature=False))["messages"]
+    assert f"as the answer to every row ({f1_score(labels, np.ones(400)):.3f})" in said
+    assert said.endswith("calibration.threshold: accuracy asks for more right answers.")
+    assert calibrate(labels, 1 - sound, sound, section(temperature=False))["messages"] == []
+    assert calibrate(labels, 1 - hardly, hardly, section(temperature=False, threshold="accuracy"))["messages"] == []
 
 
 def test_a_perfect_model_does_not_freeze():
