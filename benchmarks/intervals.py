@@ -1,7 +1,7 @@
 """How often intervals hold the truth, and how often p says "different" of two models that are equally good.
 
     python benchmarks/intervals.py                                      # a look, about two minutes
-    python benchmarks/intervals.py --sets 300 --groups 6 12 26 60       # the table of docs/statistics.md
+    python benchmarks/intervals.py --sets 300 --groups 6 12 26 60       # as in docs/statistics.md
 
 Test sets of few groups are drawn from populations whose truth is known (measured on thousands of groups). Rows of a
 group share a part of their chance, as companies, authors or queries do. Both models of a set are drawn alike, so every
