@@ -54,6 +54,21 @@ def check() -> None:
 
 
 @commands.command()
+def impact(
+    since: Annotated[str, typer.Option(metavar="REV", help="compare with what was built at a revision")] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("-S", "--set-param", help="as `dvc exp run -S`; may stand several times")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """List the stages that a build would run now, why, and how long each took last time; nothing is run or written."""
+    from retune.pipeline import impact as impacts
+
+    found = impacts.impact(Path(), since, overrides or [])
+    typer.echo(json.dumps(impacts.records(found), ensure_ascii=False, indent=2) if as_json else impacts.table(found))
+
+
+@commands.command()
 def repro(
     tasks: Annotated[list[str] | None, typer.Argument(help="tasks to build; default: everything")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="stages at a time; each gets its share of the cores or GPUs")] = 2,

@@ -68,11 +68,14 @@ def default_sections() -> dict[str, type[BaseModel]]:
     return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
 
 
-def load(folder: Path) -> Project:
-    """Read and check each file by itself; what depends on more than one is `retune.pipeline.checks.project`'s."""
+def load(folder: Path, params: Path | None = None) -> Project:
+    """Read and check each file by itself; what depends on more than one is `retune.pipeline.checks.project`'s.
+
+    `params` is read in place of the folder's params.yaml.
+    """
     prompts = sorted(file.name for file in (folder / PROMPTS).glob("*.yaml"))
     names = [PARAMS, DATA, MODELS, *(f"{PROMPTS}/{name}" for name in prompts)]
-    project = Project(folder, {name: read(folder, name) for name in names})
+    project = Project(folder, {name: read(folder, name, params if name == PARAMS else None) for name in names})
     document = project.params
     if document.data is not None:
         check(Params, document.data, document)

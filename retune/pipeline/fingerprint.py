@@ -89,6 +89,21 @@ class Module:
     packages: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a stage instance can run: module -> hash, distribution -> locked version."""
+
+    modules: dict[str, str]
+    packages: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of all of it."""
+        lines = [f"{name} {digest}" for name, digest in self.modules.items()]
+        lines += [f"{name}=={version}" for name, version in self.packages.items()]
+        return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()[:16]
+
+
 class Code:
     """The project's code below a folder; each module is read once."""
 
@@ -202,15 +217,14 @@ class Code:
             wanted.extend((engine, importer) for engine in ENGINES.get(distribution, ()))
         return dict(sorted(counted.items()))
 
-    def fingerprint(self, roots: list[str], packages: Sequence[str] = ()) -> str:
-        """The hash of what `roots` can run, with the help of further `packages` that no module of theirs imports."""
+    def contents(self, roots: list[str], packages: Sequence[str] = ()) -> Contents:
+        """What `roots` can run, with the help of further `packages` that no module of theirs imports."""
         modules = self.closure(roots)
-        digest = hashlib.sha256()
-        for name in modules:
-            digest.update(f"{name} {self.module(name).digest}\n".encode())
-        for name, version in self.versions(modules, packages).items():
-            digest.update(f"{name}=={version}\n".encode())
-        return digest.hexdigest()[:16]
+        return Contents({name: self.module(name).digest for name in modules}, self.versions(modules, packages))
+
+    def fingerprint(self, roots: list[str], packages: Sequence[str] = ()) -> str:
+        """The hash of `contents`."""
+        return self.contents(roots, packages).fingerprint
 
 
 @cache
@@ -249,18 +263,18 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
-    """The `code` section of the resolved file: {stage: {instance: hash}}, and the report's hash.
+def contents(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
+    """What each stage instance can run: {stage: {instance: `Contents`}}, and the report's.
 
     Raises `RetuneError` for a module with a syntax error, a missing one, and a package that is not locked.
     """
     code = Code(folder)
-    known: dict[Any, str] = {}
+    known: dict[Any, Contents] = {}
 
-    def of(names: list[str], more: tuple[str, ...] = ()) -> str:
+    def of(names: list[str], more: tuple[str, ...] = ()) -> Contents:
         key = (*names, *more)
         if key not in known:
-            known[key] = code.fingerprint(names, more)
+            known[key] = code.contents(names, more)
         return known[key]
 
     result: dict[str, Any] = {
@@ -270,6 +284,19 @@ def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
     kinds = sorted({task["kind"] for task in resolved["tasks"].values()})
     parts = [f"retune.{part}.{kind}" for kind in kinds for part in ("data.kinds", "report.kinds")]
     return {**result, "report": of(["stages.report", *parts])}
+
+
+def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
+    """The `code` section of the resolved file: {stage: {instance: hash}}, and the report's hash, of `contents`."""
+    return hashes(contents(folder, resolved))
+
+
+def hashes(found: dict[str, Any]) -> dict[str, Any]:
+    """`contents` with the hash of each."""
+    return {
+        name: one.fingerprint if isinstance(one, Contents) else {key: part.fingerprint for key, part in one.items()}
+        for name, one in found.items()
+    }
 
 
 def _prefixes(name: str) -> list[str]:

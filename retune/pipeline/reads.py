@@ -35,15 +35,21 @@ SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "model
 """What the report shows of a task, beside the confidence of its intervals; of models and bases it shows all."""
 
 
-def reads(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The `reads` section of the resolved file: {stage: {instance: hash}}, and the report's hash."""
+def parts(resolved: dict[str, Any]) -> dict[str, Any]:
+    """What each stage instance reads: {stage: {instance: part}}, and what the report shows."""
     found: dict[str, Any] = {
-        stage: {
-            key: _hash(_part(stage, resolved, key, entry.get("task", key))) for key, entry in resolved[section].items()
-        }
+        stage: {key: _part(stage, resolved, key, entry.get("task", key)) for key, entry in resolved[section].items()}
         for stage, section in STAGES.items()
     }
-    return {**found, "report": _hash(_shown(resolved))}
+    return {**found, "report": _shown(resolved)}
+
+
+def reads(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The `reads` section of the resolved file: {stage: {instance: hash}}, and the report's hash."""
+    return {
+        stage: content_hash(part) if stage == "report" else {key: content_hash(one) for key, one in part.items()}
+        for stage, part in parts(resolved).items()
+    }
 
 
 def _part(stage: str, resolved: dict[str, Any], key: str, task: str) -> Any:
@@ -64,6 +70,6 @@ def _shown(resolved: dict[str, Any]) -> Any:
     return {"tasks": tasks, "models": resolved["models"], "bases": resolved["bases"]}
 
 
-def _hash(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """The hash of what one instance reads; the order of keys counts, since it can be that of columns."""
     return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]

@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune.errors import RetuneError
-from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants, path_entries
+from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants, meanings, path_entries
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
-from retune.pipeline.reads import reads
+from retune.pipeline.reads import parts, reads
 from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
@@ -30,19 +30,28 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 @dataclass(frozen=True)
 class Resolution:
-    """The contents of params-resolved.json and data/outside.json, and what deserves a look but stops nothing."""
+    """The contents of params-resolved.json and data/outside.json, and what deserves a look but stops nothing.
+
+    `meanings`: what the hashes of params-resolved.json stand for (retune.pipeline.meanings).
+    """
 
     resolved: dict[str, Any]
     outside: dict[str, Any]
     warnings: list[str]
+    meanings: dict[str, Any]
 
 
-def resolve(folder: Path) -> Resolution:
-    """Compile the project in `folder`; raises one `RetuneError` that lists every problem."""
-    declared = declarations.load(folder)
+def resolve(folder: Path, params: Path | None = None) -> Resolution:
+    """Compile the project in `folder`, with another file for its params.yaml if one is given.
+
+    Raises one `RetuneError` that lists every problem.
+    """
+    declared = declarations.load(folder, params)
     resolved, found = compiled(declared)
-    resolved["code"] = fingerprint.fingerprints(folder, resolved)
-    return Resolution(resolved, {"outside": path_entries.outside(declared)}, found)
+    contents = fingerprint.contents(folder, resolved)
+    resolved["code"] = fingerprint.hashes(contents)
+    outside = {"outside": path_entries.outside(declared)}
+    return Resolution(resolved, outside, found, meanings.of(resolved, parts(resolved), contents))
 
 
 def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:

@@ -88,11 +88,14 @@ class Document:
         self.problems.append(f"{self.place(at)}: {'.'.join(at) + ': ' if at else ''}{text}")
 
 
-def read(folder: Path, name: str) -> Document:
-    """Read `folder/name`; a file that can't be read gives a document whose `data` is None and that has a problem."""
+def read(folder: Path, name: str, instead: Path | None = None) -> Document:
+    """Read `folder/name`, or a file instead of it, under that name.
+
+    A file that can't be read gives a document whose `data` is None and that has a problem.
+    """
     document = Document(name)
     try:
-        text = (folder / name).read_text(encoding="utf-8-sig")
+        text = (instead or folder / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         document.problems.append(f"{name}: the file is missing")
         return document

@@ -1,0 +1,71 @@
+"""The stage instances of dvc.yaml: what each depends on and makes, without DVC, which takes a second to start."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One stage instance: paths relative to the project, keys of params-resolved.json."""
+
+    stage: str
+    key: str
+    cmd: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    params: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The name that DVC gives it."""
+        return f"{self.stage}@{self.key}" if self.key else self.stage
+
+
+def read(folder: Path, values: dict[str, Any]) -> list[Instance]:
+    """All instances of the project's dvc.yaml, each behind those whose outputs it reads.
+
+    `values`: the sections over which its stages go (tasks, models, bases, outside).
+    """
+    stages = yaml.load((folder / "dvc.yaml").read_text(encoding="utf-8"), LOADER)["stages"]
+    found = []
+    for name, entry in stages.items():
+        if "foreach" not in entry:
+            found.append(_instance(name, "", entry, {}))
+            continue
+        section = values[entry["foreach"].strip("${}")]
+        found += [_instance(name, key, entry["do"], item) for key, item in section.items()]
+    return found
+
+
+def _instance(stage: str, key: str, entry: dict[str, Any], item: Any) -> Instance:
+    def filled(text: str) -> str:
+        named = item if isinstance(item, dict) else {}
+        return re.sub(r"\$\{(key|item\.(\w+))\}", lambda match: str(named[match[2]]) if match[2] else key, text)
+
+    outs = [path for kind in ("outs", "metrics", "plots") for path in _paths(entry.get(kind, []))]
+    params = [one for listed in entry.get("params", []) for names in listed.values() for one in names]
+    return Instance(
+        stage,
+        key,
+        filled(entry["cmd"]),
+        tuple(map(filled, _paths(entry.get("deps", [])))),
+        tuple(map(filled, outs)),
+        tuple(map(filled, params)),
+    )
+
+
+def _paths(entries: list[Any]) -> list[str]:
+    return [path for entry in entries for path in (entry if isinstance(entry, dict) else [entry])]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether one path is the other, or lies below it."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
