@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support import ROOT
+from tests.support import ROOT, warm_python
 
 RUNNING = re.compile(r"Running stage '([^']+)'")
 
@@ -20,12 +20,12 @@ RUNNING = re.compile(r"Running stage '([^']+)'")
 class Project:
     """A clone in a folder of its own, with the commands that a user would give."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, warm: bool = True) -> None:
+        self.folder, self.warm = folder, warm  # warm: stages run in processes that have torch imported
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command in the project; its output, or an AssertionError that shows it."""
-        binaries = str(Path(sys.executable).parent)
+        binaries = os.pathsep.join([*([warm_python.folder()] if self.warm else []), str(Path(sys.executable).parent)])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
         environment |= {
             "PATH": f"{binaries}{os.pathsep}{environment['PATH']}",
@@ -80,7 +80,7 @@ class Project:
         return Project(folder)
 
 
-def clone(folder: Path, bases: dict[str, Path]) -> Project:
+def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
     """The files of this checkout in `folder`, with small settings and `bases` (role -> a local checkpoint)."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -109,7 +109,7 @@ def clone(folder: Path, bases: dict[str, Path]) -> Project:
     params["hardware"] = {"device": "cpu", "dtype": "float32", "threads": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
-    project = Project(folder)
+    project = Project(folder, warm)
     project.run("git", "init", "-q", "-b", "main")
     if not (folder / ".dvc/config").exists():
         project.run("dvc", "init", "-q")

@@ -185,7 +185,7 @@ def test_a_model_of_two_processes_is_built_and_another_of_its_checkpoints_promot
 def test_two_clones_build_the_same_bytes_even_several_stages_at_a_time(built, tmp_path):
     bases = {role: built.parent / role for role in ("encoder", "llm")}
     (tmp_path / "clone").mkdir()
-    other = clone(tmp_path / "clone", bases)
+    other = clone(tmp_path / "clone", bases, warm=False)  # each stage a Python of its own, as a user has it
     said = other.run(*RETUNE, "repro", "--jobs", "3")
     assert "similarity_llm | Running stage 'train@similarity_llm':" in said
     assert "up to date" in other.run("dvc", "status")

@@ -1,0 +1,147 @@
+"""A `python` for the stages of whole builds that has torch and the like imported: it forks, in a second's place.
+
+`folder` gives a directory for the front of PATH. The `python` in it hands `-m stages.NAME ARGUMENTS`, with its folder,
+environment and standard streams, to a server that forks for each; anything else runs in the real one.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import functools
+import json
+import os
+import runpy
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "sklearn.linear_model",
+    "sklearn.feature_extraction.text",
+    "scipy.stats",
+    "altair",
+)
+"""What a stage would import for seconds; nothing here starts threads, and nothing of this project is among it."""
+
+
+@functools.cache
+def folder() -> str:
+    """Start the server of this process, which ends with it; the directory of its `python`."""
+    place = Path(tempfile.mkdtemp(prefix="retune-warm-"))
+    command = [sys.executable, __file__, str(place / "socket")]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    assert server.stdout
+    assert server.stdout.readline() == b"ready\n"
+    shim = place / "python"
+    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {place}/socket "$@"\n')
+    shim.chmod(0o755)
+    return str(place)
+
+
+def environment() -> dict[str, str]:
+    """What the libraries read when they are imported: as in `tests.support.project`."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+
+
+def serve(path: str) -> None:
+    """Import, say so, and run stages until standard input ends."""
+    for name in HEAVY:
+        __import__(name)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    os.write(1, b"ready\n")
+    while select.select([listener, 0], [], [])[0] == [listener]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            watch(connection)
+        connection.close()
+
+
+def watch(connection: socket.socket) -> None:
+    """Run one request in a child; tell its process id, and how it ended."""
+    text, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    request = json.loads(text)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        run(request, descriptors)
+    for descriptor in (0, 1, *descriptors):
+        os.close(descriptor)
+    connection.sendall(f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def run(request: dict[str, object], descriptors: list[int]) -> None:
+    """Become the process that was asked for."""
+    for place, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    folder, arguments, variables = request["folder"], request["arguments"], request["environment"]
+    assert isinstance(folder, str)
+    assert isinstance(arguments, list)
+    assert isinstance(variables, dict)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.path[0] = folder
+    sys.path[1:1] = [part for part in variables.get("PYTHONPATH", "").split(os.pathsep) if part]
+    sys.argv = list(arguments[1:])
+    code: object = 0
+    try:
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def ask(path: str, arguments: list[str]) -> int:
+    """Have a stage run by the server; its exit code. Signals go on to it."""
+    if arguments[:1] != ["-m"] or not arguments[1].startswith("stages."):
+        os.execv(sys.executable, [sys.executable, *arguments])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path)
+        request = {"folder": os.getcwd(), "arguments": arguments, "environment": dict(os.environ)}
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
+        connection.sendmsg([json.dumps(request).encode()], [rights])
+        answers = connection.makefile()
+        child = int(answers.readline())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda signum, _: os.kill(child, signum))
+        code = int(answers.readline() or -signal.SIGKILL)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        os.kill(os.getpid(), -code)
+    return code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        serve(sys.argv[1])
+    else:
+        sys.exit(ask(sys.argv[1], sys.argv[2:]))
