@@ -28,7 +28,7 @@ from typing import Any
 
 from retune import learners
 from retune.errors import RetuneError
-from retune.pipeline.syntax import syntax
+from retune.pipeline.syntax import imported_names, prefixes, syntax
 
 PACKAGES = ("retune", "stages")
 LOCK = "requirements.lock"
@@ -176,8 +176,8 @@ class Code:
             digest.update(data.relative_to(self.folder).as_posix().encode())
             digest.update(hashlib.sha256(data.read_bytes().replace(b"\r\n", b"\n")).digest())
         package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-        names = [full for one in imports for full in _absolute(one, package)]
-        own = {prefix for full in names if full.partition(".")[0] in PACKAGES for prefix in _prefixes(full)}
+        names = [full for one in imports for full in imported_names(one, package)]
+        own = {prefix for full in names if full.partition(".")[0] in PACKAGES for prefix in prefixes(full)}
         packages = {full.partition(".")[0] for full in names} - {*PACKAGES, "__future__"} - sys.stdlib_module_names
         # `from retune.x import y` comes as retune.x.y: a module, or a name inside the module retune.x
         return Module(digest.hexdigest(), frozenset(own & self.files.keys()), frozenset(packages))
@@ -188,7 +188,7 @@ class Code:
         ahead = [
             prefix
             for root in roots
-            for prefix in [*_prefixes(root)[:-1], root]
+            for prefix in [*prefixes(root)[:-1], root]
             if prefix in self.files or prefix == root
         ]
         while ahead:
@@ -297,18 +297,3 @@ def hashes(found: dict[str, Any]) -> dict[str, Any]:
         name: one.fingerprint if isinstance(one, Contents) else {key: part.fingerprint for key, part in one.items()}
         for name, one in found.items()
     }
-
-
-def _prefixes(name: str) -> list[str]:
-    """`a.b.c` -> a, a.b, a.b.c."""
-    parts = name.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _absolute(statement: ast.Import | ast.ImportFrom, package: list[str]) -> list[str]:
-    """The full names that an import statement in a module of `package` may load."""
-    if isinstance(statement, ast.Import):
-        return [alias.name for alias in statement.names]
-    start = package[: len(package) - statement.level + 1] if statement.level else []
-    module = ".".join([*start, *([statement.module] if statement.module else [])])
-    return [module if alias.name == "*" else f"{module}.{alias.name}" for alias in statement.names]

@@ -77,7 +77,8 @@ def _resolution(folder: Path, overrides: Sequence[str]) -> Resolution:
         try:
             apply_overrides(params, list(overrides))
         except DvcException as error:
-            raise RetuneError(f"-S: {error}") from None
+            said = " ".join(str(error.__cause__ or error).split())
+            raise RetuneError(f"-S {' -S '.join(overrides)}: {said}") from None
         return resolve(folder, params)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retune.atomic_file import replacing
+from retune.errors import RetuneError
 from retune.params import RESOLVED, STATE
 from retune.pipeline import fingerprint, reads
 
@@ -86,7 +87,7 @@ def _committed(folder: Path, revision: str) -> dict[str, Any]:
             if not archive.returncode:
                 subprocess.run(["tar", "-xf", "code.tar"], cwd=name, check=True)
                 return of(resolved, reads.parts(resolved), fingerprint.contents(Path(name), resolved))
-        except (KeyError, fingerprint.RetuneError):  # of a Retune whose file or code has another form
+        except (KeyError, RetuneError):  # of a Retune whose file or code has another form
             pass
     return {}
 

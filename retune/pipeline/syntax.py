@@ -130,3 +130,18 @@ def _is_type_checking(test: ast.expr) -> bool:
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     )
+
+
+def prefixes(name: str) -> list[str]:
+    """`a.b.c` -> a, a.b, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def imported_names(statement: ast.Import | ast.ImportFrom, package: list[str]) -> list[str]:
+    """The full names that an import statement in a module of `package` may load."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    start = package[: len(package) - statement.level + 1] if statement.level else []
+    module = ".".join([*start, *([statement.module] if statement.module else [])])
+    return [module if alias.name == "*" else f"{module}.{alias.name}" for alias in statement.names]

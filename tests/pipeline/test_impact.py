@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.pipeline import impact, instances, meanings
-from retune.pipeline.resolve import resolve
+from retune.pipeline.resolve import dumps, resolve
 from tests.support import ROOT
 from tests.support.declarations import replace, write
 
@@ -153,6 +154,8 @@ def test_an_override_is_tried_without_being_written(project: Path) -> None:
     assert (project / "params.yaml").read_bytes() == before
     with pytest.raises(RetuneError, match=r"lora\.rr"):
         stale(project, "+lora.rr=64")
+    with pytest.raises(RetuneError, match=r"^-S lora\.rr=64: Could not override 'lora\.rr'.*\+lora\.rr=64"):
+        stale(project, "lora.rr=64")
 
 
 def test_the_table_tells_what_stands_behind_the_time_of_last_time_and_what_is_not_known(project: Path) -> None:
@@ -165,6 +168,21 @@ def test_the_table_tells_what_stands_behind_the_time_of_last_time_and_what_is_no
     assert not any("cross" in name or "plain" in name for name in behind)
     assert said[-1].startswith("2 stages run, ")
     assert "61.5 s of last time, without " in said[-1]
+
+
+def test_reasons_are_told_by_the_committed_state_where_no_build_was_here(project: Path) -> None:
+    (project / "params-resolved.json").write_text(dumps(resolve(project).resolved))
+    shutil.rmtree(project / ".retune")
+    for command in ("init -q", "add -A -f", "-c user.name=a -c user.email=a@example.org commit -q -m built"):
+        subprocess.run(["git", *command.split()], cwd=project, check=True)
+    replace(project, "params.yaml", "training: {epochs: 2}", "training: {epochs: 3}")
+    replace(project, "retune/llm/adapter.py", "WEIGHTS, CONFIG =", "MARK = 1\nWEIGHTS, CONFIG =")
+    reasons = ["models.chatty.training.epochs 2.0 -> 3.0", "module retune.llm.adapter"]
+    assert stale(project) == {"train@chatty": reasons, "predict@chatty": reasons[1:]}
+    since = impact.impact(project, since="HEAD")
+    assert {one.instance.address: one.why for one in since if one.why}["train@chatty"] == reasons
+    with pytest.raises(RetuneError, match="no-such"):
+        impact.impact(project, since="no-such")
 
 
 def test_a_new_model_and_one_that_is_gone(project: Path) -> None:
