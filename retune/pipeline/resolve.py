@@ -64,6 +64,8 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
         # Beside the models: `train` depends on all of a model's section, and what predicts trains nothing.
         "predictions": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
+    if declared.gate:
+        resolved["gate"] = {name: entry.model_dump() for name, entry in declared.gate.items()}
     for name, task in resolved["tasks"].items():
         task["exploration"] = _exploration(resolved, name, task)
     check(declared, resolved)

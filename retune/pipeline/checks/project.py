@@ -57,6 +57,9 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
         if name in RESERVED:
             project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")
         model_checks.check(project, name, model, resolved["models"][name])
+    for name in project.gate:
+        if name not in project.tasks:
+            project.params.problem(("gate", name), unknown("task", name, project.tasks))
 
 
 def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
