@@ -256,7 +256,7 @@ def _notes(before: Revision, after: Revision, compared: list[Compared]) -> Itera
             yield f"{revision.short} was not rebuilt after its last change, so older predictions are compared: {stale}"
     if ahead := revisions.behind(after.root, before.commit or "HEAD", after.commit):
         yield (
-            f"{before.name} has {words.count(ahead)} commits that {after.short} has not, so a difference may be theirs: "
+            f"{before.name} has {words.count(ahead)} commits that {after.short} has not; a difference may be theirs: "
             "merge them first"
         )
     for task, now in tolerances(after.resolved).items():
