@@ -13,18 +13,18 @@ from retune.report.revisions import Revision
 
 def markdown(gate: Gate) -> str:
     """The verdicts as a comment for a pull request; every name is escaped."""
-    blocks = [f"## {_title(gate)}", f"{escape(gate.after.short)} against {escape(gate.before.short)}."]
+    blocks = [f"## {_title(gate)}", _sentence(f"Compared: {gate.after.short} against {gate.before.short}")]
     measured = [one for one in gate.compared if one.change]
     if changed := [one for one in measured if one.change and not one.change.same]:
         blocks.append(_table(changed))
     same = [one for one in measured if one.change and one.change.same]
     lines = [
-        *([f"The same answers in both: {_listed([(one.task, one.model) for one in same])}."] if same else []),
+        *([f"The same answers in both: {', '.join(map(_name, same))}."] if same else []),
         *(f"Can't be compared: {_name(one)}: {escape(one.reason)}." for one in gate.compared if not one.change),
         *(_rows(one) for one in _one_a_task(measured)),
         *([f"New: {_listed(gate.new)}."] if gate.new else []),
         *([f"Removed: {_listed(gate.removed)}."] if gate.removed else []),
-        *(f"{escape(note)}." if not note.endswith(".") else escape(note) for note in gate.notes),
+        *map(_sentence, gate.notes),
     ]
     if lines := [line for line in lines if line]:
         blocks.append("\n".join(f"- {line}" for line in lines))
@@ -79,6 +79,10 @@ def _name(one: Compared) -> str:
         return escape(one.model)
     task, model = one.was
     return f"{escape(one.model)} (was {escape(model if task == one.task else f'{task}: {model}')})"
+
+
+def _sentence(text: str) -> str:
+    return escape(text) + ("" if text.endswith(".") else ".")
 
 
 def _listed(keys: list[Key]) -> str:

@@ -82,10 +82,11 @@ class Revision:
             raise RetuneError(f"{self.short}: {LOCK} does not know {path}: {self._remedy}")
         try:
             found: bytes = self._system.read_bytes(path)
-        except (OSError, _dvc_error()) as error:
+        except Exception as error:  # each remote has errors of its own, and DVC's are not all of one class
             raise RetuneError(
-                f"{self.short}: {path} is neither in DVC's cache nor in a remote ({_line(error)}): {self._remedy}"
-            ) from None
+                f"{self.short}: {path} is neither in DVC's cache nor in a remote that answers ({_line(error)}): "
+                f"{self._remedy}"
+            ) from error
         return found
 
     @property
@@ -168,12 +169,6 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _dvc_error() -> type[Exception]:
-    from dvc.exceptions import DvcException
-
-    return DvcException
 
 
 def _line(error: Exception) -> str:
