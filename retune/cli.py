@@ -41,10 +41,14 @@ def keys(word: Annotated[str, typer.Argument(help="show only keys that contain t
 @commands.command()
 def check() -> None:
     """Validate params.yaml, the catalogs and the prompts without building; print the warnings."""
-    from retune.params import RESOLVED
+    from retune.params import RESOLVED, loads
     from retune.pipeline.resolve import dumps, resolve
 
     resolution = resolve(Path())
+    if "gate" in resolution.resolved:  # the names of metrics are not known to `resolve`
+        from retune.report.gate import tolerances
+
+        tolerances(loads(dumps(resolution.resolved)))
     for warning in resolution.warnings:
         typer.echo(f"warning: {warning}")
     now = RESOLVED.read_text(encoding="utf-8") if RESOLVED.is_file() else None
