@@ -71,7 +71,7 @@ class Revision:
         ]
         (folder / "outputs.dvc").write_text(yaml.safe_dump({"outs": outs}), encoding="utf-8")
         core = {**here.config["core"], "no_scm": True, "site_cache_dir": str(folder / "site")}
-        config = {"core": core, "remote": here.config["remote"], "cache": {"dir": here.cache.local.path}}
+        config = {"core": core, "remote": here.config["remote"], "cache": {"dir": here.cache.local_cache_dir}}
         return dvc.api.DVCFileSystem(str(folder), config=config)
 
     def read(self, path: str) -> bytes:
