@@ -5,8 +5,9 @@
 
 Test sets are drawn from the populations of benchmarks/intervals.py, where both revisions are equally good, so that each
 verdict but "no evidence either way" is a false alarm; 0.05 of the pairs are to have one, and half of these (`worse`)
-fail a pull request. `p alone` is how many would have one, were the interval not asked. `changed` is the share of the groups that the later revision answers anew: of the others it says what the
-earlier one said. In a gate of ten such models, in the last column, p is corrected for ten.
+fail a pull request. `p alone` is how many would have one, were the interval not asked. `changed` is the share of the
+groups that the later revision answers anew: of the others it says what the earlier one said. In a gate of ten such
+models, in the last column, p is corrected for ten.
 """
 
 from __future__ import annotations
