@@ -86,8 +86,8 @@ def test_a_pull_request_is_built_judged_and_told_in_one_comment(project, tmp_pat
         runner = Runner(checkout, tmp_path / "runner", comments.address)
         for step in ("Install", "Restore", "Build", "Compare"):
             assert runner.step("gate", step) == 0
-        assert runner.known["steps.compare.outputs.status"] == "1"
-        assert runner.step("gate", "Judge") == 1
+        assert runner.known["steps.compare.outputs.status"] == "0"  # 59 test rows show nothing
+        assert runner.step("gate", "Judge") == 0
         check_comment(runner, comments)
 
 
@@ -99,7 +99,8 @@ def check_comment(runner: Runner, comments: Comments) -> None:
     assert runner.step("comment", "Comment") == 0
     assert len(comments.listed) == 103
     body = comments.listed[-1]["body"]
-    assert body.startswith(f"{MARKER}\n## Regression: intent_linear is shown to be worse")
+    assert body.startswith(f"{MARKER}\n## No regression is shown")
+    assert "| intent | intent_linear | Macro-F1 | no evidence either way |" in body
     assert "The same answers in both: similarity_linear" in body
     assert "reports/metrics/intent_linear.json" in body
     assert "models.intent_linear.linear" in body
@@ -141,17 +142,35 @@ STUBS = {
 }
 
 
-@pytest.mark.parametrize(("status", "token"), [(0, "secret"), (1, "secret"), (2, "secret"), (1, "")])
-def test_a_merge_request_has_one_note_and_the_status_of_the_gate(tmp_path, status, token):
+@pytest.fixture
+def stubs(tmp_path: Path) -> str:
+    """The path to commands that only say what they were asked."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     for name, body in STUBS.items():
         (binaries / name).write_text(f"#!/bin/sh\n{body}\n")
         (binaries / name).chmod(0o755)
     (binaries / "python").symlink_to(sys.executable)
+    return f"{binaries}:/usr/bin:/bin"
+
+
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_the_status_of_the_gate_is_that_of_the_job_and_the_summary_is_written_before(tmp_path, stubs, status):
+    runner = Runner(tmp_path, tmp_path / "runner", "")
+    runner.environment |= {"PATH": stubs, "GATE": str(status)}
+    assert runner.step("gate", "Compare") == 0
+    assert runner.step("gate", "Judge") == status
+    summary = runner.files["GITHUB_STEP_SUMMARY"].read_text()
+    assert "retune gate --base origin/main" in summary
+    assert "dvc metrics diff --md origin/main\n" in summary
+    assert ("## No comparison" in summary) == (status == 2)
+
+
+@pytest.mark.parametrize(("status", "token"), [(0, "secret"), (2, "secret"), (1, "")])
+def test_a_merge_request_has_one_note_and_the_status_of_the_gate(tmp_path, stubs, status, token):
     with served("bot") as comments:
         variables = {
-            "PATH": f"{binaries}:/usr/bin:/bin", "CI_API_V4_URL": comments.address, "CI_MERGE_REQUEST_IID": "7",
+            "PATH": stubs, "CI_API_V4_URL": comments.address, "CI_MERGE_REQUEST_IID": "7",
             "CI_MERGE_REQUEST_PROJECT_ID": "5", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "RETUNE_TOKEN": token,
             "GATE": str(status),
         }  # fmt: skip
