@@ -105,14 +105,17 @@ def _why(one: Instance, locked: dict[str, Any] | None, new: Resolution, memory: 
         for key in param.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if before.get(param) != value:
-            yield from _differences(one, param, memory.get(before.get(param, "")), new.meanings.get(value))
+            task = new.resolved["models"].get(one.key, {}).get("task", "")
+            place = READS.get(one.stage, "").format(key=one.key, task=task)
+            yield from _differences(place, param, memory.get(before.get(param, "")), new.meanings.get(value))
     if sorted(dep["path"] for dep in locked.get("deps") or []) != sorted(one.deps):
         yield "reads other files than it did"
     for out in sorted({out["path"] for out in locked.get("outs") or []} ^ set(one.outs)):
         yield f"its outputs are others: {out}"
 
 
-def _differences(one: Instance, param: str, old: Any, new: Any) -> Iterator[str]:
+def _differences(place: str, param: str, old: Any, new: Any) -> Iterator[str]:
+    """What differs between two meanings of a parameter; `place`: the keys above what an instance reads."""
     code = param.startswith("code.")
     if old is None or new is None:
         yield "its code changed" if code else "its parameters changed"
@@ -127,8 +130,7 @@ def _differences(one: Instance, param: str, old: Any, new: Any) -> Iterator[str]
             if was != now:
                 yield f"package {name} {was or 'none'} -> {now or 'none'}"
         return
-    at = READS.get(one.stage, "").format(key=one.key, task=new.get("task", "TASK") if isinstance(new, dict) else "")
-    was, now = (dict(_leaves(value, at)) for value in (old, new))
+    was, now = (dict(_leaves(value, place)) for value in (old, new))
     found = False
     for path in [*was, *(path for path in now if path not in was)]:
         if was.get(path, ...) != now.get(path, ...):

@@ -74,6 +74,9 @@ def stale(folder: Path, *overrides: str) -> dict[str, list[str]]:
 MATRIX: dict[str, tuple[tuple[str, str, str], set[str], str]] = {
     "a default that one learner reads": (
         ("params.yaml", "lora: {r: 16}", "lora: {r: 64}"), {"train@chatty"}, "models.chatty.lora.r 16 -> 64"),
+    "a default of measuring": (
+        ("params.yaml", "lora: {r: 16}", "lora: {r: 16}\nevaluation: {errors: 3}"), every("evaluate"),
+        "tasks.questions.evaluation.errors 20 -> 3"),
     "a model's own value": (
         ("params.yaml", "training: {epochs: 2}", "training: {epochs: 3}"), {"train@chatty"},
         "models.chatty.training.epochs 2.0 -> 3.0"),
