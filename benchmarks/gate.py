@@ -1,13 +1,12 @@
 """How often `retune gate` says "better" or "worse" of two revisions of a model that are equally good.
 
     python benchmarks/gate.py                                      # a look, about a minute
-    python benchmarks/gate.py --pairs 200 --groups 12 26 60 200    # the table of docs/statistics.md
+    python benchmarks/gate.py --pairs 200 --groups 26 60           # the table of docs/statistics.md
 
 Test sets are drawn from the populations of benchmarks/intervals.py, where both revisions are equally good, so that each
-verdict but "no evidence either way" is a false alarm; 0.05 of the pairs are to have one, and half of these (`worse`)
-fail a pull request. `p alone` is how many would have one, were the interval not asked. `changed` is the share of the
-groups that the later revision answers anew: of the others it says what the earlier one said. In a gate of ten such
-models, in the last column, p is corrected for ten.
+verdict but "no evidence either way" is a false alarm; 0.05 of the pairs are to have one, and half of these fail a pull
+request. `changed` is the share of the groups that the later revision answers anew: of the others it says what the
+earlier one said. In a gate of ten such models, in the last column, p is corrected for ten.
 """
 
 from __future__ import annotations
@@ -42,16 +41,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     print(f"Each cell: {', '.join(map(str, options.groups))} groups; {options.pairs} pairs.\n")
-    print("| population | metric | changed | p alone | false alarms | worse |" + " any of ten |" * options.together)
-    print("|:--|:--|--:|:-:|:-:|:-:|" + ":-:|" * options.together)
+    print("| population | metric | changed | false alarms | of these worse |" + " any of ten |" * options.together)
+    print("|:--|:--|--:|:-:|:-:|" + ":-:|" * options.together)
     for name in options.populations:
         metric = METRICS[name]
         for changed in options.changed:
             cells: list[list[str]] = []
             for groups in options.groups:
                 found = [judge(name, groups, changed, number, options.resamples) for number in range(options.pairs)]
-                row = [share([one.p is not None and one.p < one.alpha for one in found])]
-                row.append(share([one.verdict in ("better", "worse") for one in found]))
+                row = [share([one.verdict in ("better", "worse") for one in found])]
                 row.append(share([one.regression for one in found]))
                 if options.together:
                     row.append(share([any_of_ten(name, groups, changed, number) for number in range(options.pairs)]))

@@ -1,11 +1,11 @@
 """Two revisions of one model on the same test rows: whether the later one is shown to be better or worse.
 
 The difference is paired: both revisions' answers to the same rows are resampled together (its interval), and swapped
-group by group (its p), as those of two models are (`retune.evaluation.comparison`). Better or worse is said where both
-agree: p, corrected by Holm's method for all models of the gate, is below 1 - confidence, and the interval holds no 0.
+group by group (its p), as those of two models are (`retune.evaluation.comparison`). Better or worse is said where p,
+corrected by Holm's method for all models of the gate that changed, is below 1 - confidence, as in the report.
 
-A regression is a model that is worse by more than its tolerance, the whole interval lying beyond it. Where the interval
-merely reaches beyond the tolerance, nothing is shown.
+A regression is a model that is worse by more than its tolerance: without one any loss that is shown, else one whose
+whole interval lies beyond it. Where the interval merely reaches beyond the tolerance, nothing is shown.
 """
 
 from __future__ import annotations
@@ -62,14 +62,15 @@ class Change:
         """What is shown of the later revision; `unchanged`: it gives the same answers."""
         if self.same:
             return "unchanged"
-        if self.gain is None or self.p is None or self.p >= self.alpha:
+        if self.difference is None or self.p is None or self.p >= self.alpha or self.difference == 0:
             return "no evidence"
-        return "better" if self.gain[0] > 0 else "worse" if self.gain[1] < 0 else "no evidence"
+        return "better" if (self.difference > 0) == self.more_is_better else "worse"
 
     @property
     def regression(self) -> bool:
         """Whether it is shown to be worse by more than the tolerance."""
-        return self.verdict == "worse" and self.gain is not None and self.gain[1] < -self.worse_by
+        beyond = self.worse_by == 0 or (self.gain is not None and self.gain[1] < -self.worse_by)
+        return self.verdict == "worse" and beyond
 
     @property
     def within(self) -> bool:

@@ -116,9 +116,9 @@ def _legend(changed: list[Compared]) -> str:
     several = f", corrected by Holm's method for {len(changed)} changed models" if len(changed) > 1 else ""
     return (
         f"<sub>Difference: after minus before on the same test rows, with its paired {percent} interval, by groups; p "
-        f"from swapping the two revisions' answers{several}. Better or worse: p below {first.alpha:g}, and no 0 in the "
-        "interval. A regression is worse by more than the tolerance (`gate` in params.yaml), with the whole "
-        "interval.</sub>"
+        f"from swapping the two revisions' answers{several}. Better or worse: p below {first.alpha:g}. A regression "
+        "is a model that is worse, and with its whole interval by more than its tolerance, where it has one (`gate` in "
+        "params.yaml).</sub>"
     )
 
 

@@ -72,6 +72,7 @@ def test_the_interval_is_of_paired_resamples():
 
 
 LOSS = Change(0.7, 0.65, -0.05, -0.08, -0.02, 0.004, False, more_is_better=True, worse_by=0.0, alpha=0.05)
+GAIN = replace(LOSS, after=0.75, difference=0.05, low=0.02, high=0.08)
 
 
 @pytest.mark.parametrize(
@@ -82,18 +83,20 @@ LOSS = Change(0.7, 0.65, -0.05, -0.08, -0.02, 0.004, False, more_is_better=True,
         (replace(LOSS, worse_by=0.03), "worse", False, False),
         (replace(LOSS, worse_by=0.1), "worse", False, True),
         (replace(LOSS, p=0.2), "no evidence", False, False),
-        (replace(LOSS, high=0.01), "no evidence", False, False),
-        (replace(LOSS, high=0.01, worse_by=0.09), "no evidence", False, True),
-        (replace(LOSS, low=None, high=None), "no evidence", False, False),
+        (replace(LOSS, p=0.2, worse_by=0.09), "no evidence", False, True),
+        (replace(LOSS, high=0.001), "worse", True, False),
+        (replace(LOSS, high=0.001, worse_by=0.001), "worse", False, False),
+        (replace(LOSS, difference=None, low=None, high=None), "no evidence", False, False),
         (replace(LOSS, p=None), "no evidence", False, False),
         (replace(LOSS, more_is_better=False), "better", False, True),
-        (replace(LOSS, low=0.02, high=0.08, more_is_better=False), "worse", True, False),
-        (replace(LOSS, low=0.02, high=0.08, more_is_better=False, worse_by=0.03), "worse", False, False),
-        (replace(LOSS, low=0.02, high=0.08), "better", False, True),
+        (replace(GAIN, more_is_better=False), "worse", True, False),
+        (replace(GAIN, more_is_better=False, worse_by=0.01), "worse", True, False),
+        (replace(GAIN, more_is_better=False, worse_by=0.03), "worse", False, False),
+        (GAIN, "better", False, True),
         (replace(LOSS, same=True, difference=0.0, low=0.0, high=0.0, p=1.0), "unchanged", False, True),
     ],
 )
-def test_a_regression_is_a_loss_that_lies_beyond_the_tolerance_with_its_whole_interval(
+def test_a_regression_is_a_loss_that_is_shown_and_lies_beyond_a_tolerance_with_its_whole_interval(
     change, verdict, regression, excluded
 ):
     assert (change.verdict, change.regression, change.within) == (verdict, regression, excluded)
