@@ -1,6 +1,7 @@
 """What a revision holds: files that Git keeps, and stage outputs by the hashes of its dvc.lock, from cache or remote.
 
-Nothing is checked out. Git's own command reads files of another revision: DVC reads them through pygit2, of which some
+Nothing is checked out, and outputs that lie in the folder are not looked at: after `git checkout` they may still be
+those of another branch. Git's own command reads files of another revision: DVC reads them through pygit2, of which some
 versions can wait for ever.
 """
 
@@ -30,7 +31,7 @@ PREDICTED = ("download", "convert", "augment", "split", "train", "predict", "cal
 
 @dataclass(frozen=True, eq=False)
 class Revision:
-    """One state of the project in `root`: `commit`, or the files that lie there (None).
+    """One state of the project in `root`: `commit`, or the working tree with the dvc.lock that lies there (None).
 
     `resolved` is its params-resolved.json, `stages` what its dvc.lock says of each stage.
     """
@@ -76,8 +77,6 @@ class Revision:
 
     def read(self, path: str) -> bytes:
         """The bytes of an output, or of a file in one; raises `RetuneError` where it can't be had."""
-        if self.commit is None and (self.root / path).is_file():
-            return (self.root / path).read_bytes()
         if not any(path == out or path.startswith(f"{out}/") for out in self.outputs):
             raise RetuneError(f"{self.short}: {LOCK} does not know {path}: {self._remedy}")
         try:
@@ -92,7 +91,7 @@ class Revision:
     @property
     def _remedy(self) -> str:
         if self.commit is None:
-            return "run `dvc repro`"
+            return "run `dvc repro`, or `dvc commit` after one with --no-commit"
         return f"check {self.name} out, run `dvc repro`, commit {LOCK} and `dvc push`, so that others can fetch it"
 
     @functools.cache  # noqa: B019 (a revision lives as long as the command)

@@ -19,6 +19,8 @@ from tests.support import ROOT
 from tests.support.command_line import run
 from tests.support.gate_project import KINDS, Project, made_up
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -32,11 +34,11 @@ def project(tmp_path: Path) -> Project:
 
 
 def compared(project: Project, base: str = "main", head: str | None = None) -> Gate:
-    """The gate of what is written in the folder (or of `head`) against a revision."""
+    """The gate of what is written into the folder, of what lies there (""), or of another revision, against a base."""
     if head is None:
         project.write()
     with ExitStack() as opened:
-        return gate.compare(*(revisions.at(project.folder, name, opened) for name in (base, head)))
+        return gate.compare(*(revisions.at(project.folder, name, opened) for name in (base, head or None)))
 
 
 def verdicts(found: Gate) -> dict[str, str]:
@@ -62,7 +64,7 @@ def test_a_gain_a_loss_and_what_did_not_change_are_told_of_every_kind(tmp_path, 
 
 def test_each_revision_has_its_own_threshold(project):
     rows = project.files["data/splits/same/test.parquet"]
-    project.model("plain", "same", 0.6, threshold=0.7)
+    project.model("plain", "same", 1.2, threshold=0.7)
     positive = project.files["data/predictions/same/plain/test.parquet"]["prob_1"].to_numpy()
     change = compared(project).compared[0].change
     assert change.before == pytest.approx(f1_score(rows["label"], positive >= 0.5))
@@ -235,6 +237,15 @@ def test_what_was_not_rebuilt_is_an_error_here_and_a_note_of_another_revision(pr
     project.git("commit", "-q", "-am", "an older lock")
     found = compared(project, head="HEAD")
     assert any("was not rebuilt after its last change" in note for note in found.notes)
+
+
+def test_outputs_of_another_branch_that_still_lie_here_are_not_taken(project):
+    project.model("plain", "same", 0.4, seed=1)
+    project.write()
+    kept = (project.folder / "data/predictions/same/plain/test.parquet").read_bytes()
+    project.git("checkout", "-q", "-f", "main")
+    assert (project.folder / "data/predictions/same/plain/test.parquet").read_bytes() == kept
+    assert verdicts(compared(project, head="")) == {"plain": "unchanged", "other": "unchanged"}
 
 
 def test_a_base_that_has_moved_on_is_told(project):
