@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from sklearn.metrics import f1_score
 
 from retune.errors import RetuneError
@@ -225,18 +226,22 @@ def test_what_can_not_be_compared_is_one_error_of_its_own_exit_code(project, arg
     assert message in said[1]
 
 
-def test_what_was_not_rebuilt_is_an_error_here_and_a_note_of_another_revision(project):
-    edit = project.folder / "dvc.lock"
-    project.write()
-    edit.write_text(edit.read_text().replace("reads.predict.plain: '1'", "reads.predict.plain: '0'"))
-    with (
-        ExitStack() as opened,
-        pytest.raises(RetuneError, match=r"not rebuilt .*plain \(predict@plain\); run `dvc repro`"),
-    ):
-        gate.compare(*(revisions.at(project.folder, name, opened) for name in ("main", None)))
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"params": {"params-resolved.json": {"reads.predict.plain": "0"}}},
+        {"deps": [{"path": "data/splits/same", "md5": "of another split"}]},
+    ],
+)
+def test_what_was_not_rebuilt_is_an_error_here_and_a_note_of_another_revision(project, older):
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    lock["stages"]["predict@plain"] |= older
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.raises(RetuneError, match=r"not rebuilt .*: plain \(predict@plain\); run `dvc repro`"):
+        compared(project, head="")
     project.git("commit", "-q", "-am", "an older lock")
     found = compared(project, head="HEAD")
-    assert any("was not rebuilt after its last change" in note for note in found.notes)
+    assert [note for note in found.notes if "was not rebuilt after its last change" in note]
 
 
 def test_outputs_of_another_branch_that_still_lie_here_are_not_taken(project):
