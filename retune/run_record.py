@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retune.atomic_file import replacing
-from retune.params import STATE
-
-TEMPORARY = (".dvc", "tmp", "exps")
-"""Where DVC makes the folders of `dvc exp run --temp` and of queued experiments."""
+from retune.params import project_state
 
 SCRIPT = "runs.js"
 
@@ -29,7 +26,7 @@ def key(stage: str, instance: str, result: bytes) -> str:
 
 def write(stage: str, instance: str, result: Path, record: dict[str, Any], root: Path = Path()) -> None:
     """Keep what it took to make the file `result`."""
-    folder = _folder(root)
+    folder = project_state(root) / "runs"
     _replace(folder / f"{key(stage, instance, result.read_bytes())}.json", json.dumps(record, indent=2) + "\n")
     found = {
         file.relative_to(folder).with_suffix("").as_posix(): json.loads(file.read_text(encoding="utf-8"))
@@ -41,7 +38,7 @@ def write(stage: str, instance: str, result: Path, record: dict[str, Any], root:
 def read(stage: str, instance: str, result: bytes, root: Path = Path()) -> dict[str, Any]:
     """What it took to make a file of these bytes; empty where no run on this machine did."""
     try:
-        text = (_folder(root) / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
+        text = (project_state(root) / "runs" / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     found: dict[str, Any] = json.loads(text)
@@ -52,14 +49,3 @@ def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def _folder(root: Path) -> Path:
-    """Where the project keeps its records; an experiment's folder belongs to the project around it."""
-    root = root.resolve()
-    parts = root.parts
-    for place in range(len(parts) - len(TEMPORARY)):
-        if parts[place : place + len(TEMPORARY)] == TEMPORARY:
-            root = Path(*parts[:place])
-            break
-    return root / STATE / "runs"

@@ -53,6 +53,10 @@ DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": 
 
 UNCOUNTED = {
     "retune.progress": "how a progress bar looks",
+    "retune.pipeline.disk_error": "the words of an error",
+    "retune.pipeline.guard": "mends DVC's own files when DVC was killed",
+    "retune.pipeline.processes": "what the kernel knows of other processes",
+    "retune.pipeline.recovery": "mends DVC's own files when DVC was killed",
     "retune.pipeline.runtime": "locks, logs and the end of a stage whose parent died",
     "retune.run_record": "where times and memory are kept, which no stage computes with",
 }
