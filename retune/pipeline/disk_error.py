@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import errno
 import re
-import shutil
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-TEXT = re.compile(r"No space left on device|os error 28\b|code: 28\b")
+TEXT = re.compile(r"No space left on device|os error 28\b|code: 28\b|PytorchStreamWriter failed writing")
 """How libraries in C++ and Rust tell it."""
 
 
 def sentence(error: BaseException) -> str:
     """What to say to the user; empty for every other error."""
-    place = f" ({name})" if (name := getattr(error, "filename", None)) else ""
-    if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES) and place:
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES) and error.filename:
         return f"nothing can be written or read there: {error}; mend that and run the same command again"
     seen: BaseException | None = error
     while seen is not None:
         if getattr(seen, "errno", None) in FULL or TEXT.search(str(seen)):
-            return f"the disk is full{place}: make room and run the same command again"
+            return f"the disk is full ({seen}): make room and run the same command again"
         seen = seen.__cause__ or seen.__context__
-    if isinstance(error, OSError | RuntimeError) and shutil.disk_usage(".").free < 1 << 20:
-        return f"the disk is full ({error}): make room and run the same command again"
     return ""

@@ -31,6 +31,9 @@ DATA = ("download", "convert", "augment", "split")
 MODEL = ("train", "predict", "calibrate", "evaluate")
 """The stages of a task's data and of a model, in their order."""
 
+ENDING = ((signal.SIGINT, 4.0), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2.0))
+"""How a run of DVC is ended: one signal after the other, and the seconds that it has."""
+
 
 def repro(tasks: list[str], jobs: int) -> None:
     """Build `tasks` (none: everything), `jobs` chains of stages at a time; what they print is marked with the chain.
@@ -155,7 +158,7 @@ def _end(running: list[subprocess.Popen[bytes]]) -> None:
     with contextlib.suppress(ValueError):  # not the main thread, which does that itself
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # this is the end already, and takes seconds
-    for number, seconds in ((signal.SIGINT, 4), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2)):
+    for number, seconds in ENDING:
         for process in running:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)

@@ -60,7 +60,8 @@ def runs(pid: int, command: str) -> bool:
     except OSError:
         return False
     arguments = command.partition(" ")[2]
-    return bool(stat(pid)) and ("dvc" in now or (bool(arguments) and now.endswith(arguments)))
+    same = not now or "dvc" in now or (arguments and now.endswith(arguments))  # empty: it becomes a program just now
+    return bool(stat(pid) and same)
 
 
 def with_parent(command: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ from retune.pipeline import processes
 LOCK, TEMPORARY = Path("dvc.lock"), Path(".dvc/tmp")
 GOOD, DAMAGED = STATE / "dvc.lock.good", STATE / "dvc.lock.damaged"
 HEAD = "schema: '2.0'\nstages:\n"
+MERGE = "\n<<<<<<< "
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -55,7 +56,7 @@ def whole(text: str) -> bool:
 
     Stages before the last are whole in what DVC has begun to write; so 400 stages cost no more than one.
     """
-    if not text.endswith("\n") or not text.startswith("schema: "):
+    if not text.endswith("\n") or not text.startswith("schema: ") or MERGE in text:
         return False
     stages = list(_stages(text).values())
     return _valid(stages[-1]) if stages else "\nstages: {}\n" in text
@@ -87,7 +88,7 @@ def _cut() -> bool:
 def _mend() -> str:
     """Write `dvc.lock` anew: what of it is whole, and the other stages as the copy has them."""
     text = LOCK.read_text(encoding="utf-8", errors="replace")
-    if "\n<<<<<<< " in text:
+    if MERGE in text:
         raise RetuneError(
             "dvc.lock holds the marks of a merge: take one side (`git checkout --ours dvc.lock`) and rerun"
         )
