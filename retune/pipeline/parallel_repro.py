@@ -182,7 +182,9 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     assert process.stdout is not None
     for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace"):
         if said := line.strip():
-            yield said
+            # DVC's advice in a conflict of locks would break the build that holds them
+            alone = said.startswith("If there are no processes with such PIDs")
+            yield "wait for that process or end it, then run this again" if alone else said
 
 
 def _share(number: int, jobs: int) -> dict[str, str]:
