@@ -151,9 +151,8 @@ class Trial:
             )
         if last:
             build.wait()
-        elif self.random.random() < 0.3:
-            if wait_for_write(self.folder, build, 2 * self.horizon):
-                self.strike(build, "dvc", self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]), "write")
+        elif self.random.random() < 0.3 and wait_for_write(self.folder, build, self.horizon):
+            self.strike(build, "dvc", self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]), "write")
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 build.wait(self.random.uniform(0.3, self.horizon))

@@ -17,6 +17,9 @@ from pathlib import Path
 SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
+INITS = {"init", "systemd", "tini", "dumb-init", "docker-init", "catatonit"}
+"""Names of programs that orphans are given to."""
+
 
 def stat(pid: int) -> list[str]:
     """Fields of /proc/PID/stat from the third on; empty where the process is gone, a zombie, or there is no /proc."""
@@ -45,6 +48,20 @@ def name(pid: int) -> str:
         return ""
 
 
+def adopts(pid: int) -> bool:
+    """Whether a parent of this number is one that got its child when the real parent died."""
+    return (pid == 1 or name(pid) in INITS) and "dvc" not in command_line(pid)
+
+
+def command_line(pid: int) -> str:
+    """The words of its command; empty where it is gone or a zombie."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return words.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+
+
 def runs(pid: int, command: str) -> bool:
     """Whether the process lives and is still the one that said of itself (`sys.argv`) that it runs `command`."""
     if not Path("/proc/self").exists():  # no Linux: a number taken by another process can't be told from it
@@ -55,10 +72,7 @@ def runs(pid: int, command: str) -> bool:
         except PermissionError:
             return True
         return True
-    try:
-        now = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return False
+    now = command_line(pid)
     arguments = command.partition(" ")[2]
     same = not now or "dvc" in now or (arguments and now.endswith(arguments))  # empty: it becomes a program just now
     return bool(stat(pid) and same)

@@ -19,7 +19,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 from retune.params import STATE
-from retune.pipeline import guard, processes
+from retune.pipeline import guard, processes, recovery
 
 log = logging.getLogger("retune")
 logging.raiseExceptions = False  # a log that can't be written, on a full disk, must not hide the error itself
@@ -102,6 +102,10 @@ def die_with_parent() -> Iterator[None]:
         watched = [os.getppid()]
         if processes.name(watched[0]) in SHELLS and (grandparent := processes.parent(watched[0])) > 1:
             watched.append(grandparent)
+        if processes.adopts(watched[-1]):  # DVC died while this process imported its modules
+            for line in recovery.recover():
+                log.info(line)
+            raise KeyboardInterrupt
         guard.watch_over(watched[-1])
     born = {pid: processes.birth(pid) for pid in watched}
     heard, said = os.pipe()

@@ -7,7 +7,6 @@ when it is killed, and any later run of the same work goes on from there.
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 import re
 import shutil
@@ -26,10 +25,10 @@ def claim(stage: str, instance: str, digest: str) -> tuple[Path, IO[bytes]]:
     Where a run of the same work lives (of an experiment beside the build), it is another folder, and begins anew.
     """
     state = project_state()
-    for number in itertools.count():
-        folder = state / "scratch" / stage / (f"{instance}-{digest}" + (f".{number}" if number else ""))
-        if held := _hold(folder):
-            break
+    number, name = 0, f"{instance}-{digest}"
+    while not (held := _hold(folder := state / "scratch" / stage / name)):
+        number += 1
+        name = f"{instance}-{digest}.{number}"
     _forget(folder, instance)
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)

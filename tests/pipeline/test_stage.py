@@ -150,6 +150,22 @@ def test_scratch_is_found_again_by_the_same_inputs_only(tmp_path, monkeypatch):
     assert scratch(2) != first
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+def test_a_stage_whose_dvc_has_died_before_it_looked_does_not_begin(project):
+    command = f"(sleep 0.3; exec {sys.executable} work.py slow) & exit"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@slow"}
+    shell = subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said, _ = shell.communicate(timeout=30)
+    assert said == "work slow: stopped; run `dvc repro` to go on\n"
+
+
 NATIVE = """
 import sys
 from retune.pipeline.stage import stage
