@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from retune.pipeline import scratch
 from retune.sources import chat_api
+from tests.support import tiny_pipeline
 
 ONE, OTHER = "0" * 16, "1" * 16
 
@@ -71,3 +74,32 @@ def test_work_of_other_settings_stays_for_its_return_the_newest_and_what_runs(pr
 def test_an_experiment_finds_the_answers_that_an_endpoint_gave_the_project(project, experiment, monkeypatch):
     monkeypatch.chdir(experiment)
     assert chat_api.folder() == project / ".retune/cache/api"
+
+
+LONG = """
+folder = run.scratch("settings")
+if not (folder / "checkpoint").exists():
+    (folder / "checkpoint").touch()
+    print("began", flush=True)
+    time.sleep(60)
+print("goes on", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_dvc_exp_run_in_a_folder_of_its_own_goes_on_after_a_kill(tmp_path):
+    (tmp_path / ".gitignore").write_text("/.retune/\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    tiny_pipeline.lay_out(tmp_path)
+    (tmp_path / ".dvc/config").write_text("")  # with git
+    (tmp_path / "a").write_text(LONG)
+    tiny_pipeline.run(tmp_path, "git", "add", ".")
+    author = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    tiny_pipeline.run(tmp_path, "git", *author, "commit", "-qm", "start")
+    with tiny_pipeline.start(tmp_path, "dvc", "exp", "run", "--temp", "a") as first:
+        assert any(line == "began\n" for line in first.stdout)
+        os.killpg(first.pid, signal.SIGKILL)
+    said = tiny_pipeline.run(tmp_path, "dvc", "exp", "run", "--temp", "a")
+    assert "goes on" in said
+    assert "began" not in said
+    assert not list((tmp_path / ".retune/scratch").rglob("checkpoint"))
