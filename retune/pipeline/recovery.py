@@ -45,7 +45,8 @@ Entry = dict[str, Any]
 def keep() -> None:
     """Copy `dvc.lock` to where `recover` finds it, unless another DVC writes it just now. A full disk is no error."""
     with contextlib.suppress(OSError), held(TEMPORARY / "lock", 0) as mine:
-        if mine and whole(text := LOCK.read_text(encoding="utf-8")):
+        text = LOCK.read_text(encoding="utf-8")
+        if mine and not (GOOD.exists() and GOOD.read_text(encoding="utf-8") == text) and whole(text):
             GOOD.parent.mkdir(exist_ok=True)
             with replacing(GOOD) as part:
                 part.write_text(text, encoding="utf-8")
