@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from retune.params import Params
+from retune.pipeline import processes
 from retune.pipeline.stage import Stage
 from tests.support import ROOT
 
@@ -188,7 +189,10 @@ def test_a_signal_ends_a_stage_within_a_native_call_that_does_not_return(project
     process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    try:
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert "run `dvc repro` to go on" in err
     assert process.returncode == 1
 
@@ -216,9 +220,11 @@ def test_a_native_call_that_keeps_the_interpreter_dies_with_dvc(project):
     time.sleep(1)
     parent.kill()
     parent.wait()
-    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the stage outlived its parent"
+    while time.monotonic() < deadline and processes.stat(child):
         time.sleep(0.1)
+    if processes.stat(child):
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the stage outlived its parent")
 
 
 @pytest.mark.parametrize(
