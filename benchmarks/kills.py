@@ -34,6 +34,7 @@ from tests.support.project import SMALL, Project, clone
 
 MARK = f"RETUNE_KILLS={uuid.uuid4().hex}"
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+DVC, RETUNE = ["dvc", "repro"], ["retune", "repro", "--jobs", "2"]
 SECONDS = 5.0
 """How long what was killed may live on."""
 
@@ -138,7 +139,7 @@ class Trial:
 
     def round(self, last: bool = False) -> None:
         """One build, killed unless it is the last or ends before."""
-        command = self.random.choice([["dvc", "repro"], ["retune", "repro", "--jobs", "2"]])
+        command = self.random.choice([DVC, RETUNE]) if not self.refused else RETUNE
         log = self.folder.parent / "build.log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
         environment |= {
@@ -166,12 +167,17 @@ class Trial:
             self.compare()
             if not last:
                 self.begin()
+        elif not self.struck and command is DVC and re.search(r"RWLock-file|required key not provided", text):
+            self.seen["plain dvc refused a file cut before any stage had begun; `retune repro` is next"] += 1
+            self.refused = True
+            return
         elif not self.struck:
             self.seen["BUILDS THAT FAILED BY THEMSELVES"] += 1
             self.notes.append(f"{' '.join(command)} after {self.before}: " + " / ".join(text.splitlines()[-12:]))
+        self.refused = False
         self.before, self.struck = (self.said, False) if self.struck else (self.before, False)
 
-    struck, said, before = False, "", "nothing"
+    struck, refused, said, before = False, False, "", "nothing"
 
     def strike(self, build: subprocess.Popen[bytes], target: str, number: signal.Signals, moment: str) -> None:
         """Kill, and see who lives on."""
