@@ -25,8 +25,9 @@ def watch_over(dvc: int) -> None:
     """Called by a stage: keep `dvc.lock`, and have a process mend what DVC leaves if it is killed after the stage."""
     recovery.keep()
     path = STATE / "locks" / f"dvc-{dvc}"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # on a full disk the guard is needed all the more
         path.write_text(f"{os.getpid()} {processes.birth(os.getpid())}")
+    with contextlib.suppress(OSError):
         with recovery.held(path, 0) as free:
             pass
         if free:
@@ -46,8 +47,8 @@ def main() -> None:
         if not mine:
             return
         _wait(dvc)
-        pid, _, since = path.read_text().partition(" ")
-        path.unlink()
+        pid, _, since = path.read_text().partition(" ") if path.exists() else ("", "", "")
+        path.unlink(missing_ok=True)
         end = time.monotonic() + recovery.PATIENCE - 1
         while since and processes.birth(int(pid)) == since:
             if time.monotonic() >= end:  # a native call that holds on to the interpreter
