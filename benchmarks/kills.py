@@ -248,7 +248,7 @@ def main() -> None:
     start = time.monotonic()
     pristine = prepare(chosen.work / "pristine", chosen.models)
     reference = pristine.copy(chosen.work / "reference")
-    reference.run("dvc", "repro")
+    reference.run(*RETUNE)
     wanted = outputs(reference.folder)
     print(f"{len(wanted)} outputs in {time.monotonic() - start:.0f} s without a kill", flush=True)
     trial = Trial(pristine.folder, chosen.work / "trial", wanted, chosen.horizon, chosen.seed)

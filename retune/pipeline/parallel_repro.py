@@ -51,6 +51,8 @@ def repro(tasks: list[str], jobs: int) -> None:
                 _build(tasks, jobs)
             finally:
                 _say_recovered()
+    except KeyboardInterrupt:
+        sys.exit("retune: stopped; the same command goes on from there")
     except OSError as error:
         if said := disk_error.sentence(error):
             raise RetuneError(said) from error
