@@ -179,7 +179,7 @@ def _lives(entry: Entry) -> bool:
 def held(path: Path, wait: float) -> Iterator[bool]:
     """Hold a lock of DVC (zc.lockfile: flock) while the block runs; False where another process kept it."""
     try:
-        stream = path.open("rb")  # read only: a full disk must not stop it
+        stream = path.open("rb+")  # NFS locks only what may be written; nothing is: a full disk must not stop it
     except FileNotFoundError:
         yield True
         return
