@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from retune import params
-from retune.params import RESOLVED, Params
+from retune.params import Params
 from retune.pipeline import fingerprint
 from retune.pipeline.strict import closure, declared, landlock, native, parameters, places, variables
 from retune.pipeline.strict import guard as guards

@@ -70,6 +70,8 @@ class Guard:
         if any(self.places.at(one) & landlock.READ_FILE for one in (path, os.path.realpath(path))):
             return None
         name, said = self.declared.name, self.shown(path)
+        if self.own(path):
+            return f"`{said}` is an output of {name}, which reads what it writes inside of `with run.output(...)` only"
         relative = _below(path, str(self.code))
         if relative and relative.partition("/")[0] in PACKAGES:
             return (
@@ -88,7 +90,7 @@ class Guard:
         if any(self.places.at(one) & landlock.WRITE_FILE for one in (path, os.path.realpath(path))):
             return None
         name, said = self.declared.name, self.shown(path)
-        own = any(path == output or path.startswith(output + os.sep) for output in self.outputs)
+        own = self.own(path)
         if whole and (own or any(output.startswith(path + os.sep) for output in self.outputs)):
             return None
         if own:
@@ -97,6 +99,10 @@ class Guard:
             f"`{said}` is written, and is no output of {name}: write through `run.output`, and add it to `outs` of "
             f"`{self.declared.stage}` in dvc.yaml"
         )
+
+    def own(self, path: str) -> bool:
+        """Whether a path is an output of the instance, or below one."""
+        return any(path == output or path.startswith(output + os.sep) for output in self.outputs)
 
     def lists(self, path: str) -> str | None:
         """Why the names in a folder may not be read; None where they may."""
