@@ -23,21 +23,26 @@ def explain(guard: Guard, error: BaseException) -> str | None:
         if isinstance(one, Undeclared):
             return str(one)
     for one in chain:
-        if (isinstance(one, OSError) and one.errno in (errno.EACCES, errno.EXDEV)) or DENIED.search(str(one)):
-            for path in dict.fromkeys(_candidates(one)):
-                if said := _about(guard, path):
-                    return said
+        for said in _reasons(guard, one):
+            if said:
+                return said
     return None
 
 
-def _about(guard: Guard, path: str) -> str | None:
-    """Why the file can't be used: it is there and may not be read, or its folder is there and may not be written."""
-    full = os.path.abspath(path)
-    if os.path.isfile(full):
-        return guard.read(full)
-    if os.path.isdir(full):
-        return guard.lists(full)
-    return guard.write(full) if os.path.isdir(os.path.dirname(full)) else None
+def _reasons(guard: Guard, error: BaseException) -> Iterator[str | None]:
+    """What the rules say of each path that may be the error's: of files first, then of what is not there, of folders.
+
+    safetensors says "no such file" of whatever it can't open, with the name.
+    """
+    named = [os.path.abspath(path) for path in _named(error)]
+    if isinstance(error, FileNotFoundError):
+        yield from (guard.read(path) for path in named if os.path.isfile(path))
+    elif getattr(error, "errno", None) in (errno.EACCES, errno.EXDEV) or DENIED.search(str(error)):
+        paths = [*named, *(os.path.abspath(path) for path in _held(error))]
+        yield from (guard.read(path) for path in paths if os.path.isfile(path))
+        new = (path for path in paths if not os.path.exists(path) and "." in os.path.basename(path))
+        yield from (guard.write(path) for path in new if os.path.isdir(os.path.dirname(path)))
+        yield from (guard.lists(path) for path in paths if os.path.isdir(path))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -46,14 +51,18 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _candidates(error: BaseException) -> Iterator[str]:
-    """Paths that the error names, in its fields and in its text; then those that its frames hold, innermost first."""
+def _named(error: BaseException) -> Iterator[str]:
+    """The paths in an error's fields and in its text."""
     for name in (getattr(error, "filename", None), getattr(error, "filename2", None)):
         if isinstance(name, str | bytes | Path):
             yield os.fsdecode(name)
     yield from QUOTED.findall(str(error)[:LONGEST])
+
+
+def _held(error: BaseException) -> Iterator[str]:
+    """The paths among the values of its frames and the texts in their code, innermost first."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        for value in frame.f_locals.values():
+        for value in (*frame.f_locals.values(), *frame.f_code.co_consts):
             for one in value if isinstance(value, list | tuple | set) else (value,):
-                if isinstance(one, Path) or (isinstance(one, str) and 0 < len(one) < LONGEST and "\n" not in one):
+                if isinstance(one, Path) or (isinstance(one, str) and 0 < len(one) < LONGEST and one.isprintable()):
                     yield str(one)
