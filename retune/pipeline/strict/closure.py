@@ -1,6 +1,7 @@
 """The modules that count in a stage instance's fingerprint, with the files beside them, kept by that fingerprint.
 
-To find them, every module is parsed; so what is found is kept in .retune under the fingerprint, which names it.
+To find them, every module is parsed; so what is found, for all instances at once, is kept in .retune under the
+fingerprint, which names it.
 """
 
 from __future__ import annotations
@@ -16,20 +17,44 @@ from retune.pipeline import fingerprint
 FOLDER = STATE / "closures"
 
 
-def load(code: Path, stage: str, instance: str, resolved: dict[str, Any]) -> dict[str, str]:
-    """File below the folder `code` -> the module that it is or belongs to, for all that an instance may load."""
-    counted = resolved.get("code", {}).get(stage)
-    counted = counted.get(instance) if isinstance(counted, dict) else counted
-    kept = FOLDER / f"{counted}.json"
+def load(folder: Path, stage: str, instance: str, resolved: dict[str, Any]) -> dict[str, str]:
+    """File below the folder of the code -> the module that it is or belongs to, for all that an instance may load."""
     try:
+        kept = _kept(_counted(stage, instance, resolved))
         found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = _files(fingerprint.Code(code), _roots(stage, instance, resolved))
-        if counted:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file.replacing(kept) as part:
-                part.write_text(json.dumps(found), encoding="utf-8")
+        code = fingerprint.Code(folder)
+        found = _files(code, _roots(stage, instance, resolved))
+        _keep(code, resolved)
     return found
+
+
+def _kept(counted: str) -> Path:
+    return FOLDER / f"{counted}.json"
+
+
+def _counted(stage: str, instance: str, resolved: dict[str, Any]) -> str:
+    """The fingerprint of an instance's code; empty where the resolved file has none."""
+    found = resolved.get("code", {}).get(stage, "")
+    return str(found.get(instance, "") if isinstance(found, dict) else found)
+
+
+def _keep(code: fingerprint.Code, resolved: dict[str, Any]) -> None:
+    """Write the files of each fingerprint that the code has as it stands, not of an edited one; no others stay."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    sections = [(stage, resolved.get(section, {})) for stage, section in fingerprint.STAGES.items()]
+    entries = {(stage, name): entry for stage, section in sections for name, entry in section.items()}
+    current = {_kept(_counted(*key, resolved)) for key in (*entries, ("report", ""))}
+    for old in set(FOLDER.glob("*.json")) - current:
+        old.unlink(missing_ok=True)
+    for key in (*entries, ("report", "")):
+        if not (counted := _counted(*key, resolved)) or (kept := _kept(counted)).exists():
+            continue
+        roots = _roots(*key, resolved)
+        packages = fingerprint.packages(key[0], entries[key]) if key in entries else ()
+        if code.fingerprint(roots, packages) == counted:
+            with atomic_file.replacing(kept) as part:
+                part.write_text(json.dumps(_files(code, roots)), encoding="utf-8")
 
 
 def _roots(stage: str, instance: str, resolved: dict[str, Any]) -> list[str]:
