@@ -25,6 +25,10 @@ NAMES = {
     "RETUNE_API_KEY": "who asks an endpoint",
     "RETUNE_CACHE": "where downloads are kept, by hash",
     "THP_MEM_ALLOC_ENABLE": "how memory is divided into pages",
+    **dict.fromkeys(
+        ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
+        "taken out of the environment, so that no library reads it",
+    ),
 }
 """Variable -> what it says, which changes no result."""
 
