@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models
 
-from retune.pipeline.strict import landlock
+from retune.pipeline.strict import landlock, variables
+from retune.sources.chat_api import KEYS
 from tests.support import ROOT
 
 PIPELINE = """
@@ -168,6 +170,15 @@ def project(folder: Path, tries: tuple[str, ...] = (), *, strict: bool = True, k
     return root
 
 
+def elsewhere(root: Path) -> None:
+    """Move reports/ to another place, and a file that is read into a cache; links stand where they were."""
+    disk = root.parent / "disk"
+    (disk / "reports").mkdir(parents=True)
+    (root / "reports").symlink_to(disk / "reports")
+    (root / "models/own/tokenizer.json").rename(disk / "cached")
+    (root / "models/own/tokenizer.json").symlink_to(disk / "cached")
+
+
 def run(root: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(root.parent / "home"), "WORK_MODE": "1"}
@@ -185,6 +196,10 @@ def outcome(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 @needs_landlock
 def test_whatever_is_not_declared_is_refused_and_whatever_is_passes(tmp_path: Path) -> None:
     root = project(tmp_path)
+    elsewhere(root)
+    killed = root / "data/converted/.one.part/one/new.parquet"
+    killed.parent.mkdir(parents=True)
+    killed.touch()
     done = run(root)
     assert "strict: convert@one: Landlock (version " in done.stderr
     for name, said in outcome(done).items():
@@ -195,8 +210,8 @@ def test_whatever_is_not_declared_is_refused_and_whatever_is_passes(tmp_path: Pa
     assert (root / "data/raw/one/rows.parquet").exists()
     assert (root / "data/converted/one/more/plain.txt").read_text() == "x"
     assert (root / "reports/one/numbers.json").read_text() == "{}"
-    left = [path for path in root.rglob("*") if path.name.endswith(".part") or path.name == "new.parquet"]
-    assert not left, "nothing half-written is left"
+    left = [path for path in tmp_path.rglob("*") if path.name.endswith(".part") or path.name == "new.parquet"]
+    assert not left, "nothing half-written is left, of a killed run either"
 
 
 def test_an_audit_hook_alone_refuses_what_python_does(tmp_path: Path) -> None:
@@ -221,3 +236,17 @@ def test_a_library_of_another_language_ends_the_stage_with_the_sentence(name: st
     assert done.returncode == 1
     assert f"convert one: {SENTENCES[name]}" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_every_variable_that_the_projects_code_names_is_in_the_table_and_has_a_reason() -> None:
+    asked = re.compile(r"environ(?:\.get|\.pop|\.setdefault)?[\[(]\s*\"(\w+)\"|\"(\w+)\" (?:not )?in os\.environ")
+    files = [file for folder in ("retune", "stages") for file in (ROOT / folder).rglob("*.py")]
+    named = {
+        name for file in files for pair in asked.findall(file.read_text(encoding="utf-8")) for name in pair if name
+    }
+    assert {"CUDA_VISIBLE_DEVICES", "DVC_STAGE", "OMP_NUM_THREADS", "RETUNE_CACHE"} <= named
+    taken_out = re.search(r"^LAUNCHER_VARIABLES = \((.*)\)$", (ROOT / "retune/training/optimizer.py").read_text(), re.M)
+    assert taken_out
+    named |= {*KEYS, *re.findall(r"\w+", taken_out[1])}
+    assert named - {"TMPDIR"} == variables.NAMES.keys(), "TMPDIR is set here, not read"
+    assert all(variables.NAMES.values())
