@@ -109,6 +109,8 @@ def convert(run, task):
 
 if Path("data/raw/one/no-landlock").exists():
     landlock.version = lambda: 0
+if Path("data/raw/one/early").exists():
+    pl.DataFrame({"a": [1]}).lazy().collect()
 convert()
 """
 
@@ -227,6 +229,14 @@ def test_strict_false_reads_everything_and_warns(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "not strict (`strict: false` in params.yaml)" in done.stderr
     assert set(outcome(done).values()) == {""}
+
+
+@needs_landlock
+def test_threads_that_are_older_than_the_kernels_rules_are_told_of(tmp_path: Path) -> None:
+    root = project(tmp_path, ("declared by polars",))
+    assert "polars reads beside strictness" not in run(root).stderr
+    (root / "data/raw/one/early").touch()
+    assert "polars reads beside strictness" in run(root).stderr
 
 
 @needs_landlock

@@ -131,6 +131,11 @@ def _begin(guard: Guard) -> None:
         guard.refuse(guard.module(name))
     by = "an audit hook"
     if version := landlock.version():
+        if landlock.running():
+            log.warning(
+                "warning: polars reads beside strictness in %s: it computes while a module is imported, so its threads "
+                "are older than the kernel's rules; move that into a function", guard.declared.name,
+            )  # fmt: skip
         try:
             landlock.restrict(_rules(guard))
             by = f"Landlock (version {version}) and an audit hook"

@@ -65,9 +65,13 @@ class Guard:
         self.modules = frozenset(self.files.values())
         self.outputs = {str(self.project / output) for output in self.parts}
 
+    def allows(self, path: str, right: int) -> bool:
+        """Whether a place gives a right, to the path as it is written or with its links followed."""
+        return bool(self.places.at(path) & right or self.places.at(os.path.realpath(path)) & right)
+
     def read(self, path: str) -> str | None:
         """Why a file may not be read; None where it may."""
-        if any(self.places.at(one) & landlock.READ_FILE for one in (path, os.path.realpath(path))):
+        if self.allows(path, landlock.READ_FILE):
             return None
         name, said = self.declared.name, self.shown(path)
         if self.own(path):
@@ -87,7 +91,7 @@ class Guard:
 
     def write(self, path: str, *, whole: bool = False) -> str | None:
         """Why a path may not be written, or as a `whole` not be made, removed or renamed; None where it may."""
-        if any(self.places.at(one) & landlock.WRITE_FILE for one in (path, os.path.realpath(path))):
+        if self.allows(path, landlock.WRITE_FILE):
             return None
         name, said = self.declared.name, self.shown(path)
         own = self.own(path)
@@ -176,8 +180,8 @@ def _opened(guard: Guard, arguments: tuple[Any, ...]) -> None:
         return
     if flags & WRITING:
         guard.refuse(guard.write(full), full)
-    elif os.path.lexists(full) and not os.path.isdir(full):
-        guard.refuse(guard.read(full), full)
+    elif (said := guard.read(full)) and os.path.lexists(full) and not os.path.isdir(full):
+        guard.refuse(said, full)
 
 
 def _walks() -> bool:

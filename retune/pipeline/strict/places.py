@@ -44,6 +44,7 @@ class Places:
     holes: tuple[Path, ...]
     rights: dict[str, int] = field(default_factory=dict)
     temporary: str = ""
+    _known: dict[str, int] = field(default_factory=dict)
 
     def allow(self, path: Path, rights: int) -> None:
         """Add a place; around the holes below it, if there are any."""
@@ -53,13 +54,14 @@ class Places:
 
     def at(self, path: str) -> int:
         """What is allowed at an absolute path."""
-        found = 0
-        while True:
-            found |= self.rights.get(path, 0)
-            above = os.path.dirname(path)
-            if above == path:
-                return found
-            path = above
+        return self.rights.get(path, 0) | self._below(os.path.dirname(path))
+
+    def _below(self, folder: str) -> int:
+        """What is allowed in a folder, remembered: a stage opens thousands of files in few folders."""
+        if (found := self._known.get(folder)) is None:
+            above = os.path.dirname(folder)
+            found = self._known[folder] = self.rights.get(folder, 0) | (self._below(above) if above != folder else 0)
+        return found
 
 
 def _around(folder: Path, holes: tuple[Path, ...]) -> Iterator[Path]:
