@@ -38,7 +38,7 @@ stages:
 """
 
 SCRIPT = """
-import importlib, json, os, sys
+import importlib, json, os, shutil, sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,7 @@ TRIES = {
     "write by polars": lambda run: pl.DataFrame({"a": [1]}).write_parquet("data/raw/one/new.parquet"),
     "write in place": lambda run: Path("data/converted/one/new.txt").write_text("x"),
     "remove": lambda run: Path("notes/plain.txt").unlink(),
+    "remove a folder": lambda run: shutil.rmtree("data/splits"),
     "rename": lambda run: Path("data/raw/one/rows.parquet").rename("data/raw/one/moved.parquet"),
     "output": lambda run: run.output("reports/other.json").__enter__(),
     "declared by polars": lambda run: pl.read_parquet("data/raw/one/rows.parquet"),
@@ -139,6 +140,7 @@ SENTENCES = {
     "write by polars": "`data/raw/one/new.parquet` is written, and is no output of convert@one: write through",
     "write in place": "`data/converted/one/new.txt` is an output of convert@one: write it through `run.output`",
     "remove": "`notes/plain.txt` is written, and is no output of convert@one: write through `run.output`, and add",
+    "remove a folder": "`data/splits` is written, and is no output of convert@one: write through `run.output`, and",
     "rename": "`data/raw/one/rows.parquet` is written, and is no output of convert@one: write through `run.output`",
     "output": "`reports/other.json` is written, and is no output of convert@one: write through `run.output`, and add",
     "child": "CalledProcessError",
