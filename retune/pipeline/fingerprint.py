@@ -51,7 +51,7 @@ STAGES = {
 DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Import name -> distribution, where they differ by more than case and `_`."""
 
-STRICT = ("closure", "declared", "guard", "landlock", "native", "parameters", "places", "variables")
+STRICT = ("closure", "declared", "guard", "landlock", "native", "parameters", "places", "start", "variables")
 
 UNCOUNTED = {
     "retune.progress": "how a progress bar looks",

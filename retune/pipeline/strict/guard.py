@@ -111,7 +111,7 @@ class Guard:
     def lists(self, path: str) -> str | None:
         """Why the names in a folder may not be read; None where they may."""
         top = (_below(path, str(self.code)) or "").partition("/")[0]
-        if path in (str(self.project), str(self.code)) or top in PACKAGES:
+        if path in (str(self.project), str(self.code)) or top in PACKAGES or self.allows(path, landlock.READ_DIR):
             return None
         if self.write(path, whole=True) is None:
             return None

@@ -107,8 +107,8 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
     state = [project / STATE / name for name in (*KEPT, f"scratch/{declared.stage}")]
     if declared.stage in FETCHING:
         state = [project / STATE, _downloads()]
-        for one in _source(entry, project):
-            places.allow(one, landlock.READ)
+        for one, rights in _source(entry, project):
+            places.allow(one, rights)
     for folder in (*state, run_record.folder(project)):
         folder.mkdir(parents=True, exist_ok=True)
         places.allow(folder, landlock.ALL)
@@ -121,14 +121,15 @@ def _downloads() -> Path:
     return cache.folder()
 
 
-def _source(entry: dict[str, Any], project: Path) -> Iterator[Path]:
-    """The files of a `path` entry whose hashes are in the resolved file."""
+def _source(entry: dict[str, Any], project: Path) -> Iterator[tuple[Path, int]]:
+    """The files of a `path` entry whose hashes are in the resolved file, and the names of those beside them."""
     from retune.sources import path
 
     if entry.get("kind") == "path":
         root = project / path.expand(entry["path"])
-        yield root
-        yield from _linked(root)
+        yield root, landlock.READ if root.is_file() else landlock.LIST
+        for name in entry.get("hashes") or entry.get("files") or ():
+            yield root / name, landlock.READ
 
 
 def _linked(path: Path) -> Iterator[Path]:
