@@ -1,11 +1,12 @@
 """The modules that count in a stage instance's fingerprint, with the files beside them, kept by that fingerprint.
 
 To find them, every module is parsed; so what is found, for all instances at once, is kept in .retune under the
-fingerprint, which names it.
+fingerprint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ FOLDER = STATE / "closures"
 def load(folder: Path, stage: str, instance: str, resolved: dict[str, Any]) -> dict[str, str]:
     """File below the folder of the code -> the module that it is or belongs to, for all that an instance may load."""
     try:
-        kept = _kept(_counted(stage, instance, resolved))
+        kept = _kept(_counted(stage, instance, resolved), folder)
         found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         code = fingerprint.Code(folder)
@@ -29,8 +30,13 @@ def load(folder: Path, stage: str, instance: str, resolved: dict[str, Any]) -> d
     return found
 
 
-def _kept(counted: str) -> Path:
-    return FOLDER / f"{counted}.json"
+def _kept(counted: str, folder: Path) -> Path:
+    """Named by the fingerprint and by the modules that it leaves out, whose imports may change without it."""
+    digest = hashlib.sha256()
+    for name in fingerprint.UNCOUNTED:
+        for file in (folder / f"{name.replace('.', '/')}.py", folder / name.replace(".", "/") / "__init__.py"):
+            digest.update(file.read_bytes() if file.is_file() else b"")
+    return FOLDER / f"{counted}-{digest.hexdigest()[:16]}.json"
 
 
 def _counted(stage: str, instance: str, resolved: dict[str, Any]) -> str:
@@ -44,11 +50,11 @@ def _keep(code: fingerprint.Code, resolved: dict[str, Any]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     sections = [(stage, resolved.get(section, {})) for stage, section in fingerprint.STAGES.items()]
     entries = {(stage, name): entry for stage, section in sections for name, entry in section.items()}
-    current = {_kept(_counted(*key, resolved)) for key in (*entries, ("report", ""))}
+    current = {_kept(_counted(*key, resolved), code.folder) for key in (*entries, ("report", ""))}
     for old in set(FOLDER.glob("*.json")) - current:
         old.unlink(missing_ok=True)
     for key in (*entries, ("report", "")):
-        if not (counted := _counted(*key, resolved)) or (kept := _kept(counted)).exists():
+        if not (counted := _counted(*key, resolved)) or (kept := _kept(counted, code.folder)).exists():
             continue
         roots = _roots(*key, resolved)
         packages = fingerprint.packages(key[0], entries[key]) if key in entries else ()
