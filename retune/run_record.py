@@ -26,19 +26,19 @@ def key(stage: str, instance: str, result: bytes) -> str:
 
 def write(stage: str, instance: str, result: Path, record: dict[str, Any], root: Path = Path()) -> None:
     """Keep what it took to make the file `result`."""
-    folder = project_state(root) / "runs"
-    _replace(folder / f"{key(stage, instance, result.read_bytes())}.json", json.dumps(record, indent=2) + "\n")
+    kept = folder(root)
+    _replace(kept / f"{key(stage, instance, result.read_bytes())}.json", json.dumps(record, indent=2) + "\n")
     found = {
-        file.relative_to(folder).with_suffix("").as_posix(): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*/*/*.json"))
+        file.relative_to(kept).with_suffix("").as_posix(): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(kept.glob("*/*/*.json"))
     }
-    _replace(folder / SCRIPT, f"window.retuneRuns = JSON.parse({json.dumps(json.dumps(found))});\n")
+    _replace(kept / SCRIPT, f"window.retuneRuns = JSON.parse({json.dumps(json.dumps(found))});\n")
 
 
 def read(stage: str, instance: str, result: bytes, root: Path = Path()) -> dict[str, Any]:
     """What it took to make a file of these bytes; empty where no run on this machine did."""
     try:
-        text = (project_state(root) / "runs" / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
+        text = (folder(root) / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     found: dict[str, Any] = json.loads(text)
@@ -49,3 +49,8 @@ def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def folder(root: Path) -> Path:
+    """Where the project keeps its records; an experiment's folder belongs to the project around it."""
+    return project_state(root) / "runs"

@@ -26,6 +26,7 @@ class Project:
     folder: Path
     documents: dict[str, Document]
     seed: int = 0
+    strict: bool = True
     bases: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
@@ -82,6 +83,7 @@ def load(folder: Path, params: Path | None = None) -> Project:
         check(Params, document.data, document)
     data = project.raw(PARAMS)
     project.seed = data["seed"] if type(data.get("seed")) is int else 0
+    project.strict = data.get("strict") is not False
     project.bases = {role: name for role, name in mapping(data.get("bases")).items() if isinstance(name, str)}
     project.tasks = _entries(Task, data.get("tasks"))
     project.models = _entries(Model, data.get("models"))

@@ -21,7 +21,7 @@ from typing import IO, Any
 from retune import params
 from retune.errors import RetuneError
 from retune.params import Params
-from retune.pipeline import disk_error, runtime, scratch
+from retune.pipeline import disk_error, runtime, scratch, strict
 
 
 class Stage:
@@ -30,12 +30,13 @@ class Stage:
     def __init__(self, name: str, instance: str) -> None:
         self.name, self.instance = name, instance
         self.log = logging.getLogger("retune")
+        self.held = strict.Held()
         self._scratch: list[tuple[Path, IO[bytes], bool]] = []
 
     @functools.cached_property
     def params(self) -> Params:
-        """The whole resolved file."""
-        return params.load()
+        """The resolved file; where the stage is held, the part of it that the stage depends on."""
+        return self.held.params(params.load())
 
     @property
     def seed(self) -> int:
@@ -79,18 +80,17 @@ class Stage:
         A target with a suffix is a file, any other a folder, which is created empty.
         """
         target = Path(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        remove(part)
-        if not target.suffix:
-            part.mkdir()
-        try:
-            yield part
-        except BaseException:
-            remove(part)
-            raise
-        remove(target)
-        part.rename(target)
+        with self.held.part(target) as part:
+            if not target.suffix:
+                part.mkdir()
+            try:
+                yield part
+            except BaseException:
+                remove(part)
+                raise
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove(target)
+            part.rename(target)
 
     def scratch(self, *inputs: Any, keep: bool = False) -> Path:
         """A folder for unfinished work that outlives a kill and is removed when the stage succeeds, unless to `keep`.
@@ -147,7 +147,9 @@ def stage(function: Callable[..., None]) -> Callable[[], None]:
             sys.exit(usage)
         run = Stage(name, "-".join(arguments))
         try:
-            with runtime.running(name, run.instance):
+            with runtime.running(name, run.instance), contextlib.ExitStack() as held:
+                if function.__module__ == "__main__":  # this process runs nothing else
+                    run.held = held.enter_context(strict.held(name, run.instance))
                 random.seed(run.seed if name not in ("watch", "resolve") else 0)
                 function(run, *arguments)
                 run.finish()

@@ -66,6 +66,8 @@ def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
     """What is allowed and still deserves a look."""
     lines = []
     place = project.params.place
+    if not project.strict:
+        lines.append(f"{place(('strict',))}: strict is off: what a stage uses and does not declare makes nothing stale")
     for name, task in resolved["tasks"].items():
         models = [resolved["models"][model] for model in task["models"]]
         if not any(model["learner"] == "linear" for model in models):

@@ -167,6 +167,10 @@ class Params(Strict):
     """`params.yaml`."""
 
     seed: int = Field(0, description="of sampling, training and bootstrap")
+    strict: bool = Field(
+        True,
+        description="a stage that uses what it does not declare (a file, module, variable, key) fails; false: warns",
+    )
     bases: dict[Name, str] = Field(description="role -> entry of models/catalog.yaml; only these are fetched")
     tasks: dict[Name, Task] = Field(description="name -> task")
     models: dict[Name, Model] = Field(description="name -> model")
