@@ -5,6 +5,7 @@ A place is an absolute path, as it is written and with its links followed; what 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import site
@@ -26,6 +27,9 @@ DEVICES = ("/proc", "/dev", "/var/tmp")
 
 COMPILED = (".nv", ".triton", ".cache/torch", ".cache/torch_extensions", ".cache/nvidia", ".cache/fontconfig")
 """Below the home folder: kernels that drivers and compilers have built, the index of fonts."""
+
+COMPILED_AT = ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
+"""Variables that put such folders elsewhere."""
 
 KEPT = ("closures", "runs", "rejects", "cache", "logs", "locks")
 """What every stage may use of .retune, beside its own scratch folder."""
@@ -83,7 +87,7 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
 
     `files` of the folder `code` are those that its fingerprint counts; `entry` is its section of the resolved file.
     """
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     places = Places(tuple(dict.fromkeys(one for one in (project, code, home) if one != Path("/"))))
     for name in SYSTEM:
         places.allow(Path(name), landlock.READ)
@@ -91,9 +95,8 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         places.temporary = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="retune-")
     for name in (*DEVICES, tempfile.gettempdir()):
         places.allow(Path(name), landlock.ALL)
-    for name in COMPILED:
-        if (home / name).is_dir():
-            places.allow(home / name, landlock.ALL)
+    for folder in _compiled(home):
+        places.allow(folder, landlock.ALL)
     for path in map(Path, (sys.prefix, sys.base_prefix, *site.getsitepackages(), *sys.path)):
         if path.absolute() not in places.holes and path.exists():
             places.allow(path, landlock.READ)
@@ -114,6 +117,16 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         folder.mkdir(parents=True, exist_ok=True)
         places.allow(folder, landlock.ALL)
     return places
+
+
+def _compiled(home: Path) -> list[Path]:
+    """The folders of `COMPILED` that are there; with a GPU also those that it will ask for."""
+    if any(os.path.exists(device) for device in ("/dev/nvidiactl", "/dev/kfd")):
+        with contextlib.suppress(OSError):
+            for name in COMPILED[:2]:
+                (home / name).mkdir(parents=True, exist_ok=True)
+    said = [os.environ[name] for name in COMPILED_AT if os.environ.get(name)]
+    return [folder for folder in (*(home / name for name in COMPILED), *map(Path, said)) if folder.is_dir()]
 
 
 def _downloads() -> Path:
