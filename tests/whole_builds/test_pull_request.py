@@ -80,6 +80,7 @@ def test_a_pull_request_is_built_judged_and_told_in_one_comment(project, tmp_pat
     project.edit("params.yaml", "  intent_linear:\n", "  intent_linear:\n    linear: {c: 0.00001}\n")
     project.commit("a worse model, not built")
     project.run("git", "clone", "-q", str(project.folder), str(checkout))
+    shutil.copytree(project.folder / "data/external", checkout / "data/external", dirs_exist_ok=True)  # not in git
     shutil.rmtree(project.folder / ".dvc/cache")  # the runner has the remote alone
     installed(checkout)
     with served() as comments:
