@@ -40,12 +40,17 @@ def keys(word: Annotated[str, typer.Argument(help="show only keys that contain t
 
 @commands.command()
 def check() -> None:
-    """Validate params.yaml, the catalogs and the prompts without building; print the warnings."""
-    from retune.params import RESOLVED
+    """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings."""
+    from retune.params import RESOLVED, loads
+    from retune.pipeline.checks import stages
     from retune.pipeline.resolve import dumps, resolve
 
     resolution = resolve(Path())
-    for warning in resolution.warnings:
+    if "gate" in resolution.resolved:  # the names of metrics are not known to `resolve`
+        from retune.report.gate import tolerances
+
+        tolerances(loads(dumps(resolution.resolved)))
+    for warning in (*resolution.warnings, *stages.warnings(Path(), resolution.resolved)):
         typer.echo(f"warning: {warning}")
     now = RESOLVED.read_text(encoding="utf-8") if RESOLVED.is_file() else None
     state = "is up to date" if now == dumps(resolution.resolved) else "is out of date: `dvc repro` brings it up to date"
@@ -228,6 +233,43 @@ def curve(
     found = learning_curve.read(task, metric)
     typer.echo(learning_curve.table(found))
     typer.echo(f"curves: {learning_curve.draw(found)}")
+
+
+@commands.command()
+def gate(
+    base: Annotated[str, typer.Option(help="the revision to compare with")] = "main",
+    head: Annotated[str | None, typer.Option(help="the revision that is judged; default: the working tree")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print numbers instead of Markdown")] = False,
+) -> None:
+    """Compare all models with another revision's, on the same test rows: better, worse, or no evidence either way.
+
+    Exit code 1: a model is shown to be worse by more than its tolerance (`gate` in params.yaml); 2: it can't be told.
+    """
+    from contextlib import ExitStack
+
+    from retune.report import gate as comparison
+    from retune.report import gate_words, revisions
+
+    try:
+        if head is None:
+            _up_to_date()
+        with ExitStack() as opened:
+            before, after = (revisions.at(Path(), name, opened) for name in (base, head))
+            found = comparison.compare(before, after)
+    except RetuneError as error:
+        typer.echo(f"retune: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(gate_words.numbers(found), indent=2) if as_json else gate_words.markdown(found), nl=as_json)
+    raise typer.Exit(1 if found.regressions else 0)
+
+
+def _up_to_date() -> None:
+    """Raise where the declarations have changed since the last build, so that old predictions would be judged."""
+    from retune.params import RESOLVED
+    from retune.pipeline.resolve import dumps, resolve
+
+    if not RESOLVED.is_file() or RESOLVED.read_text(encoding="utf-8") != dumps(resolve(Path()).resolved):
+        raise RetuneError(f"{RESOLVED} is out of date, so what lies here was built by older declarations: `dvc repro`")
 
 
 @commands.command()

@@ -13,6 +13,18 @@ RESOLVED = Path("params-resolved.json")
 STATE = Path(".retune")
 """Locks, logs, caches and unfinished work; local to a checkout, never an input or output of a stage."""
 
+EXPERIMENTS = (".dvc", "tmp", "exps")
+"""Where DVC makes the folders of `dvc exp run --temp` and of queued experiments."""
+
+
+def project_state(root: Path = Path()) -> Path:
+    """`STATE` of a project; that of an experiment's folder, which goes with it, is the one of the project around it."""
+    folder = root.resolve()
+    for place in range(len(folder.parts) - len(EXPERIMENTS)):
+        if folder.parts[place : place + len(EXPERIMENTS)] == EXPERIMENTS:
+            return Path(*folder.parts[:place]) / STATE
+    return root / STATE
+
 
 class Params(dict[str, Any]):
     """A dict whose keys are also attributes, at every level: `spec.training.epochs` is `spec["training"]["epochs"]`."""

@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retune.atomic_file import replacing
-from retune.params import STATE
-
-TEMPORARY = (".dvc", "tmp", "exps")
-"""Where DVC makes the folders of `dvc exp run --temp` and of queued experiments."""
+from retune.params import project_state
 
 SCRIPT = "runs.js"
 
@@ -29,19 +26,19 @@ def key(stage: str, instance: str, result: bytes) -> str:
 
 def write(stage: str, instance: str, result: Path, record: dict[str, Any], root: Path = Path()) -> None:
     """Keep what it took to make the file `result`."""
-    folder = _folder(root)
-    _replace(folder / f"{key(stage, instance, result.read_bytes())}.json", json.dumps(record, indent=2) + "\n")
+    kept = folder(root)
+    _replace(kept / f"{key(stage, instance, result.read_bytes())}.json", json.dumps(record, indent=2) + "\n")
     found = {
-        file.relative_to(folder).with_suffix("").as_posix(): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*/*/*.json"))
+        file.relative_to(kept).with_suffix("").as_posix(): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(kept.glob("*/*/*.json"))
     }
-    _replace(folder / SCRIPT, f"window.retuneRuns = JSON.parse({json.dumps(json.dumps(found))});\n")
+    _replace(kept / SCRIPT, f"window.retuneRuns = JSON.parse({json.dumps(json.dumps(found))});\n")
 
 
 def read(stage: str, instance: str, result: bytes, root: Path = Path()) -> dict[str, Any]:
     """What it took to make a file of these bytes; empty where no run on this machine did."""
     try:
-        text = (_folder(root) / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
+        text = (folder(root) / f"{key(stage, instance, result)}.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     found: dict[str, Any] = json.loads(text)
@@ -54,12 +51,6 @@ def _replace(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _folder(root: Path) -> Path:
+def folder(root: Path) -> Path:
     """Where the project keeps its records; an experiment's folder belongs to the project around it."""
-    root = root.resolve()
-    parts = root.parts
-    for place in range(len(parts) - len(TEMPORARY)):
-        if parts[place : place + len(TEMPORARY)] == TEMPORARY:
-            root = Path(*parts[:place])
-            break
-    return root / STATE / "runs"
+    return project_state(root) / "runs"

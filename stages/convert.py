@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from retune.data.convert import convert as convert_files
-from retune.pipeline.stage import STATE, Stage, stage
+from retune.params import STATE
+from retune.pipeline.stage import Stage, stage
 
 
 @stage

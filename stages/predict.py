@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from retune import learners, run_record
+from retune import learners, params, run_record
 from retune.data import kinds
 from retune.evaluation.predictions import limited
 from retune.params import Params
@@ -25,9 +25,10 @@ def predict(run: Stage, model: str) -> None:
     An LLM also writes its answer to `evaluation.generate_rows` of the test rows, for comparison with scored labels; one
     that thinks answers `generation.sample_rows` of them several times.
     """
-    spec, given = run.model(model), run.prediction(model)
+    built, given = Path("models") / model, run.prediction(model)
+    spec = params.load(built / "spec.json")  # what it was trained by
     kind, options = kinds.of(spec.kind), given.get("generation", Params())
-    predictor = learners.load(spec, Path("models") / model, run.base_dir(spec.base), given.hardware, options)
+    predictor = learners.load(spec, built, run.base_dir(spec.base), given.hardware, options)
     rows = {split: pl.read_parquet(run.split_file(spec.task, split)) for split in ("calibration", "test")}
     rows["test"] = test = limited(rows["test"], given.limit, kind)
     start = time.monotonic()
@@ -45,8 +46,8 @@ def predict(run: Stage, model: str) -> None:
             table.write_parquet(folder / f"{split}.parquet")
             if cut := int(table["truncated"].sum()):
                 run.log.warning("%s: %d of %d inputs were longer than max_length and cut", split, cut, len(table))
-    found = resources(predictor, len(both), time.monotonic() - start)
-    run_record.write("predict", model, Path(f"data/predictions/{spec.task}/{model}/test.parquet"), found)
+        found = resources(predictor, len(both), time.monotonic() - start)
+        run_record.write("predict", model, folder / "test.parquet", found)
 
 
 def resources(predictor: Predictor, rows: int, seconds: float) -> dict[str, Any]:

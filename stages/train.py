@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import polars as pl
 
@@ -26,7 +25,7 @@ def train(run: Stage, model: str) -> None:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
         training = learners.fit(spec, rows, dev, base, folder, scratch)
         dvclive_log.write(training, record)
-    run_record.write("train", model, Path(f"reports/training/{model}/metrics.json"), training.took)
+        run_record.write("train", model, record / "metrics.json", training.took)
 
 
 if __name__ == "__main__":

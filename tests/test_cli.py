@@ -37,6 +37,16 @@ def test_check_validates_without_writing(tmp_path):
     assert "did you mean `batch_size`" in printed(folder, "check", fails=True)
 
 
+def test_check_knows_the_metrics_of_a_gate(tmp_path):
+    folder = write(tmp_path)
+    replace(folder, "params.yaml", "lora: {", "gate: {questions: {metric: auk}}\nlora: {")
+    assert "gate.questions.metric: there is no metric `auk`; did you mean `auc`?" in printed(
+        folder, "check", fails=True
+    )
+    replace(folder, "params.yaml", "metric: auk", "metric: auc")
+    assert "valid: 1 tasks" in printed(folder, "check")
+
+
 def test_show_prints_what_a_model_really_gets(tmp_path):
     folder = write(tmp_path)
     model = json.loads(printed(folder, "show", "chatty"))["models"]["chatty"]

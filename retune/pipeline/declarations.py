@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from retune.pipeline.schema.catalog import Checkpoint, Source
-from retune.pipeline.schema.params import Model, Params, Prompt, Task
+from retune.pipeline.schema.params import Gate, Model, Params, Prompt, Task
 from retune.pipeline.validation import check, concrete, fields, salvage
 from retune.pipeline.yaml_file import Document, read
 
@@ -26,9 +26,11 @@ class Project:
     folder: Path
     documents: dict[str, Document]
     seed: int = 0
+    strict: bool = True
     bases: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    gate: dict[str, Gate] = field(default_factory=dict)
     defaults: dict[str, BaseModel] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
@@ -81,9 +83,11 @@ def load(folder: Path, params: Path | None = None) -> Project:
         check(Params, document.data, document)
     data = project.raw(PARAMS)
     project.seed = data["seed"] if type(data.get("seed")) is int else 0
+    project.strict = data.get("strict") is not False
     project.bases = {role: name for role, name in mapping(data.get("bases")).items() if isinstance(name, str)}
     project.tasks = _entries(Task, data.get("tasks"))
     project.models = _entries(Model, data.get("models"))
+    project.gate = _entries(Gate, data.get("gate"))
     for name, schema in default_sections().items():
         project.defaults[name] = salvage(schema, data.get(name, {})) or schema()
     project.sources = _catalog(Source, project.documents[DATA])

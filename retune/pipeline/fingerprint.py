@@ -51,9 +51,19 @@ STAGES = {
 DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Import name -> distribution, where they differ by more than case and `_`."""
 
+STRICT = ("closure", "declared", "guard", "landlock", "native", "parameters", "places", "start", "variables")
+
 UNCOUNTED = {
     "retune.progress": "how a progress bar looks",
+    "retune.pipeline.disk_error": "the words of an error",
+    "retune.pipeline.guard": "mends DVC's own files when DVC was killed",
+    "retune.pipeline.processes": "what the kernel knows of other processes",
+    "retune.pipeline.recovery": "mends DVC's own files when DVC was killed",
     "retune.pipeline.runtime": "locks, logs and the end of a stage whose parent died",
+    **dict.fromkeys(
+        ("retune.pipeline.strict", *(f"retune.pipeline.strict.{name}" for name in STRICT)),
+        "refuses what a stage does not declare, and gives it nothing",
+    ),
     "retune.run_record": "where times and memory are kept, which no stage computes with",
 }
 """Module -> what it does, which cannot change a result; what only it imports does not count either."""
@@ -281,9 +291,13 @@ def contents(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:
         stage: {name: of(roots(stage, entry), packages(stage, entry)) for name, entry in resolved[section].items()}
         for stage, section in STAGES.items()
     }
+    return {**result, "report": of(report_roots(resolved))}
+
+
+def report_roots(resolved: dict[str, Any]) -> list[str]:
+    """The modules that the report starts from."""
     kinds = sorted({task["kind"] for task in resolved["tasks"].values()})
-    parts = [f"retune.{part}.{kind}" for kind in kinds for part in ("data.kinds", "report.kinds")]
-    return {**result, "report": of(["stages.report", *parts])}
+    return ["stages.report", *(f"retune.{part}.{kind}" for kind in kinds for part in ("data.kinds", "report.kinds"))]
 
 
 def fingerprints(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:

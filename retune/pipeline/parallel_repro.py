@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,11 +24,15 @@ from tqdm import tqdm
 
 from retune import params
 from retune.errors import RetuneError, unknown
+from retune.pipeline import disk_error, processes, recovery
 from retune.progress import bar
 
 DATA = ("download", "convert", "augment", "split")
 MODEL = ("train", "predict", "calibrate", "evaluate")
 """The stages of a task's data and of a model, in their order."""
+
+ENDING = ((signal.SIGINT, 4.0), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2.0))
+"""How a run of DVC is ended: one signal after the other, and the seconds that it has."""
 
 
 def repro(tasks: list[str], jobs: int) -> None:
@@ -35,17 +40,39 @@ def repro(tasks: list[str], jobs: int) -> None:
 
     Raises `RetuneError` for an unknown task, and where a stage failed; what other jobs have begun is ended first.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("retune: terminated"))
-    if subprocess.run(["dvc", "repro", "resolve"], check=False).returncode:
-        raise RetuneError("the declarations could not be resolved: see above")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: sys.exit("retune: terminated"))
+    try:
+        with recovery.alone():
+            _say_recovered()
+            recovery.keep()
+            try:
+                _build(tasks, jobs)
+            finally:
+                _say_recovered()
+    except KeyboardInterrupt:
+        sys.exit("retune: stopped; the same command goes on from there")
+    except OSError as error:
+        if said := disk_error.sentence(error):
+            raise RetuneError(said) from error
+        raise
+
+
+def _say_recovered() -> None:
+    for line in recovery.recover():
+        print(f"retune: {line}", file=sys.stderr, flush=True)
+
+
+def _build(tasks: list[str], jobs: int) -> None:
+    _alone(["resolve"], "the declarations could not be resolved")
     resolved = params.load()
     if odd := [task for task in tasks if task not in resolved.tasks]:
         raise RetuneError(unknown("task", odd[0], list(resolved.tasks)))
     for phase in phases(resolved, tasks or list(resolved.tasks)):
         _side_by_side(phase, jobs)
-    rest = [f"compare@{task}" for task in tasks]  # none named: all that is left, the report included
-    if subprocess.run(["dvc", "repro", *rest], check=False).returncode:
-        raise RetuneError("the last stages failed: see above")
+    # none named: all that is left, the report included
+    _alone([f"compare@{task}" for task in tasks], "the last stages failed")
 
 
 def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
@@ -84,10 +111,11 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
                 except queue.Empty:
                     return
                 # stage by stage: DVC would lock even the outputs of a stage above that has nothing to do
-                command = ["dvc", "--wait-for-lock", "repro", "--single-item", *chains[name]]
-                with subprocess.Popen(
-                    command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+                with _dvc(
+                    ["--single-item", *chains[name]], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
                 ) as running[name]:
+                    if "stopped" in failed:  # between the question above and here
+                        _end([running[name]])
                     for line in _lines(running[name]):
                         say(f"{name} | {line}")
                 if running.pop(name).returncode:
@@ -103,12 +131,52 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
                 thread.join()
         except BaseException:  # stopped: so are the runs, dvc and stage; what is finished stays
             failed.append("stopped")
-            for process in list(running.values()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+            _end(list(running.values()))
             raise
     if failed:
         raise RetuneError(f"{', '.join(failed)} failed: its lines above say why; the same command goes on from there")
+
+
+def _dvc(arguments: list[str], **more: Any) -> subprocess.Popen[bytes]:
+    """A `dvc repro` in a process group of its own, with its stages, that ends with this process, however that ends."""
+    command = processes.with_parent(["dvc", "--wait-for-lock", "repro", *arguments])
+    return subprocess.Popen(command, start_new_session=True, **more)
+
+
+def _alone(arguments: list[str], problem: str) -> None:
+    """One `dvc repro`, with the terminal for itself."""
+    with _dvc(arguments) as process:
+        try:
+            process.wait()
+        except BaseException:
+            _end([process])
+            raise
+    if process.returncode:
+        raise RetuneError(f"{problem}: see above")
+
+
+def _end(running: list[subprocess.Popen[bytes]]) -> None:
+    """End runs of DVC and their stages: as Ctrl-C does, which DVC lets its stage answer, and then with force."""
+    with contextlib.suppress(ValueError):  # not the main thread, which does that itself
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # this is the end already, and takes seconds
+    for number, seconds in ENDING:
+        for process in running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(_group_lives(process) for process in running):
+            time.sleep(0.1)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything is left of a run: DVC, or a stage that it left behind."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -116,7 +184,9 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     assert process.stdout is not None
     for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace"):
         if said := line.strip():
-            yield said
+            # DVC's advice in a conflict of locks would break the build that holds them
+            alone = said.startswith("If there are no processes with such PIDs")
+            yield "wait for that process or end it, then run this again" if alone else said
 
 
 def _share(number: int, jobs: int) -> dict[str, str]:

@@ -32,7 +32,18 @@ FOR_PEOPLE = ("license", "note")
 """What a base says to people: it stands in the report, and in no file that a training reads."""
 
 SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "models")
-"""What the report shows of a task, beside the confidence of its intervals; of models and bases it shows all."""
+"""What the report shows of a task, beside its intervals; of models and bases it shows all."""
+
+OF_INTERVALS = ("confidence", "bootstrap")
+"""What it shows of a task's section `evaluation`."""
+
+SHOWN_KEYS = (
+    *(f"tasks.*.{key}" for key in SHOWN),
+    *(f"tasks.*.evaluation.{key}" for key in OF_INTERVALS),
+    "models.*",
+    "bases.*",
+)
+"""The same as keys of the resolved file; `*` is any name."""
 
 
 def parts(resolved: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +74,7 @@ def _shown(resolved: dict[str, Any]) -> Any:
     tasks = {
         name: {
             **{key: task[key] for key in SHOWN if key in task},
-            "confidence": task["evaluation"]["confidence"],
+            **{key: task["evaluation"][key] for key in OF_INTERVALS if key in task["evaluation"]},
         }
         for name, task in resolved["tasks"].items()
     }

@@ -58,12 +58,15 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
     """What `declared` comes to, with the hashes of what stages read and not yet of their code; and the warnings."""
     resolved: dict[str, Any] = {
         "seed": declared.seed,
+        **({} if declared.strict else {"strict": False}),
         "bases": {role: _base(declared, role, name) for role, name in declared.bases.items()},
         "tasks": {name: _task(declared, name, task) for name, task in declared.tasks.items()},
         "models": {name: _model(declared, name, model) for name, model in declared.models.items()},
         # Beside the models: `train` depends on all of a model's section, and what predicts trains nothing.
         "predictions": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
+    if declared.gate:
+        resolved["gate"] = {name: entry.model_dump() for name, entry in declared.gate.items()}
     for name, task in resolved["tasks"].items():
         task["exploration"] = _exploration(resolved, name, task)
     check(declared, resolved)

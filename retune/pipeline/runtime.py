@@ -9,18 +9,26 @@ import contextlib
 import fcntl
 import logging
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from retune.errors import RetuneError
 from retune.params import STATE
+from retune.pipeline import guard, processes, recovery
 
 log = logging.getLogger("retune")
+logging.raiseExceptions = False  # a log that can't be written, on a full disk, must not hide the error itself
+
+ENDING = {signal.SIGINT, signal.SIGTERM}
+SHELLS = {"sh", "bash", "dash", "zsh"}
+
+GRACE = 3.0
+"""Seconds from a signal to the end of a stage that does not end itself."""
 
 
 @contextlib.contextmanager
@@ -28,8 +36,7 @@ def running(name: str, instance: str) -> Iterator[None]:
     """Hold the lock and keep the log of a stage instance while the block runs; a SIGTERM is a `KeyboardInterrupt`."""
     with contextlib.suppress(ValueError):  # not in the main thread, under some test runners
         signal.signal(signal.SIGTERM, _interrupt)
-    with _lock(name, instance), _logging(name, instance):
-        die_with_parent()
+    with _lock(name, instance), _logging(name, instance), die_with_parent():
         yield
 
 
@@ -83,48 +90,49 @@ def _logging(name: str, instance: str) -> Iterator[None]:
         file.close()
 
 
-def die_with_parent() -> None:
-    """End this process when DVC, or the shell in between, dies: DVC leaves its stages running when it is killed.
+@contextlib.contextmanager
+def die_with_parent() -> Iterator[None]:
+    """End this process when DVC, or the shell in between, dies, and soon after a signal to end.
 
-    Only under DVC (which sets DVC_STAGE). A daemon thread watches, since prctl(PR_SET_PDEATHSIG) sees the shell only.
+    DVC leaves its stages running when it is killed; prctl(PR_SET_PDEATHSIG) would see the shell only. A native call
+    sees no signal until it returns to Python: a daemon thread hears it too, and ends what still goes on after `GRACE`.
     """
-    if "DVC_STAGE" not in os.environ:
-        return
-    watched = [os.getppid()]
-    if _command(watched[0]) in {"sh", "bash", "dash", "zsh"} and (grandparent := _parent(watched[0])) > 1:
-        watched.append(grandparent)
-    born = {pid: _birth(pid) for pid in watched}
+    watched = []
+    if "DVC_STAGE" in os.environ:
+        watched = [os.getppid()]
+        if processes.name(watched[0]) in SHELLS and (grandparent := processes.parent(watched[0])) > 1:
+            watched.append(grandparent)
+        if processes.adopts(watched[-1]):  # DVC died while this process imported its modules
+            for line in recovery.recover():
+                log.info(line)
+            raise KeyboardInterrupt
+        guard.watch_over(watched[-1])
+    born = {pid: processes.birth(pid) for pid in watched}
+    heard, said = os.pipe()
+    os.set_blocking(said, False)
+    with contextlib.suppress(ValueError):  # not in the main thread, under some test runners
+        signal.set_wakeup_fd(said, warn_on_full_buffer=False)
+    done = threading.Event()
+
+    def orphaned() -> bool:
+        return bool(born) and (os.getppid() != watched[0] or any(processes.birth(p) != b for p, b in born.items()))
 
     def watch() -> None:
-        while all(_birth(pid) == since for pid, since in born.items()) and os.getppid() == watched[0]:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(10)
-        os._exit(1)  # a native call that never returns to Python can't see the signal
+        while not done.is_set():
+            if orphaned():
+                os.kill(os.getpid(), signal.SIGTERM)
+                break
+            if select.select([heard], [], [], 0.5)[0] and ENDING & set(os.read(heard, 64)):
+                break
+        if not done.wait(GRACE):
+            with contextlib.suppress(OSError):
+                os.write(2, b"stopped within a call that hears no signal; run `dvc repro` to go on\n")
+            os._exit(1)
+        os.close(heard)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; empty where the process is gone, a zombie, or there is no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-    return [] if fields[0] == "Z" else fields
-
-
-def _parent(pid: int) -> int:
-    return int(fields[1]) if (fields := _stat(pid)) else 0
-
-
-def _birth(pid: int) -> str:
-    """Start time of a process, which tells it from a later one of the same number."""
-    return fields[19] if (fields := _stat(pid)) else ""
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
+    yield
+    done.set()  # not after an error: what it leaves behind must not go on either
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+    os.close(said)

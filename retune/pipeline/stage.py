@@ -16,12 +16,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from retune import params
 from retune.errors import RetuneError
-from retune.params import STATE, Params
-from retune.pipeline import runtime
+from retune.params import Params
+from retune.pipeline import disk_error, runtime, scratch, strict
 
 
 class Stage:
@@ -30,12 +30,13 @@ class Stage:
     def __init__(self, name: str, instance: str) -> None:
         self.name, self.instance = name, instance
         self.log = logging.getLogger("retune")
-        self._scratch: list[Path] = []
+        self.held = strict.Held()
+        self._scratch: list[tuple[Path, IO[bytes], bool]] = []
 
     @functools.cached_property
     def params(self) -> Params:
-        """The whole resolved file."""
-        return params.load()
+        """The resolved file; where the stage is held, the part of it that the stage depends on."""
+        return self.held.params(params.load())
 
     @property
     def seed(self) -> int:
@@ -79,41 +80,36 @@ class Stage:
         A target with a suffix is a file, any other a folder, which is created empty.
         """
         target = Path(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        remove(part)
-        if not target.suffix:
-            part.mkdir()
-        try:
-            yield part
-        except BaseException:
-            remove(part)
-            raise
-        remove(target)
-        part.rename(target)
+        with self.held.part(target) as part:
+            if not target.suffix:
+                part.mkdir()
+            try:
+                yield part
+            except BaseException:
+                remove(part)
+                raise
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove(target)
+            part.rename(target)
 
     def scratch(self, *inputs: Any, keep: bool = False) -> Path:
         """A folder for unfinished work that outlives a kill and is removed when the stage succeeds, unless to `keep`.
 
         Its name is a fingerprint of the stage's code and of `inputs` (specs, or paths whose bytes count), so a
-        changed run never finds the remains of another.
+        changed run never finds the remains of another, and any run of the same work finds them
+        (retune.pipeline.scratch).
         """
         digest = hashlib.sha256(repr(self.params.code.get(self.name, {}).get(self.instance)).encode())
         for value in inputs:
             digest.update(content(value) if isinstance(value, Path) else repr(value).encode())
-        folder = STATE / "scratch" / self.name / f"{self.instance}-{digest.hexdigest()[:16]}"
-        for other in folder.parent.glob(f"{self.instance}-{'?' * 16}"):
-            if other != folder:
-                shutil.rmtree(other)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not keep:
-            self._scratch.append(folder)
+        folder, held = scratch.claim(self.name, self.instance, digest.hexdigest()[:16])
+        self._scratch.append((folder, held, keep))
         return folder
 
     def finish(self) -> None:
         """Remove the scratch folders of a stage that succeeded."""
-        for folder in self._scratch:
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder, held, keep in self._scratch:
+            held.close() if keep else scratch.release(folder, held)
 
 
 def content(path: Path) -> bytes:
@@ -151,7 +147,9 @@ def stage(function: Callable[..., None]) -> Callable[[], None]:
             sys.exit(usage)
         run = Stage(name, "-".join(arguments))
         try:
-            with runtime.running(name, run.instance):
+            with runtime.running(name, run.instance), contextlib.ExitStack() as held:
+                if function.__module__ == "__main__":  # this process runs nothing else
+                    run.held = held.enter_context(strict.held(name, run.instance))
                 random.seed(run.seed if name not in ("watch", "resolve") else 0)
                 function(run, *arguments)
                 run.finish()
@@ -159,5 +157,9 @@ def stage(function: Callable[..., None]) -> Callable[[], None]:
             sys.exit(f"{name}: {error}" if not arguments else f"{name} {run.instance}: {error}")
         except KeyboardInterrupt:
             sys.exit(f"{name} {run.instance}: stopped; run `dvc repro` to go on")
+        except Exception as error:
+            if said := disk_error.sentence(error):
+                sys.exit(f"{name} {run.instance}: {said}")
+            raise
 
     return main

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +57,25 @@ def read(model: str, root: Path = Path()) -> Trained:
     last = max(record.get("stage", 1) for record in evaluations)  # the model is that of a curriculum's last stage
     kept = checkpoint_choice.model_record([record for record in evaluations if record.get("stage", 1) == last], options)
     assert kept is not None
-    stored = (root / STATE / "scratch/train").glob(f"{model}-{'?' * 16}/checkpoint-*/trained.safetensors")
-    steps = {int(path.parent.name.rpartition("-")[2]) for path in stored}
-    return Trained(model, options.select, evaluations, kept["step"], steps)
+    return Trained(model, options.select, evaluations, kept["step"], _stored(model, evaluations, root))
+
+
+def _stored(model: str, evaluations: list[dict[str, Any]], root: Path) -> set[int]:
+    """The steps whose weights are there; a training of other settings may have left its own beside them."""
+    told = {record["step"]: record for record in evaluations}
+    steps = set()
+    for weights in (root / STATE / "scratch/train").glob(f"{model}-{'?' * 16}/checkpoint-*/trained.safetensors"):
+        state = json.loads((weights.parent / "trainer_state.json").read_text(encoding="utf-8"))
+        last = [record for record in state["log_history"] if any(name.startswith(PREFIX) for name in record)][-1:]
+        if any(_same(record, told.get(record["step"], {})) for record in last):
+            steps.add(last[0]["step"])
+    return steps
+
+
+def _same(record: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Whether two records tell of the same evaluation."""
+    names = [name for name in told if name.startswith(PREFIX) and name in record]
+    return bool(names) and all(math.isclose(record[name], told[name], rel_tol=1e-6, abs_tol=1e-9) for name in names)
 
 
 def table(trained: Trained) -> str:

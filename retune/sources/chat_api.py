@@ -22,7 +22,7 @@ import openai
 
 from retune import atomic_file
 from retune.errors import RetuneError
-from retune.params import STATE
+from retune.params import project_state
 from retune.progress import bar
 from retune.sources import retry
 
@@ -89,7 +89,7 @@ def ask(api: Params, requests: list[dict[str, Any]], section: str = "api") -> li
 
 def folder() -> Path:
     """Where the answers are kept."""
-    return STATE / "cache" / "api"
+    return project_state() / "cache" / "api"
 
 
 class _Session:

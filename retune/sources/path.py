@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from retune.errors import RetuneError
-from retune.params import STATE
-from retune.run_record import TEMPORARY
+from retune.params import EXPERIMENTS, STATE
 
 WATCHED = Path("data/external")
 """The folder of `path` entries, relative to the project: a dependency of `resolve` in dvc.yaml."""
@@ -121,7 +120,7 @@ def _of_link(link: Path) -> str:
 def _absent(root: Path) -> str:
     text = f"{root} does not exist: put the files there, or correct `path` in the catalog"
     parts = Path.cwd().parts
-    if any(parts[i : i + len(TEMPORARY)] == TEMPORARY for i in range(len(parts))):
+    if any(parts[i : i + len(EXPERIMENTS)] == EXPERIMENTS for i in range(len(parts))):
         text += (
             f"; this experiment runs in a folder of its own, which has no files that git ignores: add `--copy-paths"
             f" {root}` to `dvc exp run`, or `dvc add {root}` once and commit {root}.dvc"

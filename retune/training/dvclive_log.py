@@ -18,7 +18,13 @@ def write(training: Training, folder: Path) -> None:
     """
     from dvclive import Live
 
-    with Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
+    class Record(Live):
+        """A record that opens no repository: it would read the project's history, and a training depends on none."""
+
+        def _init_dvc(self) -> None:
+            self._dvc_file = self._init_dvc_file()
+
+    with Record(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
         for record in training.history:
             live.step = record["step"]
             for name, value in record.items():

@@ -69,6 +69,15 @@ def test_a_change_reaches_the_models_that_inherit_it_and_no_others(old, new, rea
     assert {name for name in before if before[name] != after[name]} == reached
 
 
+def test_a_tolerance_of_the_gate_is_written_where_it_is_declared_and_makes_nothing_stale(tmp_path):
+    before = resolved(write(tmp_path))
+    assert "gate" not in before
+    replace(tmp_path, "params.yaml", "lora: {", "gate: {questions: {worse_by: 0.01}}\nlora: {")
+    after = resolved(tmp_path)
+    assert after.pop("gate") == {"questions": {"metric": None, "worse_by": 0.01}}
+    assert after == before
+
+
 def test_a_models_section_holds_its_names_seed_and_the_prompts_text(tmp_path):
     models = resolved(write(tmp_path, ("params.yaml", "base: llm\n", "base: llm\n    seed: 11\n")))["models"]
     names = {"task": "questions", "kind": "pair", "learner": "llm", "base": "llm", "base_name": "chat", "seed": 11}

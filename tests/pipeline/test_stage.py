@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from retune.params import Params
+from retune.pipeline import processes
 from retune.pipeline.stage import Stage
 from tests.support import ROOT
 
@@ -137,14 +138,112 @@ def test_scratch_is_found_again_by_the_same_inputs_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows").write_text("1")
 
-    def scratch(epochs):
+    def scratch(epochs, code="abc"):
         stage = Stage("train", "m")
-        stage.params = Params(code=Params(train=Params(m="abc")))
+        stage.params = Params(code=Params(train=Params(m=code)))
         return stage.scratch(Params(epochs=epochs), Path("rows"))
 
     first = scratch(1)
     (first / "checkpoint").write_text("x")
     assert (scratch(1) / "checkpoint").exists()
+    assert not (scratch(1, code="abd") / "checkpoint").exists()
+    assert not (scratch(2) / "checkpoint").exists()
     (tmp_path / "rows").write_text("2")
     assert not (scratch(1) / "checkpoint").exists()
-    assert scratch(2) != first
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+def test_a_stage_whose_dvc_has_died_before_it_looked_does_not_begin(project):
+    command = f"(sleep 0.3; exec {sys.executable} work.py slow) & exit"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@slow"}
+    shell = subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said, _ = shell.communicate(timeout=30)
+    assert said == "work slow: stopped; run `dvc repro` to go on\n"
+
+
+NATIVE = """
+import sys
+from retune.pipeline.stage import stage
+
+@stage
+def work(run, name):
+    print("started", flush=True)
+    {call}
+work()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_stage_within_a_native_call_that_does_not_return(project, monkeypatch, number):
+    call = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 31 - 1)"
+    (project / "work.py").write_text(NATIVE.replace("{call}", call))
+    process = run(project, "long")
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(number)
+    try:
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert "run `dvc repro` to go on" in err
+    assert process.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+def test_a_native_call_that_keeps_the_interpreter_dies_with_dvc(project):
+    """`sum` over a range holds the interpreter's lock for hours: no thread of the stage itself can end it."""
+    (project / "work.py").write_text(NATIVE.replace("{call}", "sum(range(1 << 60))"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@long"}
+    inner = f"subprocess.run([{sys.executable!r}, 'work.py', 'long'])"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess; {inner}"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout.readline() == "started\n"
+    child = int((project / ".retune/locks/work-long").read_text().split()[1])
+    deadline = time.monotonic() + 30
+    while not list((project / ".retune/locks").glob("dvc-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    while time.monotonic() < deadline and processes.stat(child):
+        time.sleep(0.1)
+    if processes.stat(child):
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the stage outlived its parent")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "full",
+            "work full: the disk is full ([Errno 28] No space left on device): make room and run the same command",
+        ),
+        ("closed", "work closed: nothing can be written or read there: [Errno 30] Read-only file system: '/x/y'; mend"),
+    ],
+)
+def test_a_full_disk_and_a_folder_that_cannot_be_written_are_one_sentence(project, name, said):
+    call = {
+        "full": "with open('/dev/full', 'w') as stream: stream.write('x')",
+        "closed": "import errno; raise OSError(errno.EROFS, 'Read-only file system', '/x/y')",
+    }
+    (project / "work.py").write_text(NATIVE.replace("{call}", call[name]))
+    process = run(project, name)
+    _, err = process.communicate(timeout=30)
+    assert err.startswith(said)
+    assert len(err.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,19 @@ def test_a_promotion_changes_that_line_of_params_yaml_and_no_other(project):
 def test_a_promotion_without_stored_weights_says_that_it_trains_again(project):
     (project / ".retune/scratch/train/cross-0123456789abcdef/checkpoint-8/trained.safetensors").unlink()
     assert "trains again, to the same weights, and keeps step 8" in checkpoints.promote("cross", "8")
+
+
+def test_stored_weights_of_other_settings_are_not_taken_for_this_trainings(project):
+    mine, other = (Path(f".retune/scratch/train/cross-{name}") for name in ("0123456789abcdef", "fedcba9876543210"))
+    shutil.copytree(mine, other)
+    for file in other.glob("*/trainer_state.json"):
+        state = json.loads(file.read_text())
+        for record in state["log_history"]:
+            record |= {name: value + 0.05 for name, value in record.items() if name.startswith("eval_")}
+        file.write_text(json.dumps(state))
+    shutil.rmtree(mine / "checkpoint-8")
+    assert "trains again, to the same weights, and keeps step 8" in checkpoints.promote("cross", "8")
+    assert "takes the weights after step 12" in checkpoints.promote("cross", "12")
 
 
 @pytest.mark.parametrize(

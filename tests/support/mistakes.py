@@ -241,6 +241,18 @@ MISTAKES = {
         (Q, "{text_b}", "{text_c}"),
         "prompts/questions.yaml:2: user: does not contain {text_b}",
     ),
+    "tolerance of no task": (
+        (P, "lora: {", "gate: {question: {worse_by: 0.1}}\nlora: {"),
+        "params.yaml:26: gate.question: there is no task `question`; did you mean `questions`?",
+    ),
+    "tolerance below zero": (
+        (P, "lora: {", "gate: {questions: {worse_by: -0.1}}\nlora: {"),
+        "params.yaml:26: gate.questions.worse_by: is -0.1, but must be greater than or equal to 0",
+    ),
+    "unknown key of a tolerance": (
+        (P, "lora: {", "gate: {questions: {worseby: 0.1}}\nlora: {"),
+        "gate.questions.worseby: there is no key `worseby`; did you mean `worse_by`?",
+    ),
     # ---- YAML itself
     "key twice": (
         (P, "  llm: chat", "  llm: chat\n  llm: small"),

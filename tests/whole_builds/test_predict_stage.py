@@ -54,6 +54,8 @@ def predicted(
         "seed": 1, "code": {}, "models": {"m": spec}, "predictions": {"m": given}, "tasks": {"same": {}},
     }  # fmt: skip
     dump(Path("params-resolved.json"), resolved)
+    Path("models/m").mkdir(parents=True)
+    dump(Path("models/m/spec.json"), spec)
     Path("data/splits/same").mkdir(parents=True)
     for split, ids in IDS.items():
         frame = pl.DataFrame({"id": ids, "text_a": ids, "text_b": ids, "label": [0] * len(ids)})

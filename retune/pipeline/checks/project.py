@@ -57,12 +57,17 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
         if name in RESERVED:
             project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")
         model_checks.check(project, name, model, resolved["models"][name])
+    for name in project.gate:
+        if name not in project.tasks:
+            project.params.problem(("gate", name), unknown("task", name, project.tasks))
 
 
 def warnings(project: Project, resolved: dict[str, Any]) -> list[str]:
     """What is allowed and still deserves a look."""
     lines = []
     place = project.params.place
+    if not project.strict:
+        lines.append(f"{place(('strict',))}: strict is off: what a stage uses and does not declare makes nothing stale")
     for name, task in resolved["tasks"].items():
         models = [resolved["models"][model] for model in task["models"]]
         if not any(model["learner"] == "linear" for model in models):

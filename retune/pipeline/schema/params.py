@@ -152,13 +152,31 @@ class Prompt(Strict):
     )
 
 
+class Gate(Strict):
+    """What `retune gate` forgives the models of a task; it is no part of any build."""
+
+    metric: str | None = Field(None, description="metric of the test split that decides; null: the primary one")
+    worse_by: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="tolerance in units of the metric: only a loss that is shown to be greater is a regression; 0: any "
+        "loss that is shown",
+    )
+
+
 class Params(Strict):
     """`params.yaml`."""
 
     seed: int = Field(0, description="of sampling, training and bootstrap")
+    strict: bool = Field(
+        True,
+        description="a stage that uses what it does not declare (a file, module, variable, key) fails; false: warns",
+    )
     bases: dict[Name, str] = Field(description="role -> entry of models/catalog.yaml; only these are fetched")
     tasks: dict[Name, Task] = Field(description="name -> task")
     models: dict[Name, Model] = Field(description="name -> model")
+    gate: dict[Name, Gate] = Field(
+        default_factory=dict, description="task -> what `retune gate` forgives; default: primary metric, no tolerance"
+    )
     split: Split = Field(default_factory=Split)
     augmentation: Augmentation = Field(default_factory=Augmentation)
     calibration: Calibration = Field(default_factory=Calibration)

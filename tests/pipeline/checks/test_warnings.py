@@ -3,7 +3,7 @@
 import pytest
 
 from retune.pipeline.resolve import resolve
-from tests.support.declarations import write
+from tests.support.declarations import replace, write
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +47,13 @@ def test_a_doubtful_choice_is_a_warning(name, clean, tmp_path):
     assert found.resolved
     assert not any(expected in line for line in clean)
     assert any(expected in line for line in found.warnings)
+
+
+def test_strict_false_is_warned_of_and_makes_nothing_stale(tmp_path):
+    before = resolve(write(tmp_path))
+    replace(tmp_path, "params.yaml", "seed: 7\n", "seed: 7\nstrict: false\n")
+    after = resolve(tmp_path)
+    said = "params.yaml:2: strict is off: what a stage uses and does not declare makes nothing stale"
+    assert said in after.warnings
+    assert said not in before.warnings
+    assert after.resolved == {**before.resolved, "strict": False}
