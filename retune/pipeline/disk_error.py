@@ -1,6 +1,6 @@
 """The words for an error of a full disk or a folder that can't be written, whichever library met it.
 
-Nothing here can change what a stage computes (retune.pipeline.fingerprint.UNCOUNTED).
+Nothing here can change what a stage computes (retune.pipeline.uncounted).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ versions that requirements.lock gives to the packages that these modules import,
 compute for them.
 
 Not counted: comments, docstrings, annotations, formatting, the order of imports (retune.pipeline.syntax); imports under
-`if TYPE_CHECKING:`; the modules of `UNCOUNTED` and the packages of `UNCOUNTED_PACKAGES`; the standard library and the
+`if TYPE_CHECKING:`; the modules and packages of retune.pipeline.uncounted; the standard library and the
 minor version of Python; packages that only come along with another one (a new `certifi` must not retrain a model).
 
 A data file (of a suffix in `DATA`: an editor's backup or a note is none) belongs to the module beside it of the same
@@ -29,6 +29,7 @@ from typing import Any
 from retune import learners
 from retune.errors import RetuneError
 from retune.pipeline.syntax import imported_names, prefixes, syntax
+from retune.pipeline.uncounted import UNCOUNTED, UNCOUNTED_PACKAGES
 
 PACKAGES = ("retune", "stages")
 LOCK = "requirements.lock"
@@ -50,29 +51,6 @@ STAGES = {
 
 DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Import name -> distribution, where they differ by more than case and `_`."""
-
-STRICT = ("closure", "declared", "guard", "landlock", "native", "parameters", "places", "start", "variables")
-
-UNCOUNTED = {
-    "retune.progress": "how a progress bar looks",
-    "retune.pipeline.disk_error": "the words of an error",
-    "retune.pipeline.guard": "mends DVC's own files when DVC was killed",
-    "retune.pipeline.processes": "what the kernel knows of other processes",
-    "retune.pipeline.recovery": "mends DVC's own files when DVC was killed",
-    "retune.pipeline.runtime": "locks, logs and the end of a stage whose parent died",
-    **dict.fromkeys(
-        ("retune.pipeline.strict", *(f"retune.pipeline.strict.{name}" for name in STRICT)),
-        "refuses what a stage does not declare, and gives it nothing",
-    ),
-    "retune.run_record": "where times and memory are kept, which no stage computes with",
-}
-"""Module -> what it does, which cannot change a result; what only it imports does not count either."""
-
-UNCOUNTED_PACKAGES = {
-    "dvclive": "writes the curves of a training from its history",
-    "tqdm": "progress bars",
-}
-"""Distribution -> what it does, which cannot change a result."""
 
 DATA = (".css", ".html", ".js", ".txt", ".yaml")
 """Suffixes of the data files that modules read beside themselves."""

@@ -3,7 +3,7 @@
 A stage can't do that itself: DVC writes `dvc.lock` when the stage has ended, and reads it before the next one begins.
 So the first stage of each run of DVC starts this one, which sleeps until DVC has ended, and ends with it.
 
-Nothing here can change what a stage computes (retune.pipeline.fingerprint.UNCOUNTED).
+Nothing here can change what a stage computes (retune.pipeline.uncounted).
 """
 
 from __future__ import annotations

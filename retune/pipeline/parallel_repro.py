@@ -105,7 +105,7 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
 
         def work(number: int) -> None:
             environment = _share(number, jobs)
-            while not failed:
+            while "stopped" not in failed:  # what another chain's failure does not concern goes on
                 try:
                     name = waiting.get_nowait()
                 except queue.Empty:

@@ -1,7 +1,7 @@
 """What the kernel knows of other processes: whether one lives, since when, whose child it is.
 
 Zombies count as dead: in a container without an init nobody ever takes them away. Nothing here can change what a stage
-computes (retune.pipeline.fingerprint.UNCOUNTED).
+computes (retune.pipeline.uncounted).
 
 `python -m retune.pipeline.processes COMMAND ...` becomes the command, which the kernel ends when its parent dies.
 """

@@ -7,7 +7,7 @@ when DVC has ended, by a small process that a stage starts (retune.pipeline.guar
 any stage begins. Nothing in `dvc.lock` is believed by DVC: what stages had recorded since the copy
 comes back from the run-cache, or is run again.
 
-Nothing here can change what a stage computes (retune.pipeline.fingerprint.UNCOUNTED).
+Nothing here can change what a stage computes (retune.pipeline.uncounted).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a stage runs: its lock, its log, and its end when the process that started it dies.
 
-Nothing here can change what a stage computes, so an edit makes no stage stale (retune.pipeline.fingerprint.UNCOUNTED).
+Nothing here can change what a stage computes, so an edit makes no stage stale (retune.pipeline.uncounted).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from retune.errors import RetuneError
-from retune.pipeline.fingerprint import DISTRIBUTIONS, ENGINES, STAGES, UNCOUNTED, Code, fingerprints
+from retune.pipeline.fingerprint import DISTRIBUTIONS, ENGINES, STAGES, Code, fingerprints
+from retune.pipeline.uncounted import UNCOUNTED
 from tests.support.declarations import ROOT, replace, resolved, write
 
 pytestmark = pytest.mark.slow

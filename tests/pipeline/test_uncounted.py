@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from retune.pipeline.fingerprint import DATA, STAGES, UNCOUNTED, Code
+from retune.pipeline.fingerprint import DATA, STAGES, Code
 from retune.pipeline.syntax import syntax
+from retune.pipeline.uncounted import UNCOUNTED
 from tests.support import ROOT
 from tests.support.declarations import replace, resolved, write
 
@@ -26,6 +27,7 @@ DECLARING = {
     "retune.pipeline.fingerprint",
     "retune.pipeline.reads",
     "retune.pipeline.syntax",
+    "retune.pipeline.uncounted",
     "retune.sources",
     "retune.sources.cache",  # where downloads lie
     "retune.sources.path",  # where sources lie

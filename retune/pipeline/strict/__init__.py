@@ -3,7 +3,7 @@
 Refused, by one sentence that says what to declare: a file that the stage's entry of dvc.yaml does not name, a module
 that its fingerprint does not count, a key of params-resolved.json that it does not depend on, a variable of the
 environment, a path written that is no output. Python meets an audit hook (`guard`), code of other languages the kernel
-(`landlock`), where it is Linux. Nothing here can change a result (retune.pipeline.fingerprint.UNCOUNTED). Modules
+(`landlock`), where it is Linux. Nothing here can change a result (retune.pipeline.uncounted). Modules
 are loaded when a stage starts: who imports one, to test it, loads none of them.
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 from retune import atomic_file
 from retune.params import STATE
 from retune.pipeline import fingerprint
+from retune.pipeline.uncounted import UNCOUNTED
 
 FOLDER = STATE / "closures"
 
@@ -33,7 +34,7 @@ def load(folder: Path, stage: str, instance: str, resolved: dict[str, Any]) -> d
 def _kept(counted: str, folder: Path) -> Path:
     """Named by the fingerprint and by the modules that it leaves out, whose imports may change without it."""
     digest = hashlib.sha256()
-    for name in fingerprint.UNCOUNTED:
+    for name in UNCOUNTED:
         for file in (folder / f"{name.replace('.', '/')}.py", folder / name.replace(".", "/") / "__init__.py"):
             digest.update(file.read_bytes() if file.is_file() else b"")
     return FOLDER / f"{counted}-{digest.hexdigest()[:16]}.json"
@@ -73,8 +74,8 @@ def _roots(stage: str, instance: str, resolved: dict[str, Any]) -> list[str]:
 def _files(code: fingerprint.Code, roots: list[str]) -> dict[str, str]:
     """What the fingerprint counts; what it leaves out because that can't change a result, with what that imports."""
     present = [root for root in roots if root in code.files]
-    left_out = [name for name in fingerprint.UNCOUNTED if name in code.files]
-    beyond = [other for name in left_out for other in code.module(name).project if other not in fingerprint.UNCOUNTED]
+    left_out = [name for name in UNCOUNTED if name in code.files]
+    beyond = [other for name in left_out for other in code.module(name).project if other not in UNCOUNTED]
     modules = {*code.closure(present), *left_out, *code.closure(beyond)}
     return {
         file.relative_to(code.folder).as_posix(): name
