@@ -24,8 +24,8 @@ NEURAL = (*TABLES, "accelerate", "numpy", "safetensors", "tokenizers", "torch", 
 LLM = (*NEURAL, "jinja2", "peft")
 
 PACKAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "tfidf_logistic": (LINEAR, ()),
-    "tfidf_ridge": (LINEAR, ()),
+    "tfidf_logistic": (LINEAR, ("threadpoolctl",)),
+    "tfidf_ridge": (LINEAR, ("threadpoolctl",)),
     "bm25": ((*TABLES, "numpy"), ()),
     "classifier": (NEURAL, ("scikit-learn", "scipy")),
     "reranker": (NEURAL, ("peft",)),
