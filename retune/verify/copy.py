@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from retune.errors import RetuneError
@@ -80,22 +80,22 @@ def fill(project: Path, into: Path, stages: Sequence[Built]) -> None:
         if not any(name == out or name.startswith(f"{out}/") for out in made):
             _place(project / name, into / name, link=False)
     for name in dict.fromkeys(name for one in stages for name in one.params):
-        if (project / name).exists() and not (into / name).exists():
+        if (project / name).is_file():
             _place(project / name, into / name, link=False)
     cached: Path | None = None
-    for path, digest in {path: digest for one in stages for path, digest in one.deps.items()}.items():
+    for path in dict.fromkeys(path for one in stages for path in one.deps):
         if any(path == out or path.startswith(f"{out}/") for out in made) or (into / path).is_file():
             continue
         if not (project / path).exists():
             cached = cached or lock.cache(project)
-            _from_cache(cached, digest, path, into)
+            outs = {out: md5 for one in lock.read(project) for out, md5 in one.outs.items() if out not in made}
+            if not _from_cache(cached, outs, path, into) and not any(overlap(path, out) for out in made):
+                raise RetuneError(f"{path} is neither here nor in DVC's cache: `dvc pull`, or `dvc repro`")
             continue
         for file in _files(project / path):
             name = file.relative_to(project).as_posix()
-            if not any(name == out or name.startswith(f"{out}/") for out in made) and not (into / name).exists():
+            if not any(name == out or name.startswith(f"{out}/") for out in made):
                 _place(file, into / name, link=True)
-        if not any(overlap(path, out) for out in made):
-            (into / path).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _own_files(project: Path) -> list[str]:
@@ -118,6 +118,8 @@ def _files(path: Path) -> list[Path]:
 
 def _place(file: Path, target: Path, *, link: bool) -> None:
     """A file under another name: the same one where that can be, or else a copy."""
+    if target.exists():  # it may be the same file: nothing is written through a link
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     if link:
         with contextlib.suppress(OSError):
@@ -126,15 +128,24 @@ def _place(file: Path, target: Path, *, link: bool) -> None:
     shutil.copy2(file, target)
 
 
-def _from_cache(cache: Path, digest: str, path: str, into: Path) -> None:
-    """Put together what was not checked out; raises `RetuneError` where an object is not in the cache."""
-    wanted = {path: digest}
+def _from_cache(cache: Path, outs: Mapping[str, str], path: str, into: Path) -> bool:
+    """Put an input together that was not checked out: an output (path -> hash), a part of one, or a folder of several.
+
+    False where an object is not in the cache, or none belongs to it.
+    """
+    wanted: dict[str, str] = {}
     objects = cache / "files/md5"
     try:
-        if digest.endswith(".dir"):
-            listed = json.loads((objects / digest[:2] / digest[2:]).read_text(encoding="utf-8"))
-            wanted = {f"{path}/{one['relpath']}": one["md5"] for one in listed}
+        for out, md5 in outs.items():
+            if not overlap(path, out):
+                continue
+            files = {out: md5}
+            if md5.endswith(".dir"):
+                listed = json.loads((objects / md5[:2] / md5[2:]).read_text(encoding="utf-8"))
+                files = {f"{out}/{one['relpath']}": one["md5"] for one in listed}
+            wanted |= {name: file for name, file in files.items() if name == path or name.startswith(f"{path}/")}
         for name, md5 in wanted.items():
             _place((objects / md5[:2] / md5[2:]).resolve(strict=True), into / name, link=True)
     except OSError:
-        raise RetuneError(f"{path} is neither here nor in DVC's cache: `dvc pull`, or `dvc repro`") from None
+        return False
+    return bool(wanted)
