@@ -13,6 +13,8 @@ from retune.verify import origin, words
 from tests.support import small_models
 from tests.support.tiny_pipeline import run
 
+pytestmark = pytest.mark.slow
+
 GIT = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@x", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@x"}
 
 

@@ -18,6 +18,8 @@ from retune.verify import copy, rebuild, words
 from retune.verify.rebuild import Verified
 from tests.support import ROOT, small_models, tiny_pipeline
 
+pytestmark = pytest.mark.slow
+
 RANDOM = "\n    write(f'models/{name}/weights.json', {'sum': int.from_bytes(os.urandom(7), 'big')})\n"
 ONE = [f"{stage}@one" for stage in ("train", "predict", "calibrate", "evaluate")]
 
@@ -180,7 +182,6 @@ def test_a_kill_ends_the_stage_and_leaves_the_project_as_it_was(tmp_path: Path, 
     folder = tmp_path / "tiny"
     folder.mkdir()
     tiny_pipeline.lay_out(folder)
-    (folder / "a").write_text("import os; print(os.getpid(), file=open('/tmp/x', 'w')) if 0 else None")
     (folder / "a").write_text(
         "import os; nap = os.environ.get('NAP', '');nap and (Path(nap).write_text(str(os.getpid())), time.sleep(60))"
     )
