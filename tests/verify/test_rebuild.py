@@ -124,9 +124,9 @@ def test_another_machine_is_named(project: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_inputs_come_from_the_cache_where_they_are_not_checked_out(project: Path) -> None:
     shutil.rmtree(project / "data/splits")
-    shutil.rmtree(project / "models/one")
     assert rebuild.verify(project, ["one"]).same
     assert not (project / "data/splits").exists()
+    shutil.rmtree(project / "models/one")
     edit(project / "work.py", "\nelse:", RANDOM + "\nelse:")
     assert "is not here to compare with" in by_path(rebuild.verify(project, ["one"]))["models/one"][0]
     shutil.rmtree(project / ".dvc/cache")
