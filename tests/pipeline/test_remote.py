@@ -111,7 +111,7 @@ def test_a_variant_that_another_clone_built_is_not_built_again(origin, tmp_path)
     other.set("chat", rate=2)
     other.dvc("repro", "resolve")
     said = other.take()
-    assert re.search(r"2\d stages taken from team .*, 1 to build", said), said
+    assert re.search(r"19 stages taken from team .*, 1 to build", said), said
     assert other.repro() == ["report"]  # Git keeps a part of it, so DVC does not remember it
     assert other.outputs() == origin.outputs()
 
