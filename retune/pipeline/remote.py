@@ -108,11 +108,24 @@ def take(targets: Sequence[str], say: Callable[[str], None]) -> None:
                 left.add(stage)
             elif stage.cmd and stage.changed():
                 try:
-                    repo.stage_cache.restore(stage, pull=True)
+                    _restore(repo, stage)
                     taken += 1
                 except (RunCacheNotFoundError, CheckoutError, ConfirmRemoveError):
                     left.add(stage)
         say(f"{taken} stages taken from {_address(repo, None)}, {len(left)} to build")
+
+
+def _restore(repo: Any, stage: Any) -> None:
+    """Fetch and check out what the run-cache has for a stage, whose outputs that Git keeps may be those of before."""
+    from dvc.exceptions import ConfirmRemoveError
+
+    try:
+        repo.stage_cache.restore(stage, pull=True)
+    except ConfirmRemoveError:  # they are not in the cache of a fresh clone; what replaces them is, by now
+        for out in stage.outs:
+            if not out.use_cache:
+                out.remove()
+        repo.stage_cache.restore(stage, pull=True)
 
 
 @contextlib.contextmanager
