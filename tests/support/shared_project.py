@@ -122,6 +122,7 @@ class Clone:
         with (
             self._environment(),
             contextlib.chdir(self.folder),
+            mock.patch("sys.argv", ["dvc", *arguments]),  # DVC looks there for -v and -q, beside what it is given
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
         ):
