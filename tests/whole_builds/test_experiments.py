@@ -21,6 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     outer = tmp_path_factory.mktemp("experiments") / "仓库 of a team"
     project = clone(outer / "意图 task", {})
     shutil.rmtree(project.folder / ".git")
+    config = (project.folder / ".dvc/config").read_text(encoding="utf-8")
     shutil.rmtree(project.folder / ".dvc")
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -29,6 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
     Project(outer).run("git", "init", "-q", "-b", "main")
     project.run("dvc", "init", "-q", "--subdir")
+    (project.folder / ".dvc/config").write_text(config, encoding="utf-8")
     project.run("dvc", "config", "cache.dir", str(outer.parent / "cache of dvc"))
     project.run(*RETUNE, "repro", "--jobs", "1")
     project.commit("built")
