@@ -257,6 +257,7 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     for split in ("train", "dev", "calibration", "test"):
         rows(20).with_columns(group=pl.col("id")).write_parquet(splits / f"{split}.parquet")
     (splits / "summary.json").write_text("{}")
+    Path("models/bases/scratch").mkdir(parents=True)
     calibration = {"threshold": "f1", "cost_false_positive": 1.0, "cost_false_negative": 1.0, "temperature": True}
     evaluation = {"seed": 1, "bootstrap": 100, "confidence": 0.95, "errors": 2, "limit": None, "generate_rows": 0}
     kind = {"kind": "pair", "labels": ["0", "1"]}
