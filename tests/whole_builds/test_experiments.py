@@ -25,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.rmtree(project.folder / ".dvc")
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["bases"] = {"scratch": "scratch"}
     params["tasks"] = {"similarity": params["tasks"]["similarity"] | {"size": 200}}
     params["models"] = {"similarity_linear": params["models"]["similarity_linear"]}
     path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
