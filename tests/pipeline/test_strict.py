@@ -184,6 +184,7 @@ def elsewhere(root: Path) -> None:
 def run(root: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(root.parent / "home"), "WORK_MODE": "1"}
+    environment["TMPDIR"] = str(root.parent)  # as for a project below /tmp
     command = [sys.executable, "-m", "stages.convert", "one"]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -214,6 +215,7 @@ def test_whatever_is_not_declared_is_refused_and_whatever_is_passes(tmp_path: Pa
     assert (root / "reports/one/numbers.json").read_text() == "{}"
     left = [path for path in tmp_path.rglob("*") if path.name.endswith(".part") or path.name == "new.parquet"]
     assert not left, "nothing half-written is left, of a killed run either"
+    assert list((tmp_path / f"retune-{os.getuid()}").iterdir()) == [], "no folder for temporary files is left"
 
 
 def test_an_audit_hook_alone_refuses_what_python_does(tmp_path: Path) -> None:

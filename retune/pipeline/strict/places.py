@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import site
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,9 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
     for name in SYSTEM:
         places.allow(Path(name), landlock.READ)
     if any(hole.is_relative_to(tempfile.gettempdir()) for hole in places.holes):
-        places.temporary = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="retune-")
+        own = _own(Path(tempfile.gettempdir()) / f"retune-{os.getuid()}")
+        places.allow(own, landlock.ALL)  # so the folder below it can be removed when the stage ends
+        places.temporary = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(dir=own)
     for name in (*DEVICES, tempfile.gettempdir()):
         places.allow(Path(name), landlock.ALL)
     for folder in _compiled(home):
@@ -118,6 +121,16 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         folder.mkdir(parents=True, exist_ok=True)
         places.allow(folder, landlock.ALL)
     return places
+
+
+def _own(folder: Path) -> Path:
+    """The folder, made if need be; another one where it is there and somebody else may write in it."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    state = folder.lstat()
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="retune-"))
 
 
 def _compiled(home: Path) -> list[Path]:
