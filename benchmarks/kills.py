@@ -2,6 +2,7 @@
 
     python -m benchmarks.kills --work /tmp/kills --kills 100
     python -m benchmarks.kills --work /tmp/kills --kills 100 --models intent_linear similarity_linear
+    python -m benchmarks.kills --work /tmp/kills --kills 40 --models similarity_embedder similarity_llm --epochs 40
 
 A small project (tests/support/project.py, tiny random checkpoints) is built once in peace. A copy is built again and
 again by `dvc repro` and `retune repro` in turn; a stage, dvc, retune or the group gets KILL, TERM, INT or HUP, at a
@@ -39,8 +40,8 @@ SECONDS = 5.0
 """How long what was killed may live on."""
 
 
-def prepare(folder: Path, models: list[str]) -> Project:
-    """The project of the tests with these models."""
+def prepare(folder: Path, models: list[str], epochs: int | None) -> Project:
+    """The project of the tests with these models, and trainings that last so many epochs."""
     bases = {}
     if not all(name.endswith("_linear") for name in models):
         from tests.support.tiny_encoder import tiny_encoder
@@ -54,6 +55,9 @@ def prepare(folder: Path, models: list[str]) -> Project:
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["models"] = {name: params["models"][name] for name in models}
     params["tasks"] = {name: params["tasks"][name] for name in {m["task"] for m in params["models"].values()}}
+    for model in params["models"].values():
+        if epochs and model.get("training", {}).get("epochs"):
+            model["training"]["epochs"] = epochs
     used = {model["base"] for model in params["models"].values()}
     params["bases"] = {role: base for role, base in params["bases"].items() if role in used}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -242,11 +246,14 @@ def main() -> None:
     )
     parser.add_argument("--horizon", type=float, default=20, help="seconds of a build within which it is killed")
     parser.add_argument("--models", nargs="*", default=list(SMALL), choices=list(SMALL))
+    parser.add_argument(
+        "--epochs", type=int, help="of each training: many, so that most kills meet one with checkpoints"
+    )
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     shutil.rmtree(chosen.work, ignore_errors=True)
     start = time.monotonic()
-    pristine = prepare(chosen.work / "pristine", chosen.models)
+    pristine = prepare(chosen.work / "pristine", chosen.models, chosen.epochs)
     reference = pristine.copy(chosen.work / "reference")
     reference.run(*RETUNE)
     wanted = outputs(reference.folder)
