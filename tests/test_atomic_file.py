@@ -1,5 +1,7 @@
 """A file is written whole or not at all."""
 
+import os
+
 import pytest
 
 from retune import atomic_file
@@ -28,3 +30,14 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_the_file_has_the_mode_of_a_new_one_whatever_its_writer_gave_it(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        with atomic_file.replacing(tmp_path / "a.txt") as part:
+            part.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o7777 == mode

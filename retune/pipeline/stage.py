@@ -13,6 +13,7 @@ import inspect
 import logging
 import random
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,8 @@ class Stage:
     def output(self, target: str | Path) -> Iterator[Path]:
         """A temporary path beside `target` that replaces it when the block succeeds and vanishes when it fails.
 
-        A target with a suffix is a file, any other a folder, which is created empty.
+        A target with a suffix is a file, any other a folder, which is created empty. Whoever wrote them, its files and
+        folders have the modes of new ones: 0666 and 0777 less the umask.
         """
         target = Path(target)
         with self.held.part(target) as part:
@@ -88,6 +90,7 @@ class Stage:
             except BaseException:
                 remove(part)
                 raise
+            open_up(part, stat.S_IMODE(part.parent.stat().st_mode))  # of a folder that was just made for `part`
             target.parent.mkdir(parents=True, exist_ok=True)
             remove(target)
             part.rename(target)
@@ -121,6 +124,16 @@ def content(path: Path) -> bytes:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.digest()
+
+
+def open_up(path: Path, mode: int) -> None:
+    """Give a folder and all in it, or a file, the modes of new ones, where a new folder has `mode`; links stay.
+
+    Some writers (safetensors, temporary files) make files that their owner alone may read, in a folder for a team too.
+    """
+    for one in (path, *path.rglob("*")):
+        if not one.is_symlink():
+            one.chmod(mode if one.is_dir() else mode & 0o666)
 
 
 def remove(path: Path) -> None:

@@ -176,5 +176,6 @@ def history(folder: Path) -> History:
     for file in sorted(folder.rglob("*.tsv")):
         with file.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream, delimiter="\t"))[1:]
-        history[file.relative_to(folder).with_suffix("").as_posix()] = [(float(r[-2]), float(r[-1])) for r in rows]
+        if rows:
+            history[file.relative_to(folder).with_suffix("").as_posix()] = [(float(r[-2]), float(r[-1])) for r in rows]
     return history

@@ -94,14 +94,21 @@ def warnings(history: History, spec: Params) -> list[str]:
 
 def remedy(spec: Params) -> str:
     """What may help a training that learns too little: its keys, with their values here."""
-    options = spec.training
+    options, stages = spec.training, spec.get("curriculum") or []
     keys = [f"another training.learning_rate (now {options.learning_rate:g}; auto suits the learner)"]
     if options.get("head") == "random":
         keys.append("training.head: probe (now random)")
-    keys.append(f"more training.epochs (now {options.epochs:g})")
+    keys.append(f"more {'curriculum[]' if stages else 'training'}.epochs (now {options.epochs:g})")
+    if any(stage["data_ratio"] < 1 for stage in stages):
+        ratios = ", ".join(f"{stage['data_ratio']:g}" for stage in stages)
+        keys.append(f"a higher curriculum[].data_ratio (now {ratios})")
+    if options.get("thinking"):
+        keys.append("training.thinking: false (now true)")
     for key in ("max_steps", "max_rows"):
         if options.get(key):
             keys.append(f"a higher training.{key} (now {options[key]})")
+    if options.get("max_length"):
+        keys.append(f"a higher training.max_length (now {options.max_length}) if it cuts rows")
     if spec.get("learner") == "encoder" and spec.get("kind") == "pair":
         keys.append("the learner `embedder`")
     return f"{', '.join(keys[:-1])}, or {keys[-1]}"

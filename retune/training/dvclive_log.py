@@ -14,7 +14,8 @@ def write(training: Training, folder: Path) -> None:
     """Write `metrics.json` and plots/metrics/**.tsv (by DVCLive), counts, messages and stages (JSON) into `folder`.
 
     It is written once, from the trainer's own history, which a resumed training carries on: a killed run leaves no
-    step twice and none out. Without history both are there and empty.
+    step twice and none out. Without history `metrics.json` is empty, and so is the one curve: DVC warns of a folder of
+    plots without a file.
     """
     from dvclive import Live
 
@@ -31,7 +32,10 @@ def write(training: Training, folder: Path) -> None:
                 if name != "step" and isinstance(value, int | float):
                     live.log_metric(name.replace("eval_", "dev/", 1), value, timestamp=False)
             live.make_summary()
-    (folder / "plots/metrics").mkdir(parents=True, exist_ok=True)
+    curves = folder / "plots/metrics"
+    if not any(curves.rglob("*.tsv")):
+        curves.mkdir(parents=True, exist_ok=True)
+        (curves / "epoch.tsv").write_text("step\tepoch\n", encoding="utf-8")
     said = {"messages": training.messages, "warnings": training.warnings}
     for name, content in (("counts", training.counts), ("messages", said), ("stages", training.stages)):
         text = json.dumps(content, ensure_ascii=False, indent=2)

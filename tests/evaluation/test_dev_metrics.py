@@ -105,6 +105,22 @@ def test_a_model_hardly_better_than_an_answer_without_a_look_is_warned_of_with_t
     assert checkpoint_choice.warnings(records[1:], spec) == []
 
 
+def test_the_remedy_names_what_makes_training_rows_few_or_short_where_the_model_has_it():
+    options = Params(learning_rate=3e-5, epochs=2, max_rows=None)
+    plain = Params(kind="scoring", learner="llm", training=options)
+    keys = ("curriculum[].data_ratio", "training.thinking", "training.max_length")
+    assert not any(key in checkpoint_choice.remedy(plain) for key in keys)
+    stages = [{"name": "basic", "data_ratio": 0.3}, {"name": "all", "data_ratio": 1.0}]
+    full = Params(plain | {"training": Params(options | {"thinking": True, "max_length": 256}), "curriculum": stages})
+    assert checkpoint_choice.remedy(full) == (
+        "another training.learning_rate (now 3e-05; auto suits the learner), more curriculum[].epochs (now 2), a "
+        "higher curriculum[].data_ratio (now 0.3, 1), training.thinking: false (now true), or a higher "
+        "training.max_length (now 256) if it cuts rows"
+    )
+    whole = Params(full | {"training": Params(options | {"thinking": False}), "curriculum": stages[1:]})
+    assert not any(key in checkpoint_choice.remedy(whole) for key in keys)
+
+
 def test_an_auc_that_only_many_rows_tell_from_chance_is_next_to_nothing():
     from sklearn.metrics import roc_auc_score
 

@@ -24,6 +24,7 @@ from retune.learners.llm.fit import fit as fit_llm
 from retune.learners.llm.predict import load as load_llm
 from retune.params import Params, loads
 from retune.pipeline.schema.params import Api
+from retune.report import inputs
 from retune.sources import retry
 from tests.support import ROOT, chat_server, tiny_llm
 from tests.support.chat_server import KEY, ChatServer
@@ -277,5 +278,5 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     assert measured["completion_tokens"] == 20
     assert measured["cost"] == pytest.approx(measured["prompt_tokens"] / 1e6)
     assert "zero-shot" in Path("reports/training/remote/messages.json").read_text()
-    assert list(Path("reports/training/remote/plots/metrics").iterdir()) == []
+    assert inputs.history(Path("reports/training/remote/plots/metrics")) == {}
     assert all(KEY not in file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file())

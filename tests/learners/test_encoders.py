@@ -22,7 +22,7 @@ from retune.learners.pair_embedder.model import PairTexts
 from retune.learners.pair_embedder.start import logistic
 from retune.params import loads
 from tests.support import ROOT
-from tests.support.encoder_fit import fit, load, spec_of
+from tests.support.encoder_fit import fit, load, spec_of, weights
 from tests.support.tiny_encoder import pairs, tiny_encoder
 
 pytestmark = pytest.mark.slow
@@ -171,12 +171,10 @@ def test_a_killed_fit_resumes_to_the_same_bytes(learner, base, tmp_path):
     ids=["focal", "balanced", "fgm", "pgd"],
 )
 def test_every_loss_trains_and_freezes_the_word_embeddings(learner, loss, base, tmp_path):
-    from safetensors.torch import load_file
-
     out, record = fit(
         learner, base, tmp_path, spec_of(loss=loss, epochs=0.5, gradient_checkpointing="fgm" in loss.values())
     )
-    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    before, after = (weights(folder) for folder in (base, out))
     name = "embeddings.word_embeddings.weight"
     assert torch.equal(before[name], after[name])
     assert any(not torch.equal(before[key], after[key]) for key in after)
@@ -185,20 +183,16 @@ def test_every_loss_trains_and_freezes_the_word_embeddings(learner, loss, base, 
 
 @BOTH
 def test_word_embeddings_are_trained_where_asked(learner, base, tmp_path):
-    from safetensors.torch import load_file
-
     out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, freeze_embeddings=False))
     name = "embeddings.word_embeddings.weight"
-    assert not torch.equal(load_file(base / "model.safetensors")[name], load_file(out / "model.safetensors")[name])
+    assert not torch.equal(weights(base)[name], weights(out)[name])
     assert record.resources["parameters_trained"] == record.resources["parameters_total"]
 
 
 @BOTH
 def test_frozen_layers_and_all_below_them_stay_as_pretrained(learner, base, tmp_path):
-    from safetensors.torch import load_file
-
     out, record = fit(learner, base, tmp_path, spec_of(epochs=0.5, freeze_layers=1))
-    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    before, after = (weights(folder) for folder in (base, out))
     same = {name for name in after if torch.equal(before[name], after[name])}
     assert same == {name for name in after if name.startswith(("embeddings.", "encoder.layer.0."))}
     whole = fit(learner, base, tmp_path / "whole", spec_of(epochs=0.5))[1]
@@ -216,10 +210,8 @@ def test_bfloat16_predicts_nearly_what_float32_does(learner, base, tmp_path):
 
 
 def test_an_untuned_embedder_is_the_base_with_a_fitted_scale_and_bias(base, tmp_path):
-    from safetensors.torch import load_file
-
     out, record = fit("embedder", base, tmp_path, spec_of(epochs=0))
-    before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+    before, after = (weights(folder) for folder in (base, out))
     assert all(torch.equal(before[key], after[key]) for key in after)
     assert record.resources["parameters_trained"] == 2
     assert record.history[0]["step"] == 0

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from retune.params import Params
 from retune.pipeline import processes
@@ -76,6 +78,29 @@ def test_a_failing_stage_keeps_the_old_output(project):
     (project / "out/bad/whole").write_text("old")
     run(project, "bad").communicate(timeout=30)
     assert (project / "out/bad/whole").read_text() == "old"
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770)])
+def test_an_output_has_the_modes_of_new_files_whatever_its_writers_gave_it(umask, file, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept").touch()
+    (tmp_path / "kept").chmod(0o600)
+    before = os.umask(umask)
+    try:
+        with Stage("train", "m").output("models/m") as out:
+            (out / "2_Dense").mkdir(mode=0o700)
+            save_file({"w": np.zeros(2)}, out / "2_Dense/model.safetensors")
+            (out / "spec.json").touch(mode=0o600)
+            (out / "link").symlink_to(tmp_path / "kept")
+        with Stage("train", "m").output("reports/m.json") as out:
+            out.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    found = {name: (tmp_path / name).stat().st_mode & 0o7777 for name in (
+        "models", "models/m", "models/m/2_Dense", "models/m/2_Dense/model.safetensors", "models/m/spec.json",
+        "reports/m.json", "kept",
+    )}  # fmt: skip
+    assert list(found.values()) == [folder] * 3 + [file] * 3 + [0o600]
 
 
 def test_wrong_arguments_print_the_usage(project):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
+from safetensors.torch import load_file
 
 from retune import learners
 from retune.params import Params, loads
@@ -51,3 +53,10 @@ def load(learner: str, folder: Path, dtype: str = "float32") -> Any:
     """The predictor of a fitted folder; its base is not needed."""
     module = import_module(f"{learners.module(learner, 'pair')}.predict")
     return module.load(folder, Path("absent"), Params(CPU | {"dtype": dtype}))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a model folder, of one file or of its shards."""
+    return {
+        name: value for file in sorted(folder.glob("model*.safetensors")) for name, value in load_file(file).items()
+    }

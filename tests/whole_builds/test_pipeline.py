@@ -130,7 +130,7 @@ def test_a_wrong_key_stops_the_build_with_its_nearest_neighbour(project):
 def test_the_training_of_a_killed_build_ends_and_is_resumed(project):
     project.edit("params.yaml", "max_rows: 96", "max_rows: 96\n      patience: 0")
     project.edit("params.yaml", "epochs: 1\n      max_rows: 96", "epochs: 25\n      max_rows: 96")
-    model = "models/similarity_embedder/model.safetensors"
+    model = "models/similarity_embedder/model-trained.safetensors"
 
     environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.Popen(
@@ -174,7 +174,7 @@ def test_a_model_of_two_processes_is_built_and_another_of_its_checkpoints_promot
     other = 2 if kept != 2 else 4
     said = project.run("retune", "checkpoints", "similarity_embedder", "--promote", str(other))
     assert f"takes the weights after step {other}" in said
-    weights = project.folder / "models/similarity_embedder/model.safetensors"
+    weights = project.folder / "models/similarity_embedder/model-trained.safetensors"
     before = weights.read_bytes()
     output = project.run("dvc", "repro", "train@similarity_embedder")
     assert "Running stage 'train@similarity_embedder'" in output

@@ -118,7 +118,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     )
     record = job.run(training, spec, scratch)
     if spec.lora.method != "full":
-        model.encoder = model.encoder.merge_and_unload()
+        model.encoder = transformer.merged(model.encoder)
     record = record.with_cut(sum(row.truncated for row in rows), len(rows), options.max_length, max_length)
     sentence_transformers_folder.reranker(model.encoder, tokenizer, pooling, model.head, max_length, out)
     kept = {"pooling": pooling, "max_length": options.max_length}

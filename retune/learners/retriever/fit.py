@@ -89,7 +89,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         )
         record = job.run(training, spec, scratch)
         if spec.lora.method != "full":
-            model.encoder = model.encoder.merge_and_unload()
+            model.encoder = transformer.merged(model.encoder)
         record = record.with_cut(int(rows.truncated().sum()), len(train), options.max_length, max_length)
     sentence_transformers_folder.embedder(model.encoder, tokenizer, pooling, prefixes, max_length, out)
     kept = {"pooling": pooling, "prefixes": prefixes, "max_length": options.max_length}

@@ -33,8 +33,6 @@ def convert(file: Path, folder: Path) -> None:
     tokenizer.model_max_length = model.config.max_position_embeddings
     tokenizer.save_pretrained(folder)
     _plain_class(folder / "tokenizer_config.json")
-    for written in folder.iterdir():
-        written.chmod(0o644)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from retune.encoders import transformer
 from retune.errors import RetuneError
 from retune.params import Params, loads
 from retune.training import hardware
@@ -111,7 +112,7 @@ def test_two_processes_resume_from_a_checkpoint_to_the_same_bytes(tmp_path: Path
     resumed, got = encoder_fit.fit("encoder", base, tmp_path / "stopped", spec)
     assert got.history == want.history
     assert got.resources["tokens"] == want.resources["tokens"]
-    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (resumed / transformer.TRAINED).read_bytes() == (whole / transformer.TRAINED).read_bytes()
 
 
 def test_the_processes_share_rows_gradients_and_threads(tmp_path: Path) -> None:
