@@ -7,6 +7,7 @@ data/calibrations. A model stays in its project, where its base and its calibrat
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,12 @@ from retune.errors import RetuneError, unknown
 from retune.evaluation.calibration import calibrated, log_odds
 from retune.evaluation.score_estimates import estimate
 from retune.params import Params
+from retune.training import provenance
 
 if TYPE_CHECKING:
     from retune.learners.protocols import Predictor
+
+log = logging.getLogger("retune")
 
 KINDS = ("pair", "classification", "scoring")
 WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
@@ -116,6 +120,7 @@ class Model:
 def load(folder: str | Path) -> Model:
     """The model of a folder `models/NAME` of a project.
 
+    A line of warning says where it was built otherwise than it is used here, in what can change its answers.
     Raises `RetuneError` for an unknown model, for one that is not built or not calibrated, and for a kind of task whose
     rows are no texts to label.
     """
@@ -134,6 +139,8 @@ def load(folder: str | Path) -> Model:
     if not base.is_dir():
         raise RetuneError(f"{base.relative_to(root)} is missing: run `dvc repro download_base@{spec.base}`")
     predictor = learners.load(spec, folder, base, spec.get("hardware", Params()), _generation(root, name))
+    if said := provenance.warning(folder, learners.package(spec), predictor):
+        log.warning("%s", said)
     return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")))
 
 

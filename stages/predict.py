@@ -13,6 +13,7 @@ from retune.data import kinds
 from retune.evaluation.predictions import limited
 from retune.params import Params
 from retune.pipeline.stage import Stage, stage
+from retune.training import provenance
 
 if TYPE_CHECKING:
     from retune.learners.protocols import Predictor, Writer
@@ -29,6 +30,8 @@ def predict(run: Stage, model: str) -> None:
     spec = params.load(built / "spec.json")  # what it was trained by
     kind, options = kinds.of(spec.kind), given.get("generation", Params())
     predictor = learners.load(spec, built, run.base_dir(spec.base), given.hardware, options)
+    if said := provenance.warning(built, learners.package(spec), predictor):
+        run.log.warning("%s", said)
     rows = {split: pl.read_parquet(run.split_file(spec.task, split)) for split in ("calibration", "test")}
     rows["test"] = test = limited(rows["test"], given.limit, kind)
     start = time.monotonic()

@@ -7,13 +7,14 @@ import json
 import polars as pl
 
 from retune import learners, run_record
+from retune.pipeline import dvc_hash
 from retune.pipeline.stage import Stage, stage
-from retune.training import dvclive_log, scratch_key
+from retune.training import dvclive_log, provenance, scratch_key
 
 
 @stage
 def train(run: Stage, model: str) -> None:
-    """Read the rows and the base, fit, write the model folder and the record of the training."""
+    """Read the rows and the base, fit, write the model folder (with its provenance) and the record of the training."""
     spec = run.model(model)
     files = [run.split_file(spec.task, split) for split in ("train", "dev")]
     rows, dev = map(pl.read_parquet, files)
@@ -24,6 +25,8 @@ def train(run: Stage, model: str) -> None:
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
         training = learners.fit(spec, rows, dev, base, folder, scratch)
+        data = {path.as_posix(): dvc_hash.of(path) for path in (*files, base)}
+        provenance.write(folder, provenance.of(learners.package(spec), spec, data, training.took))
         dvclive_log.write(training, record)
         run_record.write("train", model, record / "metrics.json", training.took)
 

@@ -35,6 +35,11 @@ def module(learner: str, kind: str) -> str:
     return f"retune.learners.{table.get(kind, table[''])}"
 
 
+def package(spec: Params) -> str:
+    """The name in this package of what fits the model of a spec."""
+    return module(spec.learner, spec.kind).rpartition(".")[2]
+
+
 def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
     """Train the model of a spec by its learner; see `retune.learners.protocols.Fit`."""
     learner: Fit = import_module(f"{module(spec.learner, spec.kind)}.fit").fit

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from retune.errors import RetuneError
 from retune.evaluation.dev_metrics import LOWER
@@ -93,16 +94,17 @@ def best(
     """
     front: list[Attempt] = []  # those that no other beats in metric and loss: only they keep their weights
     tried: dict[str, list[str]] = {}
-    for analyzer, units in _analyzers(spec, found).items():
-        score, loss, worse = -math.inf, math.inf, 0
-        for attempt in attempts(analyzer, units):
-            tried.setdefault(analyzer, []).append(_entry(attempt, metric))
-            worse = worse + 1 if _score(attempt, metric) < score and _loss(attempt, metric) > loss else 0
-            score, loss = max(score, _score(attempt, metric)), min(loss, _loss(attempt, metric))
-            if not any(_covers(other, attempt, metric) for other in front):
-                front = [*(other for other in front if not _covers(attempt, other, metric)), attempt]
-            if worse == WORSE:
-                break
+    with threadpool_limits(limits=1, user_api="blas"):  # sums of several threads depend on how many there are
+        for analyzer, units in _analyzers(spec, found).items():
+            score, loss, worse = -math.inf, math.inf, 0
+            for attempt in attempts(analyzer, units):
+                tried.setdefault(analyzer, []).append(_entry(attempt, metric))
+                worse = worse + 1 if _score(attempt, metric) < score and _loss(attempt, metric) > loss else 0
+                score, loss = max(score, _score(attempt, metric)), min(loss, _loss(attempt, metric))
+                if not any(_covers(other, attempt, metric) for other in front):
+                    front = [*(other for other in front if not _covers(attempt, other, metric)), attempt]
+                if worse == WORSE:
+                    break
     top = max(front, key=lambda attempt: _score(attempt, metric))
     error = _standard_error(top, metric, rows)
     close = [attempt for attempt in front if _score(attempt, metric) >= _score(top, metric) - error]

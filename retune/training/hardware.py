@@ -42,6 +42,16 @@ class Chosen:
         """`float32`, `bfloat16` or `float16`."""
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What of the machine the bytes of a result can depend on; a GPU's do not on the processor beside it."""
+        where: dict[str, Any] = {"device": self.device.type}
+        if self.device.type == "cuda":
+            where["gpu"] = torch.cuda.get_device_name(self.device)
+        if self.device.type == "cpu":
+            where |= {"instructions": torch.backends.cpu.get_cpu_capability(), "threads": self.threads}
+        return {**where, "dtype": self.dtype_name, "attention": self.attention}
+
 
 def choose(hardware: Params, tree_attention: bool = False) -> Chosen:
     """Resolve the `hardware` section; every `auto` is decided from what the machine has, never from a timing.

@@ -226,9 +226,7 @@ def _resources(clock: dict[str, Any], rows: int, chosen: Chosen, counts: list[in
 def _machine(chosen: Chosen) -> dict[str, Any]:
     return {
         "peak_memory_gib": round(hardware.peak_memory_gib(chosen.device), 2),
-        "device": chosen.device.type,
-        "dtype": chosen.dtype_name,
-        "attention": chosen.attention,
         "threads": chosen.threads,
+        **chosen.machine,
         "processes": data_parallel.world_size(),
     }

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_limits
 
 from retune.learners.tfidf_logistic.fit import fit as fit_logistic
 from retune.learners.tfidf_logistic.predict import load as load_logistic
@@ -56,3 +57,20 @@ def test_unseen_characters_are_not_an_error(folder):
     fit_logistic(loads(json.dumps(SPEC)), pairs(), pairs(seed=1), folder, folder, folder)
     frame = pl.DataFrame({"id": ["x"], "text_a": ["🙂"], "text_b": ["ok"]})
     assert 0 < load_logistic(folder, folder, None).predict(frame)["prob_1"][0] < 1
+
+
+def test_the_number_of_threads_changes_no_byte_of_a_model(tmp_path):
+    rng = np.random.default_rng(5)
+    signs = [chr(0x4E00 + number) for number in range(400)]
+    texts = ["".join(rng.choice(signs, 20)) for _ in range(300)]
+    rows = pl.DataFrame({"id": [str(i) for i in range(300)], "text": texts, "label": [str(i % 12) for i in range(300)]})
+    labels = [str(number) for number in range(12)]
+    spec = SPEC | {"kind": "classification", "labels": labels, "linear": SPEC["linear"] | {"c": 1.0}}
+    found = []
+    for threads in (1, 2):
+        out = tmp_path / str(threads)
+        out.mkdir()
+        with threadpool_limits(limits=threads, user_api="blas"):
+            fit_logistic(loads(json.dumps(spec)), rows, rows[:60], out, out, out)
+        found.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert found[0] == found[1]

@@ -20,7 +20,7 @@ class LlmReranker:
     """A model behind its prompt; `predict` gives a row per input row, in its order."""
 
     def __init__(self, labelled: PromptedLlm) -> None:
-        self.labelled = labelled
+        self.labelled, self.chosen = labelled, labelled.chosen
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Columns id, score (log-odds of yes), truncated for the rows of `frame`."""
