@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from retune.params import RESOLVED
-from retune.pipeline import meanings
+from retune.pipeline import earlier, meanings
 from retune.pipeline import resolve as compiler
 from retune.pipeline.stage import Stage, stage
 from retune.sources.path import OUTSIDE
@@ -21,6 +21,7 @@ def resolve(run: Stage) -> None:
         with run.output(target) as file:
             file.write_text(compiler.dumps(content), encoding="utf-8", newline="\n")
     meanings.keep(resolution.meanings)
+    earlier.keep(resolution.resolved["tasks"])
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 
-from retune.data import connected, kinds, leaks
+from retune.data import changes, connected, kinds, leaks
 from retune.data.balance import balanced
 from retune.data.split import SPLITS, assign, check, official_splits, reduced, summary
+from retune.pipeline import earlier
 from retune.pipeline.stage import Stage, stage
 
 LISTED = 12  # values of the target in the log
@@ -53,14 +55,20 @@ def split(run: Stage, task: str) -> None:
         )
     counts = summary(parts, left_out, spec, official, kind, dropped)
     check(counts, kind)
+    kept, changed = earlier.folder("split", task), None
     with run.output(f"data/splits/{task}") as folder:
         for name in SPLITS:
             parts.filter(pl.col("split") == name).drop("split").sink_parquet(folder / f"{name}.parquet")
         (folder / "summary.json").write_text(json.dumps(counts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        if kept:
+            changed = changes.changes(_scanned(kept), _scanned(folder), kind)
     for name, entry in counts["splits"].items():
         targets = ", ".join(f"{target} {count:,}" for target, count in list(entry["targets"].items())[:LISTED])
         more = f", and {len(entry['targets']) - LISTED} more" if len(entry["targets"]) > LISTED else ""
         run.log.info(f"{name}: {entry['rows']:,} rows by {kind.TARGET}: {targets}{more}")
+    for line in changes.sentences(changed, kind) if changed else ():
+        run.log.info(line)
+    earlier.forget("split", task)
     labels = spec.get("labels", []) if kind.TARGET == "label" else []
     missing = [target for target in labels if target not in counts["splits"]["train"]["targets"]]
     if missing:
@@ -73,6 +81,10 @@ def split(run: Stage, task: str) -> None:
         run.log.warning("warning: %s", said)
     elif said := leaks.shares(counts):
         run.log.info(f"{said} share a text with a training row")
+
+
+def _scanned(folder: Path) -> dict[str, pl.LazyFrame]:
+    return {name: pl.scan_parquet(folder / f"{name}.parquet") for name in SPLITS}
 
 
 def _groups(found: connected.Components) -> str:

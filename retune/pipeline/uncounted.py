@@ -5,8 +5,10 @@ from __future__ import annotations
 STRICT = ("closure", "declared", "guard", "landlock", "native", "parameters", "places", "start", "variables")
 
 UNCOUNTED = {
+    "retune.data.changes": "says in the log what new rows changed",
     "retune.progress": "how a progress bar looks",
     "retune.pipeline.disk_error": "the words of an error",
+    "retune.pipeline.earlier": "keeps what that is compared with",
     "retune.pipeline.guard": "mends DVC's own files when DVC was killed",
     "retune.pipeline.processes": "what the kernel knows of other processes",
     "retune.pipeline.recovery": "mends DVC's own files when DVC was killed",

@@ -18,6 +18,7 @@ from typing import Any
 
 from retune import run_record
 from retune.params import RESOLVED, STATE, project_state
+from retune.pipeline import earlier
 from retune.pipeline.strict import landlock
 from retune.pipeline.strict.declared import PIPELINE, Declared
 
@@ -108,6 +109,8 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         for one in (project / path, *_linked(project / path)):
             places.allow(one, landlock.READ)
     state = [project / STATE / name for name in (*KEPT, f"scratch/{declared.stage}")]
+    if declared.stage in earlier.KEPT:
+        state.append(project / earlier.FOLDER / declared.stage)
     if declared.stage in FETCHING:
         state = [project / STATE, _downloads()]
         for one, rights in _source(entry, project):
