@@ -18,5 +18,5 @@ def warnings(folder: Path) -> list[str]:
         return []
     return [
         f"the project lies in {path}, whose name is not ASCII: `dvc exp run --temp` and `--queue` fail there with a "
-        "UnicodeEncodeError; give the cache another place (`dvc config --local cache.dir /a/folder`), or move the project"
+        "UnicodeEncodeError; give the cache another place (`dvc config --local cache.dir /a/folder`) or move it"
     ]
