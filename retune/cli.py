@@ -43,7 +43,8 @@ def check() -> None:
     """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings."""
     from retune.params import RESOLVED, loads
     from retune.pipeline.checks import place, stages
-    from retune.pipeline.resolve import dumps, resolve
+    from retune.pipeline.reads import dumps
+    from retune.pipeline.resolve import resolve
 
     resolution = resolve(Path())
     if "gate" in resolution.resolved:  # the names of metrics are not known to `resolve`
@@ -266,7 +267,8 @@ def gate(
 def _up_to_date() -> None:
     """Raise where the declarations have changed since the last build, so that old predictions would be judged."""
     from retune.params import RESOLVED
-    from retune.pipeline.resolve import dumps, resolve
+    from retune.pipeline.reads import dumps
+    from retune.pipeline.resolve import resolve
 
     if not RESOLVED.is_file() or RESOLVED.read_text(encoding="utf-8") != dumps(resolve(Path()).resolved):
         raise RetuneError(f"{RESOLVED} is out of date, so what lies here was built by older declarations: `dvc repro`")

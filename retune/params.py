@@ -10,6 +10,9 @@ from retune.errors import RetuneError
 
 RESOLVED = Path("params-resolved.json")
 
+RESOLVED_PARTS = Path("resolved")
+"""What each stage instance depends on of `RESOLVED`, and its code: `STAGE/INSTANCE.json`, and `report.json`."""
+
 STATE = Path(".retune")
 """Locks, logs, caches and unfinished work; local to a checkout, never an input or output of a stage."""
 

@@ -1,11 +1,11 @@
-"""Compile params.yaml, the catalogs and the prompts into params-resolved.json (`python -m stages.resolve`)."""
+"""Compile params.yaml, the catalogs and the prompts into what stages read (`python -m stages.resolve`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from retune.params import RESOLVED
-from retune.pipeline import earlier, meanings
+from retune.pipeline import earlier, meanings, reads
 from retune.pipeline import resolve as compiler
 from retune.pipeline.stage import Stage, stage
 from retune.sources.path import OUTSIDE
@@ -19,7 +19,8 @@ def resolve(run: Stage) -> None:
         run.log.warning("warning: %s", warning)
     for target, content in ((OUTSIDE, resolution.outside), (RESOLVED, resolution.resolved)):
         with run.output(target) as file:
-            file.write_text(compiler.dumps(content), encoding="utf-8", newline="\n")
+            file.write_text(reads.dumps(content), encoding="utf-8", newline="\n")
+    reads.write(resolution.files)
     meanings.keep(resolution.meanings)
     earlier.keep(resolution.resolved["tasks"])
 

@@ -18,10 +18,9 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED, STATE
-from retune.pipeline import instances, meanings
+from retune.pipeline import instances, meanings, reads
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.instances import Instance
-from retune.pipeline.reads import READS
 from retune.pipeline.resolve import Resolution, resolve
 
 SHOWN = 6
@@ -106,39 +105,40 @@ def _why(one: Instance, locked: dict[str, Any] | None, new: Resolution, memory: 
         for key in param.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if before.get(param) != value:
+            yield _told(param, before.get(param, ...), value)
+    files = {dep["path"]: dep.get("md5") for dep in locked.get("deps") or []}
+    for path in files.keys() & new.files.keys():
+        if files[path] != (now := reads.digest(new.files[path])):
             task = new.resolved["models"].get(one.key, {}).get("task", "")
-            place = READS.get(one.stage, "").format(key=one.key, task=task)
-            yield from _differences(place, param, memory.get(before.get(param, "")), new.meanings.get(value))
-    if sorted(dep["path"] for dep in locked.get("deps") or []) != sorted(one.deps):
+            place = reads.READS.get(one.stage, "").format(key=one.key, task=task)
+            yield from _differences(place, memory.get(files[path]), new.meanings[now])
+    if files.keys() != set(one.deps):
         yield "reads other files than it did"
     for out in sorted({out["path"] for out in locked.get("outs") or []} ^ set(one.outs)):
         yield f"its outputs are others: {out}"
 
 
-def _differences(place: str, param: str, old: Any, new: Any) -> Iterator[str]:
-    """What differs between two meanings of a parameter; `place`: the keys above what an instance reads."""
-    code = param.startswith("code.")
-    if old is None or new is None:
-        yield "its code changed" if code else "its parameters changed"
+def _differences(place: str, old: Any, new: Any) -> Iterator[str]:
+    """What differs between two meanings of an instance's file; `place`: the keys above what it reads."""
+    if old is None:
+        yield "its parameters or its code changed"
         return
-    if code:
-        for name in sorted(old["modules"].keys() | new["modules"].keys()):
-            was, now = old["modules"].get(name), new["modules"].get(name)
-            if was != now:
-                yield f"module {name}" + (" is new to it" if not was else " is not run any more" if not now else "")
-        for name in sorted(old["packages"].keys() | new["packages"].keys()):
-            was, now = old["packages"].get(name), new["packages"].get(name)
-            if was != now:
-                yield f"package {name} {was or 'none'} -> {now or 'none'}"
-        return
-    was, now = (dict(_leaves(value, place)) for value in (old, new))
-    found = False
+    was, now = (dict(_leaves(value["reads"], place)) for value in (old, new))
     for path in [*was, *(path for path in now if path not in was)]:
         if was.get(path, ...) != now.get(path, ...):
-            found = True
             yield _told(path, was.get(path, ...), now.get(path, ...))
-    if not found:
+    if was == now and json.dumps(old["reads"]) != json.dumps(new["reads"]):
         yield "the order of its parameters changed"
+    was, now = old["code"]["modules"], new["code"]["modules"]
+    for name in sorted(was.keys() | now.keys()):
+        if was.get(name) != now.get(name):
+            yield f"module {name}" + (
+                " is new to it" if name not in was else " is not run any more" if name not in now else ""
+            )
+    was, now = old["code"]["packages"], new["code"]["packages"]
+    for name in sorted(was.keys() | now.keys()):
+        if was.get(name) != now.get(name):
+            yield f"package {name} {was.get(name, 'none')} -> {now.get(name, 'none')}"
 
 
 def _leaves(value: Any, at: str) -> Iterator[tuple[str, Any]]:

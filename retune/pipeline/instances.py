@@ -14,7 +14,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Instance:
-    """One stage instance: paths relative to the project, keys of params-resolved.json."""
+    """One stage instance: paths relative to the project; `params` are keys of params-resolved.json, if any."""
 
     stage: str
     key: str

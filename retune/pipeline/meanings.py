@@ -1,7 +1,8 @@
-"""What the hashes in params-resolved.json stand for, kept in .retune, so that a change can be told by name.
+"""What the hashes of the files in resolved/ stand for, kept in .retune, so that a change can be told by name.
 
-Each hash has a file with what was hashed: the part of the resolved file that a stage instance reads, or the modules and
-packages that it can run. Where a hash was made on another machine, the revision that has it committed is asked.
+Each hash has a file with what is behind it: the part of params-resolved.json that a stage instance reads, and the
+modules and packages that it can run. Where a hash was made on another machine, the revision that has it committed is
+asked.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ KEPT = 2000
 """Files that stay; the oldest go."""
 
 
-def of(resolved: dict[str, Any], parts: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
-    """Hash -> what it stands for."""
-    found: dict[str, Any] = {}
-    for hashes, meant in ((resolved["reads"], parts), (resolved["code"], contents)):
-        for stage, instances in hashes.items():
-            one = instances if isinstance(instances, dict) else {"": instances}
-            values = meant[stage] if isinstance(instances, dict) else {"": meant[stage]}
-            found |= {digest: _plain(values[key]) for key, digest in one.items()}
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if isinstance(value, fingerprint.Contents) else value
+def of(resolved: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
+    """Hash, as DVC has it -> what that file of resolved/ stands for: `reads` and `code`."""
+    code = {
+        reads.path(stage, key): asdict(one)
+        for stage, found in contents.items()
+        for key, one in (found if isinstance(found, dict) else {"": found}).items()
+    }
+    parts = reads.instances(resolved)
+    return {
+        reads.digest(text): {"reads": parts[path][0], "code": code[path]}
+        for path, text in reads.files(resolved).items()
+    }
 
 
 def keep(found: dict[str, Any], project: Path = Path()) -> None:
@@ -70,7 +70,7 @@ class Memory:
 
 
 def _committed(folder: Path, revision: str) -> dict[str, Any]:
-    """The meanings of the hashes that a revision's params-resolved.json holds."""
+    """The meanings of the hashes of a revision's files in resolved/, which follow from its params-resolved.json."""
     text = at_revision(folder, revision, RESOLVED.as_posix())
     if text is None:
         return {}
@@ -86,7 +86,7 @@ def _committed(folder: Path, revision: str) -> dict[str, Any]:
         try:
             if not archive.returncode:
                 subprocess.run(["tar", "-xf", "code.tar"], cwd=name, check=True)
-                return of(resolved, reads.parts(resolved), fingerprint.contents(Path(name), resolved))
+                return of(resolved, fingerprint.contents(Path(name), resolved))
         except (KeyError, RetuneError):  # of a Retune whose file or code has another form
             pass
     return {}

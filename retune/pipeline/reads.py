@@ -1,16 +1,19 @@
-"""What each stage instance reads of params-resolved.json, as one hash: DVC compares it instead of all the values.
+"""What each stage instance reads of params-resolved.json, and its code, as a file of its own that DVC compares.
 
-DVC writes the values of a stage's parameters into dvc.lock, and reads and writes that whole file after every stage;
-with the resolved sections themselves in it, this took longer than most stages. The values are in params-resolved.json,
-which is committed, and `git diff` shows what changed in them.
+They are dependencies and no parameters of DVC: so `dvc params diff` and `dvc exp show` speak of what a person wrote, in
+params.yaml, alone. As parameters their values would stand in dvc.lock, too, which DVC reads and writes after every
+stage. The files are committed, and `git diff` shows which stage instances a change reaches, and by what.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
+from retune.atomic_file import replacing
+from retune.params import RESOLVED_PARTS
 from retune.pipeline.fingerprint import STAGES
 
 READS = {
@@ -55,12 +58,59 @@ def parts(resolved: dict[str, Any]) -> dict[str, Any]:
     return {**found, "report": _shown(resolved)}
 
 
-def reads(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The `reads` section of the resolved file: {stage: {instance: hash}}, and the report's hash."""
+def instances(resolved: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+    """What each stage instance reads, and the hash of its code, by the path of its file."""
     return {
-        stage: content_hash(part) if stage == "report" else {key: content_hash(one) for key, one in part.items()}
+        path(stage, key): (one, code)
         for stage, part in parts(resolved).items()
+        for key, one, code in (
+            [("", part, resolved["code"][stage])]
+            if stage == "report"
+            else [(key, one, resolved["code"][stage][key]) for key, one in part.items()]
+        )
     }
+
+
+def path(stage: str, key: str) -> str:
+    """The file of a stage instance; `report` has no key."""
+    return (RESOLVED_PARTS / stage / f"{key}.json" if key else RESOLVED_PARTS / f"{stage}.json").as_posix()
+
+
+def files(resolved: dict[str, Any]) -> dict[str, str]:
+    """The text of each stage instance's file, by its path. The order of keys counts, since it can be that of columns.
+
+    What the report reads is in the other files already; its own has a hash of it.
+    """
+    return {
+        file: dumps({"code": code, "reads": content_hash(one) if file == path("report", "") else one})
+        for file, (one, code) in instances(resolved).items()
+    }
+
+
+def write(texts: dict[str, str], project: Path = Path()) -> None:
+    """Make the folder hold these files and no others. An equal one is not touched: DVC need not hash it."""
+    for file in sorted((project / RESOLVED_PARTS).rglob("*"), reverse=True):
+        if file.is_dir():
+            if not any(file.iterdir()):
+                file.rmdir()
+        elif file.relative_to(project).as_posix() not in texts:
+            file.unlink()
+    for name, text in texts.items():
+        file = project / name
+        if not file.is_file() or file.read_bytes() != text.encode():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as part:
+                part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def dumps(value: Any) -> str:
+    """JSON for people and git: keys in the order of declaration, two spaces, one newline at the end."""
+    return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def digest(text: str) -> str:
+    """The hash by which DVC knows a file, in dvc.lock."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _part(stage: str, resolved: dict[str, Any], key: str, task: str) -> Any:

@@ -20,7 +20,7 @@ from retune.pipeline import auto, declarations, effective, fingerprint, kind_con
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
-from retune.pipeline.reads import parts, reads
+from retune.pipeline.reads import files
 from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
@@ -32,10 +32,12 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 class Resolution:
     """The contents of params-resolved.json and data/outside.json, and what deserves a look but stops nothing.
 
-    `meanings`: what the hashes of params-resolved.json stand for (retune.pipeline.meanings).
+    `files`: path -> text of what each stage instance depends on (retune.pipeline.reads); `meanings`: what their hashes
+    stand for (retune.pipeline.meanings).
     """
 
     resolved: dict[str, Any]
+    files: dict[str, str]
     outside: dict[str, Any]
     warnings: list[str]
     meanings: dict[str, Any]
@@ -51,11 +53,11 @@ def resolve(folder: Path, params: Path | None = None) -> Resolution:
     contents = fingerprint.contents(folder, resolved)
     resolved["code"] = fingerprint.hashes(contents)
     outside = {"outside": path_entries.outside(declared)}
-    return Resolution(resolved, outside, found, meanings.of(resolved, parts(resolved), contents))
+    return Resolution(resolved, files(resolved), outside, found, meanings.of(resolved, contents))
 
 
 def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
-    """What `declared` comes to, with the hashes of what stages read and not yet of their code; and the warnings."""
+    """What `declared` comes to, but for the hashes of code; and the warnings."""
     resolved: dict[str, Any] = {
         "seed": declared.seed,
         **({} if declared.strict else {"strict": False}),
@@ -75,7 +77,6 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
         raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
     found = warnings(declared, resolved)
     _cut(declared, resolved)
-    resolved["reads"] = reads(resolved)
     return resolved, found
 
 
@@ -105,11 +106,6 @@ def _name_dimensions(section: dict[str, Any]) -> None:
     """Dimensions by name alone, but where a judge is told of them: their texts are for prompts."""
     if "dimensions" in section and not section.get("judge"):
         section["dimensions"] = list(section["dimensions"])
-
-
-def dumps(resolved: dict[str, Any]) -> str:
-    """The resolved file's text: keys in the order of declaration, two spaces, one newline at the end."""
-    return json.dumps(resolved, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def merge(default: BaseModel, own: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ versions can wait for ever.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +24,7 @@ import polars as pl
 import yaml
 
 from retune.errors import RetuneError
-from retune.params import RESOLVED, Params, loads
+from retune.params import RESOLVED, RESOLVED_PARTS, Params, loads
 
 LOCK = "dvc.lock"
 PREDICTED = ("download", "convert", "augment", "split", "train", "predict", "calibrate")
@@ -115,14 +117,24 @@ class Revision:
 
     def _behind(self, name: str) -> bool:
         entry = self.stages[name]
-        for key, built in entry.get("params", {}).get(str(RESOLVED), {}).items():
-            value: Any = self.resolved
-            for part in key.split("."):
-                value = value.get(part, {})
-            if value != built:
-                return True
         read = ((dep["path"], dep.get("md5")) for dep in entry.get("deps", ()))
-        return any(path in self.outputs and self.outputs[path].get("md5") != md5 for path, md5 in read)
+        here = self._resolved_files | {path: out.get("md5") for path, out in self.outputs.items()}
+        return any(path in here and here[path] != md5 for path, md5 in read)
+
+    @functools.cached_property
+    def _resolved_files(self) -> dict[str, str | None]:
+        """Path -> hash, of what each stage instance depends on by the declarations and the code."""
+        if self.commit is None:
+            files = {
+                file.relative_to(self.root): file.read_bytes() for file in (self.root / RESOLVED_PARTS).rglob("*.json")
+            }
+            return {path.as_posix(): _md5(content) for path, content in files.items()}
+        command = ["git", "archive", "--format=tar", self.commit, str(RESOLVED_PARTS)]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, check=False)
+        if done.returncode:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            return {one.name: _md5(file.read()) for one in archive if (file := archive.extractfile(one))}
 
 
 def at(root: Path, name: str | None, opened: ExitStack) -> Revision:
@@ -168,6 +180,11 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _md5(content: bytes) -> str:
+    """The hash by which DVC knows a file."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -221,7 +221,8 @@ def test_what_cant_be_exported_is_said(tmp_path):
 def test_the_command_writes_the_files_of_a_task(tmp_path):
     folder = write(tmp_path / "project")
     assert "run `dvc repro resolve`" in printed(folder, "export", "questions", "--out", "out", fails=True)
-    from retune.pipeline.resolve import dumps, resolve
+    from retune.pipeline.reads import dumps
+    from retune.pipeline.resolve import resolve
 
     (folder / "params-resolved.json").write_text(dumps(resolve(folder).resolved), encoding="utf-8")
     (folder / "data/splits/questions").mkdir(parents=True)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from retune.errors import RetuneError
 from retune.pipeline import declarations, effective
 from retune.pipeline.fingerprint import STAGES, Code, roots
+from retune.pipeline.reads import dumps, parts
 from retune.pipeline.resolve import compiled, resolve
 from retune.pipeline.validation import fields
 from tests.support import ROOT
@@ -45,8 +46,10 @@ def project(**defaults: dict[str, Any]) -> declarations.Project:
 
 
 def flat(resolved: dict[str, Any]) -> dict[str, str]:
-    found = {f"{stage}@{key}": value for stage in STAGES for key, value in resolved["reads"][stage].items()}
-    return found | {"report": resolved["reads"]["report"]}
+    found = parts(resolved)
+    return {f"{stage}@{key}": dumps(value) for stage in STAGES for key, value in found[stage].items()} | {
+        "report": dumps(found["report"])
+    }
 
 
 def reached(before: dict[str, str], after: declarations.Project) -> set[str]:

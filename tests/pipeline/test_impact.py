@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,8 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.pipeline import impact, instances, meanings
-from retune.pipeline.resolve import dumps, resolve
+from retune.pipeline.reads import dumps
+from retune.pipeline.resolve import resolve
 from tests.support import ROOT
 from tests.support.declarations import replace, write
 
@@ -34,20 +36,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def record(folder: Path) -> None:
-    """What DVC writes into dvc.lock, of parameters and paths, and `resolve` beside it."""
+    """What DVC writes into dvc.lock, of paths and the hashes of what is resolved, and `resolve` beside it."""
     found = resolve(folder)
     stages: dict[str, Any] = {}
     for one in instances.read(folder, {**found.resolved, **found.outside}):
-        params = {}
-        for name in one.params:
-            value: Any = found.resolved
-            for key in name.split("."):
-                value = value[key]
-            params[name] = value
+        assert not one.params
+        md5 = {path: {"md5": hashlib.md5(text.encode()).hexdigest()} for path, text in found.files.items()}
         stages[one.address] = {
             "cmd": one.cmd,
-            "deps": [{"path": path} for path in one.deps],
-            "params": {"params-resolved.json": params},
+            "deps": [{"path": path, **md5.get(path, {})} for path in one.deps],
             "outs": [{"path": path} for path in one.outs],
         }
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
@@ -140,7 +137,7 @@ def test_a_mutation_makes_exactly_these_stages_stale_and_says_why(name: str, pro
     found = stale(project)
     assert found.keys() == wanted
     assert not wanted or any(reason in line for lines in found.values() for line in lines)
-    assert "its code changed" not in str(found)
+    assert "its parameters or its code changed" not in str(found)
 
 
 def test_nothing_is_stale_after_a_build(project: Path) -> None:

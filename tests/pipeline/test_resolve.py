@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from retune.errors import RetuneError
 from retune.pipeline.declarations import default_sections
-from retune.pipeline.resolve import dumps, merge, resolve
+from retune.pipeline.reads import dumps
+from retune.pipeline.resolve import merge, resolve
 from retune.pipeline.schema.params import SECTIONS, Training
 from tests.support.declarations import ROOT, replace, resolved, write
 
@@ -168,7 +169,8 @@ def test_the_file_is_the_same_in_every_process_and_for_every_form_of_the_same_va
     assert text.endswith("}\n")
     assert json.loads(text) == resolved(folder)
     code = (
-        "import pathlib; from retune.pipeline.resolve import *; print(dumps(resolve(pathlib.Path()).resolved), end='')"
+        "import pathlib; from retune.pipeline.reads import *; from retune.pipeline.resolve import *; "
+        "print(dumps(resolve(pathlib.Path()).resolved), end='')"
     )
     for seed in ("1", "2"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -193,6 +195,8 @@ def test_the_stage_writes_the_file_and_prints_the_warnings(tmp_path):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert "bases.idle is fetched, but no model uses it" in done.stderr
     assert (folder / "params-resolved.json").read_bytes() == dumps(resolved(folder)).encode()
+    written = (folder / "resolved").rglob("*.json")
+    assert {path.relative_to(folder).as_posix(): path.read_text() for path in written} == resolve(folder).files
 
     replace(folder, "params.yaml", "batch_size", "batch_sise")
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -29,9 +29,7 @@ stages:
     foreach: ${tasks}
     do:
       cmd: python -m stages.convert ${key}
-      deps: ["data/raw/${key}", "models/${item.model}"]
-      params:
-        - params-resolved.json: ["reads.convert.${key}", "code.convert.${key}"]
+      deps: ["resolved/convert/${key}.json", "data/raw/${key}", "models/${item.model}"]
       outs:
         - data/converted/${key}
         - reports/${key}/numbers.json: {cache: false}

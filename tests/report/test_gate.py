@@ -229,7 +229,7 @@ def test_what_can_not_be_compared_is_one_error_of_its_own_exit_code(project, arg
 @pytest.mark.parametrize(
     "older",
     [
-        {"params": {"params-resolved.json": {"reads.predict.plain": "0"}}},
+        {"deps": [{"path": "resolved/predict/plain.json", "md5": "of another model"}]},
         {"deps": [{"path": "data/splits/same", "md5": "of another split"}]},
     ],
 )

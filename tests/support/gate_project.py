@@ -102,12 +102,13 @@ class Project:
                 stages[f"predict@{rest[0]}"] = {"outs": [self._cached(f"data/predictions/{task}/{rest[0]}")]}
             else:
                 stages[f"split@{task}"] = {"outs": [self._cached(f"data/splits/{task}")]}
-        reads = {stage: {} for stage in ("split", "predict", "calibrate")}
         for name, entry in stages.items():
-            stage, _, key = name.partition("@")
-            reads[stage][key] = "1"
-            entry["params"] = {"params-resolved.json": {f"reads.{stage}.{key}": "1"}}
-        resolved = {"tasks": self.tasks, "models": self.models, "reads": reads, "gate": self.gate}
+            file = self.folder / f"resolved/{name.replace('@', '/')}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}\n")
+            md5 = hashlib.md5(b"{}\n").hexdigest()
+            entry["deps"] = [{"path": file.relative_to(self.folder).as_posix(), "md5": md5}]
+        resolved = {"tasks": self.tasks, "models": self.models, "gate": self.gate}
         (self.folder / "params-resolved.json").write_text(json.dumps(resolved, ensure_ascii=False))
         (self.folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 

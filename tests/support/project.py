@@ -86,7 +86,9 @@ def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "reports/", "dvc.lock", "params-resolved")):
+        if (ROOT / name).is_file() and not name.startswith(
+            ("tests/", "reports/", "dvc.lock", "params-resolved", "resolved/")
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
 

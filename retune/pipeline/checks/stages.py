@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from retune.params import RESOLVED
 from retune.pipeline import fingerprint
 from retune.pipeline.declarations import mapping
 from retune.pipeline.yaml_file import read
@@ -29,7 +30,8 @@ def warnings(folder: Path, resolved: dict[str, Any]) -> list[str]:
     found = list(document.problems)
     declared = {name: mapping(stage) for name, stage in mapping(mapping(document.data).get("stages")).items()}
     stages = {name: mapping(stage.get("do", stage)) for name, stage in declared.items()}
-    used = [_pattern(path) for path in mapping(document.data).get("vars") or [] if isinstance(path, str)]
+    used = [RESOLVED.as_posix()]  # by every stage that runs: what it depends on there is in a file of its own
+    used += [_pattern(path) for path in mapping(document.data).get("vars") or [] if isinstance(path, str)]
     used += [path for stage in stages.values() for path in _read(stage)]
     code = fingerprint.Code(folder)
     for name, stage in stages.items():

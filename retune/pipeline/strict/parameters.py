@@ -6,10 +6,11 @@ Beside its own part it sees the seed, the hash of its code, and of its model whi
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from retune.params import Params
-from retune.pipeline.reads import READS, SHOWN_KEYS
+from retune.pipeline.reads import READS, SHOWN_KEYS, path
 from retune.pipeline.strict.declared import Declared
 
 Refuse = Callable[[str], None]
@@ -46,18 +47,13 @@ def part(resolved: Params, declared: Declared, refuse: Refuse) -> Params:
 
 
 def _paths(resolved: Params, declared: Declared) -> list[str]:
-    """The keys that dvc.yaml names, with what the hashes among them stand for; `*` is any key."""
+    """The keys that dvc.yaml names, and those that the instance's file in resolved/ has; `*` is any key."""
     stage, key = declared.stage, declared.instance
     entry = resolved.get("models", {}).get(key, {})
     found = ["seed", f"code.{stage}.{key}", "code.report", f"models.{key}.task", f"models.{key}.base"]
-    for name in declared.parameters:
-        section, _, rest = name.partition(".")
-        if section != "reads":
-            found.append(name)
-        elif rest == "report":
-            found += SHOWN_KEYS
-        elif (read := rest.partition(".")[0]) in READS:
-            found.append(READS[read].format(key=rest.partition(".")[2], task=entry.get("task", key)))
+    found += declared.parameters
+    if Path(path(stage, key)) in declared.reads:
+        found += [READS[stage].format(key=key, task=entry.get("task", key))] if stage in READS else SHOWN_KEYS
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from retune.errors import RetuneError
 from retune.pipeline import fingerprint
+from retune.pipeline.reads import parts
 from retune.pipeline.resolve import resolve
 from tests.support.declarations import ROOT, replace, write
 from tests.support.scoring_declarations import project
@@ -44,10 +45,10 @@ def test_a_judge_reaches_evaluate_and_nothing_that_costs_a_model(tmp_path: Path)
     assert not {"key", "api_key", "logprobs"} & set(judge)
     changed = {
         f"{stage}.{name}"
-        for stage, instances in plain["reads"].items()
-        if isinstance(instances, dict)
+        for stage, instances in parts(plain).items()
+        if stage != "report"
         for name in instances
-        if instances[name] != found["reads"][stage][name]
+        if instances[name] != parts(found)[stage][name]
     }
     assert changed == {"evaluate.rated_linear", "evaluate.rated_llm"}
     assert plain["code"] == found["code"]
