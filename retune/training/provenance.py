@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def read(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def installed(names: Iterator[str] | tuple[str, ...]) -> dict[str, str]:
+def installed(names: Iterable[str]) -> dict[str, str]:
     """Distribution -> version, of those that are installed here."""
     found = {}
     for name in sorted(names):
@@ -93,25 +93,17 @@ def warning(folder: Path, learner: str, predictor: Any) -> str | None:
     built = read(folder)
     fitted_by = PACKAGES.get(learner, ((), ()))[1]
     before = {name: said for name, said in built.get("packages", {}).items() if name not in fitted_by}
-    found = list(_differing(before, installed(tuple(before))))
+    found = list(differing(before, installed(before)))
     if chosen := getattr(predictor, "chosen", None):
         before = {name: said for name, said in built.get("machine", {}).items() if name in CHANGES_ANSWERS}
-        found += _differing(before, chosen.machine)
+        found += differing(before, chosen.machine)
     if not found:
         return None
     return f"{folder.name} was built otherwise than it is used here, so its answers may differ: {', '.join(found)}"
 
 
-def differences(built: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """In words, everything but the data in which one provenance differs from another."""
-    found = list(_differing({"python": built.get("python")}, {"python": here.get("python")}))
-    for part in ("packages", "machine"):
-        before, now = built.get(part, {}), here.get(part, {})
-        found += _differing({name: before.get(name) for name in {**before, **now}}, now)
-    return found
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """In words, what of `before` is otherwise now."""
     for name, said in before.items():
         if now.get(name) != said:
             yield f"{name} {_shown(said)} (here {_shown(now.get(name))})"

@@ -115,12 +115,6 @@ def test_threads_beside_a_gpu_are_not_part_of_a_model() -> None:
     }  # fmt: skip
 
 
-def test_differences_name_each_part_but_the_data() -> None:
-    built = {"data": {"a": "1"}, "python": "3.11", "packages": {"torch": "1"}, "machine": {"threads": 2}}
-    here = {"data": {"a": "2"}, "python": "3.12", "packages": {"torch": "1"}, "machine": {"threads": 2, "gpu": "T4"}}
-    assert provenance.differences(built, here) == ["python 3.11 (here 3.12)", "gpu none (here T4)"]
-
-
 def test_loading_says_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
