@@ -101,6 +101,8 @@ def save(encoder: PreTrainedModel, out: Path) -> None:
         if not kept:
             continue
         encoder.save_pretrained(out, state_dict={name: weight for name, weight in state.items() if name in kept})
+        if not (out / WEIGHTS).exists():  # of several processes, transformers lets the first alone write
+            return
         (out / WEIGHTS).rename(out / shard)
         with safe_open(out / shard, framework="pt") as tensors:  # transformers may have given them their old names back
             places |= dict.fromkeys(tensors.keys(), shard)
