@@ -42,7 +42,7 @@ def keys(word: Annotated[str, typer.Argument(help="show only keys that contain t
 def check() -> None:
     """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings."""
     from retune.params import RESOLVED, loads
-    from retune.pipeline.checks import place, stages
+    from retune.pipeline.checks import artifacts, place, stages
     from retune.pipeline.reads import dumps
     from retune.pipeline.resolve import resolve
 
@@ -51,7 +51,8 @@ def check() -> None:
         from retune.report.gate import tolerances
 
         tolerances(loads(dumps(resolution.resolved)))
-    for warning in (*resolution.warnings, *stages.warnings(Path(), resolution.resolved), *place.warnings(Path())):
+    of_pipeline = (check.warnings(Path(), resolution.resolved) for check in (stages, artifacts, place))
+    for warning in (*resolution.warnings, *(one for found in of_pipeline for one in found)):
         typer.echo(f"warning: {warning}")
     now = RESOLVED.read_text(encoding="utf-8") if RESOLVED.is_file() else None
     state = "is up to date" if now == dumps(resolution.resolved) else "is out of date: `dvc repro` brings it up to date"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 
-def warnings(folder: Path) -> list[str]:
+def warnings(folder: Path, resolved: dict[str, Any]) -> list[str]:
     """What deserves a look in where the project lies; each line says what to do."""
+    del resolved  # as the other checks are asked
     path = folder.resolve()
     if str(path).isascii():
         return []
