@@ -1,4 +1,4 @@
-"""Experiments where teams have their projects: a subfolder of a larger repository, names of other scripts, a worktree."""
+"""Experiments where teams have projects: a subfolder of a larger repository, names of other scripts, a worktree."""
 
 from __future__ import annotations
 
