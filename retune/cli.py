@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from retune.errors import RetuneError
+from retune.verify.commands import provenance, verify
 
 commands = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Helpers around `dvc repro`."
@@ -300,6 +301,9 @@ def export(
     for file, rows in counts.items():
         typer.echo(f"{out / file}: {rows:,} rows")
 
+
+commands.command()(verify)
+commands.command()(provenance)
 
 if __name__ == "__main__":
     app()
