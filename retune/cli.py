@@ -80,11 +80,41 @@ def impact(
 def repro(
     tasks: Annotated[list[str] | None, typer.Argument(help="tasks to build; default: everything")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="stages at a time; each gets its share of the cores or GPUs")] = 2,
+    pull: Annotated[
+        bool, typer.Option("--pull", help="first take from the remote what others built of the same inputs")
+    ] = False,
 ) -> None:
     """`dvc repro`, several stages at a time: for a first build, or one on several GPUs."""
     from retune.pipeline import parallel_repro
 
-    parallel_repro.repro(tasks or [], jobs)
+    parallel_repro.repro(tasks or [], jobs, pull)
+
+
+@commands.command()
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(help="models and tasks; default: everything")] = None,
+    without_bases: Annotated[
+        bool, typer.Option("--without-bases", help="leave pretrained checkpoints out, which `dvc repro` fetches itself")
+    ] = False,
+    remote: Annotated[str | None, typer.Option("--remote", "-r", help="default: the default remote")] = None,
+) -> None:
+    """Get built outputs from the remote, as this commit's dvc.lock names them; how many bytes is said before.
+
+    A model comes with all that it needs to predict, a task with its data, models and results.
+    """
+    from retune.pipeline import remote as remotes
+
+    remotes.pull(names or [], without_bases, remote, typer.echo)
+
+
+@commands.command()
+def push(
+    remote: Annotated[str | None, typer.Option("--remote", "-r", help="default: the default remote")] = None,
+) -> None:
+    """Send what was built to the remote, so that no other clone has to build it again."""
+    from retune.pipeline import remote as remotes
+
+    remotes.push(remote, typer.echo)
 
 
 @commands.command()
