@@ -22,6 +22,7 @@ from retune.errors import RetuneError, unknown
 from retune.evaluation.calibration import calibrated, log_odds
 from retune.evaluation.score_estimates import estimate
 from retune.params import Params
+from retune.pipeline.shared_outputs import NEED_BASE
 from retune.training import provenance
 
 if TYPE_CHECKING:
@@ -134,10 +135,13 @@ def load(folder: str | Path) -> Model:
         raise RetuneError(f"{name} is of kind {spec.kind}; predictions of files are for {' and '.join(KINDS)}")
     fitted = root / f"data/calibrations/{spec.task}/{name}.json"
     if not fitted.is_file():
-        raise RetuneError(f"{fitted.relative_to(root)} is missing: run `dvc repro calibrate@{name}`")
+        raise RetuneError(
+            f"{fitted.relative_to(root)} is missing: `retune pull {name}` gets it, or `dvc repro calibrate@{name}`"
+        )
     base = root / "models/bases" / spec.base
-    if not base.is_dir():
-        raise RetuneError(f"{base.relative_to(root)} is missing: run `dvc repro download_base@{spec.base}`")
+    if spec.learner in NEED_BASE and not base.is_dir():
+        repro = f"dvc repro download_base@{spec.base}"
+        raise RetuneError(f"{base.relative_to(root)} is missing: `retune pull {name}` gets it, or `{repro}`")
     predictor = learners.load(spec, folder, base, spec.get("hardware", Params()), _generation(root, name))
     if said := provenance.warning(folder, learners.package(spec), predictor):
         log.warning("%s", said)

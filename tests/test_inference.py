@@ -266,5 +266,19 @@ def test_what_cannot_work_is_said_in_one_sentence(root: Path, tmp_path: Path) ->
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
     (copy / "data/calibrations/pair/same.json").unlink()
-    with pytest.raises(RetuneError, match=r"pair/same\.json is missing: run `dvc repro calibrate@same`"):
+    said = r"pair/same\.json is missing: `retune pull same` gets it, or `dvc repro calibrate@same`"
+    with pytest.raises(RetuneError, match=said):
+        retune.load(copy / "models/same")
+
+
+def test_only_an_llm_asks_for_the_folder_of_its_base(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    shutil.rmtree(copy / "models/bases")
+    rows = [{"text_a": a, "text_b": b} for a, b in PAIRS]
+    assert retune.load(copy / "models/same").predict(rows) == retune.load(root / "models/same").predict(rows)
+    spec = copy / "models/same/spec.json"
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"learner": "llm"}))
+    said = "models/bases/scratch is missing: `retune pull same` gets it, or `dvc repro download_base@scratch`"
+    with pytest.raises(RetuneError, match=said):
         retune.load(copy / "models/same")

@@ -65,18 +65,18 @@ def _rows(splits: Mapping[str, pl.LazyFrame], kind: Kind) -> pl.DataFrame:
     return pl.concat(parts).collect(engine="streaming")
 
 
-def sentences(found: Changes, kind: Kind) -> list[str]:
-    """What a log says: one line where nothing changed, up to four where rows are new."""
+def sentences(found: Changes, kind: Kind, since: str = "the last build") -> list[str]:
+    """What a log says: one line where nothing changed, a few where rows are new or gone."""
     new, gone = len(found.new), len(found.gone)
     if not (new or gone or found.moved or found.retargeted):
-        return [f"since the last build: the same {found.same:,} rows in the same splits"]
+        return [f"since {since}: the same {found.same:,} rows in the same splits"]
     counts = [
         f"{new:,} new {'row' if new == 1 else 'rows'}",
         *([f"{gone:,} gone"] if gone else []),
         *([f"{found.retargeted:,} with another {kind.TARGET}"] if found.retargeted else []),
         *([f"{found.moved:,} moved to another split"] if found.moved else []),
     ]
-    said = [f"since the last build: {', '.join(counts)}; {found.same:,} as before, in the same splits"]
+    said = [f"since {since}: {', '.join(counts)}; {found.same:,} as before, in the same splits"]
     if new:
         said.append(f"new rows by {kind.TARGET}: {_by_split(found.new)}")
     if gone:

@@ -59,7 +59,7 @@ def impact(folder: Path, since: str = "", overrides: Sequence[str] = ()) -> list
             if any(instances.overlap(dep, out) for dep in one.deps for out in other.instance.outs)
         ]
         if found.why or found.behind:
-            found.seconds = _seconds(folder, one)
+            found.seconds = last_seconds(folder, one.stage, one.key)
             stale[one.address] = found
     return list(stale.values())
 
@@ -163,9 +163,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
 
 
-def _seconds(folder: Path, one: Instance) -> float | None:
+def last_seconds(folder: Path, stage: str, key: str) -> float | None:
     """How long an instance took when it last ran here, by its log."""
-    log = folder / STATE / "logs" / f"{one.stage}-{one.key}.log"
+    log = folder / STATE / "logs" / f"{stage}-{key}.log"
     found = re.findall(r"INFO done in ([\d.]+) s$", log.read_text(encoding="utf-8"), re.M) if log.is_file() else []
     return float(found[-1]) if found else None
 
@@ -183,21 +183,22 @@ def table(stale: Sequence[Stale]) -> str:
     for why, group in reasons.items():
         shown = [*why[:SHOWN], *([f"and {len(why) - SHOWN} more"] if len(why) > SHOWN else [])]
         lines += [f"{reason}" for reason in shown]
-        lines += [f"    {one.instance.address:<{width}}  {_time(one.seconds)}" for one in group]
+        lines += [f"    {one.instance.address:<{width}}  {duration(one.seconds)}" for one in group]
     if after:
         lines += ["and behind these, where their results differ"]
-        lines += [f"    {one.instance.address:<{width}}  {_time(one.seconds)}" for one in after]
+        lines += [f"    {one.instance.address:<{width}}  {duration(one.seconds)}" for one in after]
     known = [one.seconds for one in stale if one.seconds is not None]
     missing = len(stale) - len(known)
     said = (
-        f"{len(own)} stages run, {len(after)} more may: {_time(sum(known))} of last time"
+        f"{len(own)} stages run, {len(after)} more may: {duration(sum(known))} of last time"
         if known
         else (f"{len(own)} stages run, {len(after)} more may")
     )
     return "\n".join([*lines, said + (f", without {missing} that did not run here" if missing else "")])
 
 
-def _time(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds or minutes, for people."""
     if seconds is None:
         return "?"
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from retune import params
 from retune.errors import RetuneError, unknown
-from retune.pipeline import disk_error, processes, recovery
+from retune.pipeline import disk_error, processes, recovery, remote
 from retune.progress import bar
 
 DATA = ("download", "convert", "augment", "split")
@@ -35,8 +35,10 @@ ENDING = ((signal.SIGINT, 4.0), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2.0))
 """How a run of DVC is ended: one signal after the other, and the seconds that it has."""
 
 
-def repro(tasks: list[str], jobs: int) -> None:
+def repro(tasks: list[str], jobs: int, pull: bool = False) -> None:
     """Build `tasks` (none: everything), `jobs` chains of stages at a time; what they print is marked with the chain.
+
+    With `pull`, what another clone built of the same inputs and pushed is taken from the remote instead.
 
     Raises `RetuneError` for an unknown task, and where a stage failed; what other jobs have begun is ended first.
     """
@@ -48,7 +50,7 @@ def repro(tasks: list[str], jobs: int) -> None:
             _say_recovered()
             recovery.keep()
             try:
-                _build(tasks, jobs)
+                _build(tasks, jobs, pull)
             finally:
                 _say_recovered()
     except KeyboardInterrupt:
@@ -64,11 +66,13 @@ def _say_recovered() -> None:
         print(f"retune: {line}", file=sys.stderr, flush=True)
 
 
-def _build(tasks: list[str], jobs: int) -> None:
+def _build(tasks: list[str], jobs: int, pull: bool) -> None:
     _alone(["resolve"], "the declarations could not be resolved")
     resolved = params.load()
     if odd := [task for task in tasks if task not in resolved.tasks]:
         raise RetuneError(unknown("task", odd[0], list(resolved.tasks)))
+    if pull:
+        remote.take([f"compare@{task}" for task in tasks], functools.partial(print, flush=True))
     for phase in phases(resolved, tasks or list(resolved.tasks)):
         _side_by_side(phase, jobs)
     # none named: all that is left, the report included

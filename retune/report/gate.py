@@ -20,7 +20,7 @@ from retune.evaluation import kinds as measures
 from retune.evaluation import predictions
 from retune.evaluation.gate import Change
 from retune.params import Params
-from retune.report import revisions, words
+from retune.report import revisions, row_changes, words
 from retune.report.revisions import Revision, names
 
 Key = tuple[str, str]
@@ -259,6 +259,7 @@ def _notes(before: Revision, after: Revision, compared: list[Compared]) -> Itera
             f"{before.name} has {words.count(ahead)} commits that {after.short} has not; a difference may be theirs: "
             "merge them first"
         )
+    yield from row_changes.notes(before, after)
     for task, now in tolerances(after.resolved).items():
         was = before.resolved.get("gate", {}).get(task, {})
         primary = kinds.of(after.resolved.tasks[task].kind).PRIMARY

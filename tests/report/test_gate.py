@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 
 from retune.errors import RetuneError
 from retune.pipeline.fingerprint import Code
-from retune.report import gate, gate_words, revisions
+from retune.report import gate, gate_words, revisions, row_changes
 from retune.report.gate import Gate
 from tests.support import ROOT
 from tests.support.command_line import run
@@ -265,3 +265,28 @@ def test_it_needs_no_torch():
     code = Code(ROOT)
     modules = code.closure(["retune.report.gate_words", *(f"retune.evaluation.kinds.{kind}" for kind in KINDS)])
     assert not {"torch", "transformers", "scikit-learn"} & set(code.versions(modules))
+
+
+def test_rows_that_are_new_since_the_base_are_told_by_split_and_label(project):
+    rows = made_up("pair").with_columns(origin=pl.lit("original"))
+    test, train = "data/splits/same/test.parquet", "data/splits/same/train.parquet"
+    project.files |= {test: rows.head(200), train: rows.slice(200, 50)}
+    for split in ("dev", "calibration"):
+        project.files[f"data/splits/same/{split}.parquet"] = rows.head(0)
+    project.commit()
+    assert not any("Since" in note for note in compared(project).notes)
+    project.git("checkout", "-q", "-b", "branch")
+    positive = rows.slice(250).filter(pl.col("label") == 1)
+    project.files |= {train: pl.concat([rows.slice(201, 49), positive])}
+    said = [note for note in compared(project).notes if note.startswith("same: ")]
+    gone = rows["label"][200]
+    assert said == [
+        f"same: Since main: {len(positive)} new rows, 1 gone; 249 as before, in the same splits. "
+        f"New rows by label: train 1 {len(positive)}. Gone rows by label: train {gone} 1"
+    ]
+    assert said[0] in gate_words.markdown(compared(project))
+    shutil.rmtree(project.folder / ".dvc/cache")
+    with ExitStack() as opened:
+        before, after = (revisions.at(project.folder, name, opened) for name in ("main", None))
+        (lost,) = row_changes.notes(before, after)
+    assert lost.startswith("same: which rows are new can't be told: main")

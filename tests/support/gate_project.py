@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 import yaml
 
+from retune.data.split import SPLITS
+
 LABELS = ["咨询", "办理", "投诉"]
 SIZE = 300
 MEASURED = {"seed": 1, "bootstrap": 200, "confidence": 0.95, "limit": None}
@@ -60,7 +62,9 @@ class Project:
         """A task with `rows` of test, or made-up ones."""
         shape = copy.deepcopy(KINDS[kind])
         self.tasks[name] = {**shape, "evaluation": {**shape, **MEASURED}, "source": {"name": name}, "models": []}
-        self.files[f"data/splits/{name}/test.parquet"] = made_up(kind) if rows is None else rows
+        test = made_up(kind) if rows is None else rows
+        for split in SPLITS:
+            self.files[f"data/splits/{name}/{split}.parquet"] = test if split == "test" else test.head(0)
         targets = {"1": 5, "0": 5} if kind == "pair" else dict.fromkeys(LABELS, 4)
         targets = {"a:3": 4, "b:2": 4} if kind == "scoring" else targets
         self.files[f"data/splits/{name}/summary.json"] = {"splits": {"train": {"targets": targets}}}

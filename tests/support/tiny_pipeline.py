@@ -72,9 +72,9 @@ def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
     )
 
 
-def run(folder: Path, *command: str, fails: bool = False) -> str:
-    """Run a command there; what it printed, or an AssertionError that shows it."""
-    with start(folder, *command) as process:
+def run(folder: Path, *command: str, fails: bool = False, **more: str) -> str:
+    """Run a command there, with `more` variables; what it printed, or an AssertionError that shows it."""
+    with start(folder, *command, **more) as process:
         said = process.communicate(timeout=60)[0]
     assert bool(process.returncode) == fails, said
     return said

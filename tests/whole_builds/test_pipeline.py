@@ -44,7 +44,8 @@ def test_a_default_that_only_the_llm_reads_reruns_only_the_llm(project):
     ran = re.findall(r"Running stage '([^']+)'", project.run("dvc", "exp", "run", "-n", "wide", "-S", "lora.r=8"))
     assert ran == ["resolve", *LLM, *TAIL]
     assert "wide" in project.run("dvc", "exp", "show", "--no-pager", "--csv")
-    assert "lora.r" in project.run("dvc", "params", "diff")
+    changed = re.findall(r"^\| *(\S+\.\w+) *\| *(\S+)", project.run("dvc", "params", "diff", "--md"), re.MULTILINE)
+    assert changed == [("params.yaml", "lora.r")]
     assert "similarity_llm" in project.run("dvc", "metrics", "diff", "--all")
     project.run("dvc", "plots", "diff", "HEAD", "-o", "plots")
     assert (project.folder / "plots/index.html").exists()

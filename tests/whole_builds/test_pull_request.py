@@ -183,7 +183,7 @@ def test_a_merge_request_has_one_note_and_the_status_of_the_gate(tmp_path, stubs
             assert done.returncode == status, done.stderr
     body = (tmp_path / "build/comment.md").read_text()
     assert "retune gate --base 0123abc" in body
-    assert "dvc params diff --md 0123abc --targets params.yaml" in body
+    assert "dvc params diff --md 0123abc\n" in body
     assert ("## No comparison" in body) == (status == 2)
     written: list[Any] = [asked for asked in comments.asked if asked[0] != "GET"]
     notes = "/projects/5/merge_requests/7/notes"

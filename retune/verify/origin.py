@@ -1,0 +1,103 @@
+"""Where a built model comes from: what its folder says, the commit that recorded it, and the run on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retune import run_record
+from retune.errors import RetuneError, unknown
+from retune.pipeline import dvc_hash
+from retune.pipeline.instances import LOADER
+from retune.training import provenance
+from retune.verify import lock, machine
+
+
+def of(folder: Path, model: str) -> dict[str, Any]:
+    """All that is known of a model: JSON values. Raises `RetuneError` for one that is not built.
+
+    `state`: same, changed (since the build) or absent, of the workspace's copy beside dvc.lock. `commit` is the newest
+    one that put the model's hash into dvc.lock; None where none has. `data`: path -> hash as dvc.lock has it. `here`:
+    what differs on this machine in versions. `run`: what the training took, if it ran on this machine.
+    """
+    built = {one.key: one for one in lock.read(folder) if one.stage == "train"}
+    if model not in built:
+        raise RetuneError(f"{unknown('built model', model, sorted(built))}: run `dvc repro train@{model}`")
+    path, entry = f"models/{model}", built[model]
+    md5 = entry.outs.get(path, "")
+    here = folder / path
+    state = "absent" if not here.is_dir() else "same" if dvc_hash.of(here) == md5 else "changed"
+    made = provenance.read(here)
+    spec_file = here / "spec.json"
+    spec = json.loads(spec_file.read_text(encoding="utf-8")) if spec_file.is_file() else {}
+    return {
+        "model": model,
+        "hash": md5,
+        "state": state,
+        "commit": recorded_by(folder, entry.address, path, md5),
+        "uncommitted": _changed(folder),
+        "data": entry.deps,
+        "same_data": not made or made.get("data") == entry.deps,
+        "parameters": spec,
+        "seed": spec.get("seed"),
+        "python": made.get("python"),
+        "packages": made.get("packages", {}),
+        "machine": made.get("machine", {}),
+        "here": machine.packages(made),
+        "run": _run(folder, model),
+    }
+
+
+def recorded_by(folder: Path, address: str, path: str, md5: str) -> dict[str, str] | None:
+    """`hash`, `date`, `subject` of the newest commit whose dvc.lock has the model with this hash and its parent's not.
+
+    None where HEAD does not have it, and without git.
+    """
+    if not md5 or _hash_at(folder, "HEAD", address, path) != md5:
+        return None
+    log = _git(folder, "log", f"-S{md5}", "--format=%H%x09%cI%x09%s", "--", lock.LOCK) or ""
+    for line in log.splitlines():
+        commit, date, subject = line.split("\t", 2)
+        if _hash_at(folder, commit, address, path) == md5 != _hash_at(folder, f"{commit}^", address, path):
+            return {"hash": commit, "date": date, "subject": subject}
+    return None
+
+
+def _hash_at(folder: Path, revision: str, address: str, path: str) -> str | None:
+    text = _git(folder, "show", f"{revision}:./{lock.LOCK}")
+    stages = (yaml.load(text or "", LOADER) or {}).get("stages") or {}
+    outs = stages.get(address, {}).get("outs") or ()
+    return next((out.get("md5") for out in outs if out["path"] == path), None)
+
+
+def _changed(folder: Path) -> list[str]:
+    """Files of the project that differ from the last commit: what a commit does not say of this build."""
+    listed = _git(folder, "status", "--porcelain", "-z", "--untracked-files=normal", "--", ".") or ""
+    return [line[3:] for line in listed.split("\0") if line[2:3] == " "]
+
+
+def _run(folder: Path, model: str) -> dict[str, Any]:
+    """What the training took and when it ended, by the record of it that this machine keeps; empty without one."""
+    result = folder / "reports/training" / model / "metrics.json"
+    if not result.is_file():
+        return {}
+    content = result.read_bytes()
+    found = run_record.read("train", model, content, folder)
+    if found:
+        file = run_record.folder(folder) / f"{run_record.key('train', model, content)}.json"
+        ended = datetime.fromtimestamp(file.stat().st_mtime).astimezone()
+        found["ended"] = ended.isoformat(timespec="seconds")
+    return found
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except OSError:  # no git here
+        return None
+    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None
