@@ -12,6 +12,7 @@ import yaml
 
 from retune import run_record
 from retune.errors import RetuneError, unknown
+from retune.params import RESOLVED_PARTS
 from retune.pipeline import dvc_hash
 from retune.pipeline.instances import LOADER
 from retune.training import provenance
@@ -33,6 +34,7 @@ def of(folder: Path, model: str) -> dict[str, Any]:
     here = folder / path
     state = "absent" if not here.is_dir() else "same" if dvc_hash.of(here) == md5 else "changed"
     made = provenance.read(here)
+    data = {dep: md5 for dep, md5 in entry.deps.items() if RESOLVED_PARTS not in Path(dep).parents}
     spec_file = here / "spec.json"
     spec = json.loads(spec_file.read_text(encoding="utf-8")) if spec_file.is_file() else {}
     return {
@@ -41,8 +43,8 @@ def of(folder: Path, model: str) -> dict[str, Any]:
         "state": state,
         "commit": recorded_by(folder, entry.address, path, md5),
         "uncommitted": _changed(folder),
-        "data": entry.deps,
-        "same_data": not made or made.get("data") == entry.deps,
+        "data": data,
+        "same_data": not made or made.get("data") == data,
         "parameters": spec,
         "seed": spec.get("seed"),
         "python": made.get("python"),
