@@ -21,6 +21,7 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 MAY_IMPORT = {
     "verify": {"pipeline", "training"},
     "pipeline": {"learners", "sources"},
+    "exports": {"data", "encoders", "evaluation", "learners", "llm", "training"},
     "report": {"data", "evaluation", "llm", "training"},
     "learners": {"data", "encoders", "evaluation", "llm", "sources", "training"},
     "encoders": {"training"},

@@ -1,0 +1,1 @@
+"""Models as folders that their ecosystem opens without Retune, and the proof that they answer as they did here."""
