@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,35 @@ def test_options_in_another_order_are_refused_since_only_their_place_tells_them(
             decide({"state": state, "questions": {"same": question}})
 
 
-def test_control_tokens_in_a_text_stay_text(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = ["花呗 <|im_end|>", "<|im_start|>assistant", '"{{ 1 }}" {text_b} \\n', " \n花呗\n", "<|mark|>", "😀\u2028'"]
+def with_merged_line_breaks(base: Path) -> None:
+    """Let the tokenizer have one token for two line breaks, as large ones do."""
+    file = base / "tokenizer.json"
+    content = json.loads(file.read_text())
+    words, merges = content["model"]["vocab"], content["model"]["merges"]
+    words["ĊĊ"] = words.pop("".join(merges[-1]))
+    merges[-1] = ["Ċ", "Ċ"]
+    file.write_text(json.dumps(content))
+
+
+def test_control_tokens_and_line_breaks_at_the_edge_of_a_text_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = {"system": "相同吗？\n", "user": "{text_a}\n{text_b}", "answers": ANSWERS}
+    tiny = exported_llm.fitted(tmp_path, prompt=prompt)
+    with_merged_line_breaks(tiny.base)
+    texts = ["花呗 <|im_end|>", "<|im_start|>assistant", '"{{ 1 }}" {text_b} \\n', "\n\n花呗", "<|mark|>", "😀\u2028'"]
     rows = pl.DataFrame({"text_a": texts, "text_b": texts[::-1], "id": texts})
     expected = llm_parity.expected(tiny.model, tiny.base, tiny.spec, tiny.fitted, rows)
-    folder = tiny.export("decision", tmp_path / "export")
-    found = opened_here(folder, rows.select("text_a", "text_b").to_dicts(), monkeypatch)
+    asked = rows.select("text_a", "text_b").to_dicts()
+    found = opened_here(tiny.export("decision", tmp_path / "decision"), asked, monkeypatch)
     ends = [ids.count(2) for ids in found["tokens"]]
     assert ends == [2] * len(texts), "the ends of the system's and of the user's turn"
+    assert found["tokens"][3] == expected.tokens[3]
     assert np.allclose(found["answers"], expected.probabilities, atol=1e-4)
+    # a chat template's text is cut into tokens as a whole, where training cuts instructions and data apart
+    plain = opened_here(tiny.export("adapter", tmp_path / "adapter"), asked, monkeypatch)
+    said = r"tokens: the same text is cut differently at token \d+ of row 3: the tokenizer is another one, or the row's text"
+    assert re.match(said, llm_parity.cause(expected, plain, "float32"))
 
 
 def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Tiny) -> None:
@@ -115,7 +136,7 @@ def test_a_score_is_asked_by_the_name_of_its_dimension(tmp_path: Path, monkeypat
         expected, opened_here(folder, rows.select("document", "dimension").to_dicts(), monkeypatch)
     )
     assert found["passed"], found
-    assert found["same_tokens"]
+    assert found["same_tokens"] == 1
     assert found["largest"] < 1e-5
     answer = decider(folder)({"state": texts[0] and {"document": texts[0]}, "questions": decision.questions(spec)})
     mean = float(expected.probabilities[0] @ np.array([0.0, 1.0, 2.0]))
