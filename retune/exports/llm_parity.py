@@ -194,8 +194,8 @@ def _prompt(ours: Expected, theirs: Mapping[str, Any]) -> str | None:
             )
         at = next(n for n, pair in enumerate(zip([*mine, -1], [*other, -1], strict=False)) if pair[0] != pair[1])
         return (
-            f"tokens: the same text is cut differently at token {at} of row {row}: the tokenizer is another one, or the "
-            "row's text begins or ends with space, which a chat template's text joins to its own"
+            f"tokens: the same text is cut differently at token {at} of row {row}: the tokenizer is another one, or "
+            "the row's text begins or ends with space, which a chat template's text joins to its own"
         )
     return None
 
