@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from retune.data import kinds
+from retune.params import Params
+
 if TYPE_CHECKING:
     import polars as pl
 
     from retune.learners.protocols import Predictor
-    from retune.params import Params
+
+
+PLAIN = Params(device="cpu", dtype="float32", attention="auto", threads=0)
+"""Where an export is written and compared: the numbers of other places differ by their rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class Built:
     """A built model, as an export finds it in its project.
 
     `folder` and `base`: its folder below models/ and that of its base; `spec`: what it was trained by; `fitted`: what
-    calibrate fitted; `given`: the entry of `exports` in params-resolved.json, with the options of the form.
+    calibrate fitted; `given`: the entry of `exports` in params-resolved.json, with the options of the form; `metrics`:
+    those of the test split with their intervals.
     """
 
     name: str
@@ -27,6 +34,12 @@ class Built:
     spec: Params
     fitted: dict[str, Any]
     given: Params
+    metrics: dict[str, Any]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of texts that its rows have."""
+        return tuple(kinds.of(self.spec.kind).TEXTS)
 
 
 @dataclass(frozen=True)
@@ -58,5 +71,5 @@ class Form(Protocol):
     def load(self, folder: Path, card: Params, hardware: Params, /) -> Predictor:
         """Read what `write` wrote; its predictions are those before the calibration `fitted` of the card."""
 
-    def tokens(self, predictor: Predictor, rows: pl.DataFrame, /) -> list[list[int]] | None:
+    def token_ids(self, predictor: Predictor, rows: pl.DataFrame, /) -> list[list[int]] | None:
         """Token ids of each row as the model itself reads them; None where it has no tokens."""
