@@ -62,9 +62,9 @@ def write(built: Built, out: Path) -> Exported:
     free.config = config
     weights.cross_encoder(free, own.tokenizer, own.model.pooling, head, own.max_length, out)
     use = ["from sentence_transformers import CrossEncoder", 'model = CrossEncoder("folder of this card")']
-    given = '["...", "..."]' if pair else '["..."]'
-    use += [f"probabilities = model.predict([{given}], apply_softmax=True)"]
-    use += ["labels = [model.config.id2label[code] for code in probabilities.argmax(axis=1)]"]
+    given = '["...", "..."]' if pair else '"..."'  # a list of texts is a pair to it, so one text stands alone
+    use += [f"probabilities = model.predict({given}, apply_softmax=True)"]
+    use += ["label = model.config.id2label[int(probabilities.argmax())]"]
     return Exported("cross-encoder", "cross_encoder_classifier", "sentence-transformers", TAG, use, fitted, more)
 
 

@@ -57,5 +57,11 @@ def expect(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[st
     return pl.DataFrame({"score": scores, **columns}).hstack(predictions.select(_written(predictions)))
 
 
+def judge(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
+    """Scores of documents, and the relevance that each stands for: columns score, relevance, truncated."""
+    relevance = (pl.col("score") * fitted["scale"] + fitted["bias"]).clip(0.0, 1.0)
+    return predictions.select("score", relevance.alias("relevance"), *_written(predictions))
+
+
 def _written(predictions: pl.DataFrame) -> list[str]:
     return [name for name in WRITTEN if name in predictions.columns]
