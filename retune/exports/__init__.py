@@ -48,7 +48,7 @@ def openers(name: str) -> list[str]:
 
 def of(package: str) -> Form:
     """The module that exports the models of a learner's package."""
-    form: Form = import_module(module(package))  # type: ignore[assignment]
+    form: Form = import_module(module(package))
     return form
 
 

@@ -30,7 +30,7 @@ LOAD = ["from skops.io import load", f'model = load("{FILE}")']
 def write(built: Built, out: Path) -> Exported:
     """Write model.skops; the temperature is in the weights."""
     linear = tfidf.load(built.folder, built.spec)
-    form = {"form": "skops", "library": "sklearn"}
+    form: dict[str, Any] = {"form": "skops", "library": "sklearn"}
     if built.spec.kind == "scoring":
         _dump(Pipeline([("vectors", _vectors(linear)), ("scores", _regression(linear, built.spec))]), out)
         low, high = built.spec.scores

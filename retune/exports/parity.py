@@ -95,7 +95,7 @@ def answers(folder: Path, opener: str, rows: pl.DataFrame) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         asked, out = Path(place) / "rows.json", Path(place) / "answers.json"
         asked.write_text(json.dumps(rows.to_dicts(), ensure_ascii=False), encoding="utf-8")
-        command = [sys.executable, "-I", OPENERS / f"{opener}.py", folder.absolute(), asked, out]
+        command = [sys.executable, "-I", *map(str, (OPENERS / f"{opener}.py", folder.absolute(), asked, out))]
         done = subprocess.run(
             command, env={**os.environ, **OFFLINE}, cwd=place, capture_output=True, text=True, check=False
         )
