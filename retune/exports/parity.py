@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 1e-1}
 """dtype of the folder's weights -> difference of a probability (or score) that its rounding may make."""
 
 OPENERS = Path(__file__).parent / "openers"
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+OFFLINE = ("HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1", "TOKENIZERS_PARALLELISM=false")
 
 
 def prove(built: Built, form: Form, out: Path, rows: pl.DataFrame) -> dict[str, Any]:
@@ -95,10 +94,10 @@ def answers(folder: Path, opener: str, rows: pl.DataFrame) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         asked, out = Path(place) / "rows.json", Path(place) / "answers.json"
         asked.write_text(json.dumps(rows.to_dicts(), ensure_ascii=False), encoding="utf-8")
-        command = [sys.executable, "-I", *map(str, (OPENERS / f"{opener}.py", folder.absolute(), asked, out))]
-        done = subprocess.run(
-            command, env={**os.environ, **OFFLINE}, cwd=place, capture_output=True, text=True, check=False
-        )
+        opened = map(str, (OPENERS / f"{opener}.py", folder.absolute(), asked, out))
+        # by `env`: strict stages let nobody read the variables as a whole, which the child inherits
+        command = ["env", *OFFLINE, sys.executable, "-I", *opened]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise RetuneError(f"the loader {opener} can't open {folder.name}: {last}")
