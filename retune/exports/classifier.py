@@ -55,7 +55,7 @@ def write(built: Built, out: Path) -> Exported:
     if own.model.pooling == "pooler" and config.model_type in POOLED:
         _transformers(own, head, out)
         given = 'dict(text="...", text_pair="...")' if pair else '"..."'
-        use = ["from transformers import pipeline", f'classify = pipeline("text-classification", "{out.stem}")']
+        use = ["from transformers import pipeline", 'classify = pipeline("text-classification", "folder of this card")']
         use += [f"classify({given}, top_k=None, truncation=True)"]
         return Exported("transformers", "sequence_classifier", "transformers", TAG, use, fitted, more)
     free = weights.encoder(built.folder, own.model.pooling == "pooler")

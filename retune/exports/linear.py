@@ -6,6 +6,9 @@ text and the regression over |a - b|, a * b, the cosine and its square, which sc
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 FILE = "model.skops"
+SCHEMA = "schema.json"
+PLACE = re.compile(r"(?<=\"__id__\": )\d+|(?<![\w.])\d+(?=\.npy)")
+"""Where an object or an array was in memory."""
+
 LOAD = ["from skops.io import load", f'model = load("{FILE}")']
 
 
@@ -97,7 +104,19 @@ def token_ids(predictor: TfidfClassifier | TfidfScorer, rows: pl.DataFrame) -> N
 
 
 def _dump(model: Any, out: Path) -> None:
-    _skops().dump(model, out / FILE)
+    """Write the file; skops names objects and arrays by their places in memory, and the zip has a time."""
+    with zipfile.ZipFile(io.BytesIO(_skops().dumps(model))) as written:
+        schema = written.read(SCHEMA).decode("utf-8")
+        number: dict[str, str] = {}
+        for place in PLACE.findall(schema):
+            number.setdefault(place, str(len(number)))
+        files = {SCHEMA: PLACE.sub(lambda match: number[match[0]], schema).encode("utf-8")}
+        for name in written.namelist():
+            if name != SCHEMA:
+                files[PLACE.sub(lambda match: number[match[0]], name)] = written.read(name)
+    with zipfile.ZipFile(out / FILE, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in sorted(files):
+            file.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
 
 
 def _skops() -> Any:

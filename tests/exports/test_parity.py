@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ def test_an_export_answers_alone_as_the_model_in_its_project(folders, name, tmp_
     right = decide(own, built.fitted, built.spec.labels)
     assert found["label"].to_list() == right["label"].to_list()
     assert np.allclose(found["probability"], right["probability"], atol=1e-5)
+
+
+def test_a_linear_model_is_exported_to_the_same_bytes(folders, tmp_path):
+    built, out = folders("linear text")
+    with ThreadPoolExecutor(1) as other:  # its objects lie elsewhere in memory
+        again = other.submit(exported.export, built, tmp_path / "again").result()
+    assert (again / "model.skops").read_bytes() == (out / "model.skops").read_bytes()
 
 
 def test_typed_methods(folders):
