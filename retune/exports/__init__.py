@@ -23,6 +23,7 @@ FORMS = {
     "pair_embedder": "embedder",
     "retriever": "embedder",
     "reranker": "reranker",
+    "llm": "causal_lm",
 }
 """Package of a learner (retune.learners.MODULES) -> module here that exports its models."""
 
@@ -37,6 +38,7 @@ OPENERS = {
     "classifier": ("sequence_classifier", "cross_encoder_classifier"),
     "embedder": ("sentence_transformer_pair", "sentence_transformer_ranking"),
     "reranker": ("cross_encoder_ranking",),
+    "causal_lm": ("causal_lm",),
 }
 """Module here -> scripts in `openers`, without the project's code, that answer rows with what it exports."""
 

@@ -60,8 +60,11 @@ def prove(built: Built, form: Form, out: Path, rows: pl.DataFrame) -> dict[str, 
     equal = decisions(own, rows, spec, built.fitted) == decisions(theirs, rows, spec, built.fitted)
     tolerance = TOLERANCE[card.dtype]
     if not np.isfinite(theirs).all() or apart.max() > tolerance:
-        ids = form.token_ids(predictor, rows)
-        where = difference.first(own, theirs, ids, tokens, spec.get("labels"), built, out)
+        if explain := getattr(form, "explain", None):
+            where = explain(built, rows, said, card.dtype)
+        else:
+            ids = form.token_ids(predictor, rows)
+            where = difference.first(own, theirs, ids, tokens, spec.get("labels"), built, out)
         raise RetuneError(
             f"{built.name} as {card.form} answers otherwise than the model: a difference of {apart.max():.3g} in row "
             f"{rows['id'][int(apart.max(axis=1).argmax())]}, where {card.dtype} allows {tolerance:g}. {where}"
@@ -81,7 +84,11 @@ def prove(built: Built, form: Form, out: Path, rows: pl.DataFrame) -> dict[str, 
 
 def loader(form: str) -> str:
     """The package that opens a form, with its version."""
-    names = {"skops": "skops", "transformers": "transformers"}
+    names = {
+        "skops": "skops",
+        "adapter": "peft",
+        **dict.fromkeys(("transformers", "merged", "decision"), "transformers"),
+    }
     (said,) = provenance.installed([names.get(form, "sentence-transformers")]).items()
     return " ".join(said)
 
