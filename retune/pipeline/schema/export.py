@@ -19,7 +19,7 @@ class Export(Strict):
         128, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
     )
     merge: bool = Field(False, description="llm: adapter and base as one model, in the numbers of the base's file")
-    decision: bool = Field(False, description="llm: a decision model of transformers (docs/export-llm.md)")
+    decision: bool = Field(False, description="llm: a decision model of transformers (docs/decision-models.md)")
     base_model: str | None = Field(
         None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
     )
