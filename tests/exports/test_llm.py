@@ -37,7 +37,7 @@ def proven(tiny: exported_llm.Tiny, folder: Path, patch: pytest.MonkeyPatch, num
 def test_merged_from_a_quantised_base_answers_as_the_adapter_on_it(
     bits: int, numbers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"quantization__bits": bits, "lora__targets": ["q_proj", "v_proj", "down_proj"]}
+    changes: dict[str, Any] = {"quantization__bits": bits, "lora__targets": ["q_proj", "v_proj", "down_proj"]}
     tiny = exported_llm.fitted(tmp_path, **changes)
     folder = tiny.export("merged", tmp_path / "export")
     found = proven(tiny, folder, monkeypatch, numbers)
