@@ -1,7 +1,8 @@
-"""A built model from Python: `retune.load("models/intent_llm").classify(["我想查一下话费"])`.
+"""A model from Python: `retune.load("models/intent_llm").classify(["我想查一下话费"])`.
 
 Its probabilities are calibrated and its decisions are those of the report: the temperature and the threshold come from
-data/calibrations. A model stays in its project, where its base and its calibration are.
+data/calibrations. A folder models/NAME stays in its project, where its base and its calibration are; a folder
+exports/NAME has all of it, and answers anywhere.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from retune import learners, params
+from retune import exports, learners, params
 from retune.data import kinds, labels
 from retune.errors import RetuneError, unknown
-from retune.evaluation.calibration import calibrated, log_odds
-from retune.evaluation.score_estimates import estimate
+from retune.exports.decisions import decide, expect, judge
+from retune.exports.folder import CARD, read_card
 from retune.params import Params
 from retune.pipeline.shared_outputs import NEED_BASE
 from retune.training import provenance
@@ -30,19 +31,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
-KINDS = ("pair", "classification", "scoring")
-WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
-"""Columns of a prediction that are passed on as they are."""
-
 
 @dataclass(frozen=True)
 class Model:
-    """A model in memory: its resolved section, its learner's predictor, and what was fitted on the calibration rows."""
+    """A model in memory: its resolved section, its learner's predictor, and what was fitted on the calibration rows.
+
+    `folder`: where it was read, models/NAME of a project or an export.
+    """
 
     name: str
     spec: Params
     predictor: Predictor
     fitted: dict[str, Any]
+    folder: Path
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -56,10 +57,61 @@ class Model:
         found = self.predict(pl.DataFrame({self.texts[0]: list(texts)}, schema={self.texts[0]: pl.String}))
         return found.select("label", "probability").to_dicts()
 
+    def similar(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """{label, probability} of each pair of texts, in order, by one batched prediction; for kind pair."""
+        self._of_kind("pair", "similar")
+        columns = {name: [pair[place] for pair in pairs] for place, name in enumerate(self.texts)}
+        found = self.predict(pl.DataFrame(columns, schema=dict.fromkeys(self.texts, pl.String)))
+        return found.select("label", "probability").to_dicts()
+
+    def rerank(self, query: str, documents: Sequence[str]) -> list[dict[str, Any]]:
+        """{document, place (among `documents`), score, relevance} of each document, the best first; for kind ranking.
+
+        `relevance` is the score on the scale of the judgements, 0 to 1, as fitted on the calibration rows.
+        """
+        self._of_kind("ranking", "rerank")
+        rows = [{"query": query, "document": document} for document in documents]
+        found = [{"document": rows[i]["document"], "place": i, **one} for i, one in enumerate(self.predict(rows))]
+        return sorted(found, key=lambda one: (-one["score"], one["place"]))
+
+    def embed(self, texts: Sequence[str], side: str = "query") -> np.ndarray:
+        """Unit vectors of texts, float32 [texts, width]; for learner embedder.
+
+        `side`, of kind ranking: `query` or `document`, which many embedders read with prefixes of their own.
+        """
+        if self.spec.learner != "embedder":
+            raise RetuneError(f"{self.name} is of learner {self.spec.learner}; embed is for embedders")
+        from retune.encoders.bi_encoder import DistinctTexts
+
+        own: Any = self.predictor
+        prefixes = getattr(own, "prefixes", None) or {"query": own.prefix, "document": own.prefix}
+        if side not in prefixes:
+            raise RetuneError(unknown("side", side, list(prefixes)))
+        distinct = DistinctTexts(own.tokenizer, [pl.Series(texts, dtype=pl.String)], prefixes[side], own.max_length)
+        if not distinct.encoded:
+            return np.zeros((0, own.model.encoder.config.hidden_size), dtype=np.float32)
+        found: np.ndarray = distinct.vectors(own.model, own.chosen)[distinct.places[0]]
+        return found
+
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from: of a project commit, data, parameters, packages, machine (as `retune provenance`).
+
+        Of an export what its export.json says of these.
+        """
+        if (self.folder / CARD).is_file():
+            card = read_card(self.folder)
+            return {"model": card.name, **card.provenance, "parameters": card.spec}
+        from retune.verify import origin
+
+        return origin.of(self.folder.absolute().parent.parent, self.name)
+
+    def _of_kind(self, kind: str, method: str) -> None:
+        if self.spec.kind != kind:
+            raise RetuneError(f"{self.name} is of kind {self.spec.kind}; {method} is for kind {kind}")
+
     def align(self, question: str, chunk: str) -> dict[str, Any]:
         """{label, answer (its text in the prompt), probability, reasoning} of a pair; without thinking it is None."""
-        if self.spec.kind != "pair":
-            raise RetuneError(f"{self.name} is of kind {self.spec.kind}; align is for pairs")
+        self._of_kind("pair", "align")
         (found,) = self.predict([dict(zip(self.texts, (question, chunk), strict=True))])
         answer = self.spec.get("prompt", {}).get("answers", {}).get(found["label"], found["label"])
         said = {"label": found["label"], "answer": answer, "probability": found["probability"]}
@@ -72,8 +124,7 @@ class Model:
         the mean of its calibrated distribution over the scores. Reason and reasoning are None
         where the model writes none.
         """
-        if self.spec.kind != "scoring":
-            raise RetuneError(f"{self.name} is of kind {self.spec.kind}; score is for kind scoring")
+        self._of_kind("scoring", "score")
         names = list(self.spec.dimensions) if dimensions is None else list(dimensions)
         found = self.predict([{"document": document, "dimension": name} for name in names])
         return {name: self._scored(row) for name, row in zip(names, found, strict=True)}
@@ -89,7 +140,8 @@ class Model:
     def predict(self, rows: Any) -> Any:
         """Columns label, probability (of that label), prob_LABEL for each label, truncated, and `raw` of an endpoint.
 
-        Of kind scoring: score (as in the report) instead of label and probability. A model that thinks also gives
+        Of kind scoring: score (as in the report) instead of label and probability. Of kind ranking: score
+        and relevance. A model that thinks also gives
         generated_label, reasoning and, of kind scoring, reason. `rows` is a table (polars, pandas) with the columns
         `texts`, or a list of dicts, which gives a list of dicts; order and number of the rows are kept. An answer that
         names no label (learner `api`) has nulls. Raises `RetuneError` for a missing column, for an empty text and for
@@ -107,7 +159,7 @@ class Model:
         for name in frame["dimension"].unique() if "dimension" in self.texts else ():
             if name not in self.spec.dimensions:
                 raise RetuneError(unknown("dimension", name, self.spec.dimensions, f" of {self.name}"))
-        decided = expect if self.spec.kind == "scoring" else decide
+        decided = {"scoring": expect, "ranking": judge}.get(self.spec.kind, decide)
         predictions = self.predictor.predict(frame) if len(frame) else self._nothing()
         found = decided(predictions, self.fitted, self.spec.labels)
         return found.to_dicts() if isinstance(rows, list) else found
@@ -119,20 +171,19 @@ class Model:
 
 
 def load(folder: str | Path) -> Model:
-    """The model of a folder `models/NAME` of a project.
+    """The model of a folder `models/NAME` of a project, or of an exported folder, which needs no project.
 
     A line of warning says where it was built otherwise than it is used here, in what can change its answers.
-    Raises `RetuneError` for an unknown model, for one that is not built or not calibrated, and for a kind of task whose
-    rows are no texts to label.
+    Raises `RetuneError` for an unknown model, and for one that is not built or not calibrated.
     """
     folder = Path(folder)
+    if (folder / CARD).is_file():
+        return _exported(folder)
     root, name = folder.absolute().parent.parent, folder.name
     file = folder / "spec.json"
     if not file.is_file():
         raise _absent(root, name)
     spec = params.load(file)
-    if spec.kind not in KINDS:
-        raise RetuneError(f"{name} is of kind {spec.kind}; predictions of files are for {' and '.join(KINDS)}")
     fitted = root / f"data/calibrations/{spec.task}/{name}.json"
     if not fitted.is_file():
         raise RetuneError(
@@ -145,52 +196,13 @@ def load(folder: str | Path) -> Model:
     predictor = learners.load(spec, folder, base, spec.get("hardware", Params()), _generation(root, name))
     if said := provenance.warning(folder, learners.package(spec), predictor):
         log.warning("%s", said)
-    return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")))
+    return Model(name, spec, predictor, json.loads(fitted.read_text(encoding="utf-8")), folder)
 
 
-def decide(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
-    """A learner's predictions at the fitted temperature and, where there is one, threshold of the second label.
-
-    Columns label, probability, prob_LABEL..., truncated and, of an endpoint, raw; nulls where the answer was unparsed.
-    """
-    columns = labels.names(len(names))
-    table = predictions.select(columns).fill_null(1 / len(names)).to_numpy()
-    if "threshold" in fitted:
-        second = calibrated(log_odds(table[:, 0], table[:, 1]), fitted["temperature"])
-        probabilities = np.stack([1 - second, second], axis=1)
-        codes = (second >= fitted["threshold"]).astype(np.int64)
-    else:
-        probabilities = np.exp(labels.log_softmax(np.log(np.maximum(table, 1e-15)) / fitted["temperature"]))
-        codes = probabilities.argmax(axis=1) if len(table) else np.zeros(0, dtype=np.int64)
-    found = pl.DataFrame(
-        {
-            "label": pl.Series([names[code] for code in codes], dtype=pl.String),
-            "probability": pl.Series(probabilities[np.arange(len(codes)), codes], dtype=pl.Float64),
-            **{f"prob_{name}": probabilities[:, code] for code, name in enumerate(names)},
-        }
-    )
-    parsed = predictions.select(pl.all_horizontal(pl.col(columns).is_not_null())).to_series()
-    found = found.select(pl.when(parsed).then(pl.all()))
-    return found.hstack(predictions.select(_written(predictions)))
-
-
-def expect(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
-    """Predictions of scores `names` at the fitted temperature: columns score, prob_SCORE where there are any, WRITTEN.
-
-    The score is the mean, median or mode of the distribution, as was fitted, or that of a learner without one.
-    """
-    if "prob_0" not in predictions.columns:
-        return predictions.select("score", *_written(predictions))
-    table = predictions.select(labels.names(len(names))).to_numpy().astype(np.float64)
-    probabilities = np.exp(labels.log_softmax(np.log(np.maximum(table, 1e-15)) / fitted["temperature"]))
-    values = np.array(names, dtype=np.float64)
-    scores = pl.Series(estimate(probabilities, values, fitted["estimate"] or "mean"), dtype=pl.Float64)
-    columns = {f"prob_{name}": probabilities[:, code] for code, name in enumerate(names)}
-    return pl.DataFrame({"score": scores, **columns}).hstack(predictions.select(_written(predictions)))
-
-
-def _written(predictions: pl.DataFrame) -> list[str]:
-    return [name for name in WRITTEN if name in predictions.columns]
+def _exported(folder: Path) -> Model:
+    card = read_card(folder)
+    predictor = exports.load(folder, card, card.spec.get("hardware", Params()))
+    return Model(card.name, card.spec, predictor, card.calibration, folder)
 
 
 def _generation(root: Path, name: str) -> Params | None:

@@ -31,7 +31,7 @@ for command in (
     answering.score,
     answering.align,
     answering.ask,
-    answering.export,
+    answering.rows,
 ):
     commands.command()(command)
 

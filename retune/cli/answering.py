@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retune.errors import RetuneError, unknown
+
+if TYPE_CHECKING:
+    from retune.inference import Model
 
 
 def predict(
@@ -29,7 +32,7 @@ def predict(
 
     if form not in (None, "csv", "jsonl", "contest"):
         raise RetuneError(f"--format {form}: take csv, jsonl or contest")
-    loaded = inference.load(Path("models") / model)
+    loaded = _labelled(inference.load(Path("models") / model))
     task = params.load().tasks.get(loaded.spec.task, {})
     pairs = [one.partition("=") for one in column or []]
     if odd := [one for one in pairs if not one[2]]:
@@ -69,6 +72,16 @@ def align(
     typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
+def _labelled(model: Model) -> Model:
+    """The model, if its rows are texts to label or to score."""
+    if model.spec.kind == "ranking":
+        raise RetuneError(
+            f"{model.name} is of kind ranking, whose rows are no lines of a file: from Python, "
+            f'`retune.load("models/{model.name}").rerank(query, documents)`'
+        )
+    return model
+
+
 def _listed(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
@@ -85,7 +98,7 @@ def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
     """Label what is typed, a text a line (a pair: two): the label, and the likeliest three; an empty line ends."""
     from retune import inference
 
-    loaded = inference.load(Path("models") / model)
+    loaded = _labelled(inference.load(Path("models") / model))
     while True:
         try:
             row = {name: input(f"{name}> " if sys.stdin.isatty() else "") for name in loaded.texts}
@@ -105,7 +118,7 @@ def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
         typer.echo(f"{found['label']}  ({likeliest})")
 
 
-def export(
+def rows(
     task: Annotated[str, typer.Argument(help="a task whose splits are built")],
     out: Annotated[Path, typer.Option(help="folder that gets a file for each split")],
     form: Annotated[str, typer.Option("--format", help="sharegpt, alpaca, or jsonl (the table as it is)")] = "sharegpt",
@@ -125,5 +138,5 @@ def export(
         raise RetuneError(unknown("task", task, list(known)))
     folder = Path("data/splits") / task
     counts = export_rows.export(task, known[task], folder, form, out, split or SPLITS, thinking)
-    for file, rows in counts.items():
-        typer.echo(f"{out / file}: {rows:,} rows")
+    for file, count in counts.items():
+        typer.echo(f"{out / file}: {count:,} rows")

@@ -26,7 +26,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from retune import learners
+from retune import exports, learners
 from retune.errors import RetuneError
 from retune.pipeline.syntax import imported_names, prefixes, syntax
 from retune.pipeline.uncounted import UNCOUNTED, UNCOUNTED_PACKAGES
@@ -45,6 +45,7 @@ STAGES = {
     "predict": "models",
     "calibrate": "models",
     "evaluate": "models",
+    "export": "exports",
     "compare": "tasks",
 }
 """Stage -> the section of params.yaml whose entries are its instances; `report` has one instance."""
@@ -232,6 +233,10 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     if stage in ("train", "predict"):
         part = "fit" if stage == "train" else "predict"
         found.append(f"{learners.module(entry['learner'], entry['kind'])}.{part}")
+    if stage == "export":
+        learner = learners.module(entry["learner"], entry["kind"])
+        form = exports.module(learner.rpartition(".")[2])
+        found += [f"{learner}.predict", form, *exports.openers(form)]
     if stage in ("calibrate", "evaluate", "compare"):
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
     if stage == "evaluate":
@@ -246,7 +251,7 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     """Distributions that compute for a stage instance by its parameters alone: transformers imports them."""
     quantised = entry.get("quantization", {}).get("bits", 16) < 16
     tuned = entry.get("training", {}).get("epochs", 0) > 0
-    if quantised and (stage == "predict" or (stage == "train" and tuned)):
+    if quantised and (stage in ("predict", "export") or (stage == "train" and tuned)):
         return ("bitsandbytes",)
     return ()
 

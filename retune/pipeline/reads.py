@@ -27,6 +27,7 @@ READS = {
     "predict": "predictions.{key}",
     "calibrate": "tasks.{task}.calibration",
     "evaluate": "tasks.{task}.evaluation",
+    "export": "exports.{key}",
     "compare": "tasks.{key}.comparison",
 }
 """Stage -> the part of the resolved file that its instance `key` (a model's: of `task`) reads."""

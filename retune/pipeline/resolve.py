@@ -22,8 +22,12 @@ from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
 from retune.pipeline.reads import files
 from retune.pipeline.schema.catalog import Source
+from retune.pipeline.schema.export import Export
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
+
+SAID = ("name", "kind", "repo", "revision", "license", "note")
+"""What an export's card says of its base and of its data."""
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
@@ -67,6 +71,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
         # Beside the models: `train` depends on all of a model's section, and what predicts trains nothing.
         "predictions": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
+    resolved["exports"] = {name: _export(resolved, entry) for name, entry in declared.exports.items()}
     if declared.gate:
         resolved["gate"] = {name: entry.model_dump() for name, entry in declared.gate.items()}
     for name, task in resolved["tasks"].items():
@@ -266,6 +271,17 @@ def _prompt(declared: Project, task: Task, labels: Sequence[str] | None) -> dict
     else:
         del prompt["reason"]
     return {"prompt": prompt}
+
+
+def _export(resolved: dict[str, Any], export: Export) -> dict[str, Any]:
+    """The entry, what of its model the export reads, and what its card says of the base and of the data."""
+    found = export.model_dump()
+    spec, base = resolved["models"].get(export.model, {}), resolved["bases"].get(export.base, {})
+    source = resolved["tasks"].get(export.task, {}).get("source", {})
+    found |= {key: spec[key] for key in ("kind", "learner", "quantization") if key in spec}
+    for name, entry in (("base_entry", base), ("source", source)):
+        found[name] = {key: entry[key] for key in SAID if key in entry}
+    return found
 
 
 def _scoring(task: Task) -> dict[str, Any]:

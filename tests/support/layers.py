@@ -20,7 +20,8 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 
 MAY_IMPORT = {
     "verify": {"pipeline", "training"},
-    "pipeline": {"learners", "sources"},
+    "pipeline": {"exports", "learners", "sources"},
+    "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},
     "report": {"data", "evaluation", "llm", "training"},
     "learners": {"data", "encoders", "evaluation", "llm", "sources", "training"},
     "encoders": {"training"},

@@ -1,0 +1,103 @@
+"""LLMs behind a prompt: an adapter, a merged model, or a decision model (retune.exports.llm, .decision)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from retune.errors import RetuneError
+from retune.exports import decision, llm, llm_parity
+from retune.exports.protocol import PLAIN, Built, Exported
+from retune.learners.llm.task_prompt import prepare
+from retune.llm import adapter
+from retune.llm.predictor import PromptedLlm
+from retune.llm.prompt import prompt, targets
+from retune.params import Params
+from retune.training import hardware
+
+TAG = "text-generation"
+NOT_BY_FOLDER = (
+    '# pipeline("decision", model=FOLDER) would build another model of 9 billion random parameters: pass a loaded one'
+)
+
+
+def write(built: Built, out: Path) -> Exported:
+    """Write the form that `merge` and `decision` of the entry say.
+
+    A base that was quantised is quantised as in training where it is merged. Raises `RetuneError` for a model that
+    thinks, whose answer follows a text that it writes first, and for an adapter on a quantised base without `merge`:
+    another loader would read the base in other numbers.
+    """
+    spec = Params({**built.spec, "hardware": PLAIN})
+    if spec.training.get("thinking", False):
+        raise RetuneError(f"{built.name} thinks before it answers: models that think are not exported yet")
+    merge, decides = built.given.get("merge", False), built.given.get("decision", False)
+    if spec.quantization.bits != 16 and not merge:
+        raise RetuneError(f"{built.name} stands on a base in {spec.quantization.bits} bits: set `merge: true`")
+    dtype = "float32"
+    if merge:
+        kept = llm.write_merged(built.folder, built.base, spec, out)
+        # what training computed in 8 bits, no merged model does
+        dtype = "int8" if spec.quantization.bits == 8 else str(kept).removeprefix("torch.")
+    elif decides:
+        decision.write_model(built.folder, built.base, out)
+    else:
+        llm.write_adapter(built.folder, built.base, out)
+    if decides:
+        decision.write(spec, built.base, built.fitted, out, adapter=not merge)
+    else:
+        llm.write_prompt(spec, built.base, built.fitted, out)
+    form = "decision" if decides else "merged" if merge else "adapter"
+    more = {"reads": {"merged": merge, "base": None if merge or decides else llm.hub_name(built.base)}}
+    return Exported(form, "causal_lm", "transformers", TAG, _use(form), dict(built.fitted), more, dtype)
+
+
+def _use(form: str) -> list[str]:
+    if form == "adapter":
+        return [
+            "from peft import AutoPeftModelForCausalLM",
+            'model = AutoPeftModelForCausalLM.from_pretrained(".")  # from inside the folder, where its base may be',
+            "# prompt.json has the messages, the answers and the temperature",
+        ]
+    opened = ["from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline"]
+    opened += ['model, tokenizer = (auto.from_pretrained("FOLDER") for auto in (AutoModelForCausalLM, AutoTokenizer))']
+    if form == "merged":
+        return [*opened, "# prompt.json has the messages, the answers and the temperature"]
+    decide = 'decide = pipeline("decision", model=model, tokenizer=tokenizer)'
+    return [*opened, NOT_BY_FOLDER, decide, 'decide({"state": {...}, "questions": {...}})  # as in decision.json']
+
+
+def load(folder: Path, card: Params, hardware_options: Params) -> PromptedLlm:
+    """Read what `write` wrote."""
+    spec, chosen = card.spec, hardware.choose(hardware_options, tree_attention=True)
+    hardware.make_deterministic(spec.seed)
+    whole = Params({**spec, "quantization": Params(bits=16)}) if card.reads.merged else spec
+    base = folder if card.form != "adapter" else _base(folder, card.reads.base)
+    model: Any = adapter.load_base(base, whole, chosen)
+    if not card.reads.merged:
+        model = adapter.attach(model, folder / decision.ADAPTER if card.form == "decision" else folder, chosen)
+    return PromptedLlm(model.eval(), prepare(spec, base), chosen, spec, None)
+
+
+def _base(folder: Path, hub: list[str] | None) -> Path:
+    """The base beside an adapter, or that of the hub at its commit."""
+    if hub is None:
+        return folder / llm.BASE
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(hub[0], revision=hub[1]))
+
+
+def token_ids(predictor: PromptedLlm, rows: pl.DataFrame) -> list[list[int]]:
+    """Token ids of each row's prompt, up to the answer."""
+    nothing = targets.think_block(predictor.chat, [])
+    return [[*ids, *nothing] for ids in prompt.encode(predictor.chat, rows).ids]
+
+
+def explain(built: Built, rows: pl.DataFrame, said: dict[str, Any], dtype: str) -> str:
+    """One sentence: the first place where the folder, which said `said` to the rows, and the model part."""
+    spec = Params({**built.spec, "hardware": PLAIN})
+    ours = llm_parity.expected(built.folder, built.base, spec, built.fitted, rows)
+    return llm_parity.cause(ours, said, "8 bits" if dtype == "int8" else dtype)

@@ -1,0 +1,27 @@
+"""The typed shape of `exports` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from retune.pipeline.schema.catalog import Strict
+
+
+class Export(Strict):
+    """A model that is handed on as a folder exports/NAME, with proof that it answers as the model does."""
+
+    model: str = Field(description="an entry of `models`")
+    task: str = Field(description="the model's `task`, which DVC can't look up")
+    base: str = Field(description="the model's `base`, likewise")
+    rows: Annotated[int, Field(ge=64)] = Field(
+        128, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
+    )
+    merge: bool = Field(False, description="llm: adapter and base as one model, in the numbers of the base's file")
+    decision: bool = Field(False, description="llm: a decision model of transformers (docs/decision-models.md)")
+    base_model: str | None = Field(
+        None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
+    )
+    language: list[str] = Field(default_factory=list, description="for the card: zh, en, ...")
+    datasets: list[str] = Field(default_factory=list, description="for the card: data sets by their names on the hub")

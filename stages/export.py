@@ -1,0 +1,32 @@
+"""Write a model as a folder for others, and prove that it answers alike (`python -m stages.export intent_encoder`)."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from retune import exports, learners
+from retune.exports import folder as folders
+from retune.exports import parity
+from retune.pipeline.stage import Stage, stage
+
+
+@stage
+def export(run: Stage, name: str) -> None:
+    """Write the folder and its cards, open it by the foreign loader, and compare; a failed parity fails the stage."""
+    built = folders.built(run.params.exports[name], run.base_dir)
+    rows = pl.read_parquet(run.split_file(built.spec.task, "calibration"))
+    with run.output(f"exports/{name}") as out, run.output(f"reports/parity/{name}.json") as file:
+        form = exports.of(learners.package(built.spec))
+        exported = form.write(built, out)
+        folders.write_card(built, exported, out)
+        found = parity.prove(built, form, out, rows)
+        folders.write_readme(built, exported, found, out)
+        for target in (out / parity.FILE, file):
+            target.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        run.log.info(parity.words(found))
+
+
+if __name__ == "__main__":
+    export()

@@ -1,0 +1,54 @@
+"""What is wrong with an entry of `exports` is said before anything is built."""
+
+from __future__ import annotations
+
+import pytest
+
+from retune.errors import RetuneError
+from retune.pipeline.fingerprint import Code
+from retune.pipeline.resolve import resolve
+from tests.support import ROOT
+from tests.support.declarations import write
+
+PLAIN = "exports:\n  out: {model: plain, task: questions, base: scratch}\n"
+
+
+def changed(folder, text):
+    write(folder)
+    with (folder / "params.yaml").open("a") as file:
+        file.write(text)
+    return resolve(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exports:\n  out: {model: plane, task: questions, base: scratch}\n", "did you mean `plain`"),
+        (
+            "exports:\n  out: {model: plain, task: question, base: scratch}\n",
+            "is question, but models.plain.task is quest",
+        ),
+        ("exports:\n  out: {model: plain, task: questions, base: llm}\n", "is llm, but models.plain.base is scratch"),
+        ("exports:\n  out: {model: plain, task: questions, base: scratch, rows: 9}\n", "params.yaml"),
+        ("exports:\n  out: {model: plain}\n", "task"),
+    ],
+)
+def test_a_mistake_is_said_with_its_remedy(tmp_path, text, said):
+    with pytest.raises(RetuneError) as raised:
+        changed(tmp_path, text)
+    assert said in str(raised.value)
+
+
+def test_an_export_is_one_more_stage_and_moves_no_other(tmp_path):
+    (tmp_path / "without").mkdir()
+    (tmp_path / "with").mkdir()
+    before, after = changed(tmp_path / "without", ""), changed(tmp_path / "with", PLAIN)
+    assert after.files.keys() - before.files.keys() == {"resolved/export/out.json"}
+    assert all(after.files[name] == text for name, text in before.files.items())
+
+
+def test_no_stage_but_export_runs_the_code_of_exports(tmp_path):
+    code = Code(ROOT)
+    for name in ("stages.train", "stages.predict", "stages.calibrate", "stages.evaluate", "stages.report"):
+        assert not [one for one in code.closure([name]) if one.startswith("retune.exports")]
+    assert "retune.exports.parity" in code.closure(["stages.export"])
