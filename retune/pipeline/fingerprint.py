@@ -50,6 +50,9 @@ STAGES = {
 }
 """Stage -> the section of params.yaml whose entries are its instances; `report` has one instance."""
 
+FETCHING = ("download", "download_base")
+"""Stages that bring what a catalog pins by hash; only a sample's download computes anything."""
+
 DISTRIBUTIONS = {"google": "protobuf", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Import name -> distribution, where they differ by more than case and `_`."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from retune.pipeline.yaml_file import LOADER
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,20 @@ def _instance(stage: str, key: str, entry: dict[str, Any], item: Any) -> Instanc
         named = item if isinstance(item, dict) else {}
         return re.sub(r"\$\{(key|item\.(\w+))\}", lambda match: str(named[match[2]]) if match[2] else key, text)
 
-    outs = [path for kind in ("outs", "metrics", "plots") for path in _paths(entry.get(kind, []))]
+    outs = [path for kind in ("outs", "metrics", "plots") for path in paths(entry.get(kind, []))]
     params = [one for listed in entry.get("params", []) for names in listed.values() for one in names]
     return Instance(
         stage,
         key,
         filled(entry["cmd"]),
-        tuple(map(filled, _paths(entry.get("deps", [])))),
+        tuple(map(filled, paths(entry.get("deps", [])))),
         tuple(map(filled, outs)),
         tuple(map(filled, params)),
     )
 
 
-def _paths(entries: list[Any]) -> list[str]:
+def paths(entries: list[Any]) -> list[str]:
+    """The paths of a list whose entries may have options: `- path: {cache: false}`."""
     return [path for entry in entries for path in (entry if isinstance(entry, dict) else [entry])]
 
 

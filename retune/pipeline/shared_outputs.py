@@ -14,7 +14,7 @@ import yaml
 from retune.errors import RetuneError, unknown
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.fingerprint import STAGES
-from retune.pipeline.instances import LOADER
+from retune.pipeline.yaml_file import LOADER
 
 BASES = "models/bases/"
 NEED_BASE = ("llm",)

@@ -13,15 +13,14 @@ import yaml
 
 from retune.errors import RetuneError, unknown
 from retune.params import RESOLVED, load
-from retune.pipeline.instances import LOADER, overlap
+from retune.pipeline.fingerprint import FETCHING
+from retune.pipeline.instances import overlap
+from retune.pipeline.yaml_file import LOADER
 
 LOCK = "dvc.lock"
 
 MODEL = ("train", "predict", "calibrate", "evaluate")
 """The stages that are a model's own."""
-
-FETCHING = ("download", "download_base")
-"""Stages that bring what a catalog pins by hash; only a sample's download computes anything."""
 
 OUTSIDE = ("resolve", "watch")
 """Stages that compile declarations: their outputs are parameters here."""

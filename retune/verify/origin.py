@@ -14,7 +14,7 @@ from retune import run_record
 from retune.errors import RetuneError, unknown
 from retune.params import RESOLVED_PARTS
 from retune.pipeline import dvc_hash
-from retune.pipeline.instances import LOADER
+from retune.pipeline.yaml_file import LOADER
 from retune.training import provenance
 from retune.verify import lock, machine
 

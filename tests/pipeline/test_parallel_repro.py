@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from retune.errors import RetuneError
 from retune.pipeline import parallel_repro, processes
 from tests.support import ROOT
 
@@ -57,3 +58,16 @@ def test_a_run_is_ended_gently_and_then_with_force_its_children_too(monkeypatch,
             signal.signal(number, handler)
     assert process.returncode == {"": -signal.SIGINT, "INT": -signal.SIGTERM, "INT TERM": -signal.SIGKILL}[trapped]
     assert gone(child)
+
+
+def test_what_does_not_need_a_failed_chain_is_built_before_the_build_ends(monkeypatch):
+    begun = []
+
+    def dvc(arguments, **more):
+        begun.append(arguments[-1])
+        return subprocess.Popen(["false" if arguments[-1] == "bad" else "true"], **more)
+
+    monkeypatch.setattr(parallel_repro, "_dvc", dvc)
+    with pytest.raises(RetuneError, match=r"^bad failed"):
+        parallel_repro._side_by_side({"bad": ["bad"], "one": ["one"], "two": ["two"]}, jobs=1)
+    assert begun == ["bad", "one", "two"]

@@ -135,22 +135,27 @@ def test_an_interrupted_stage_cleans_up(project):
     assert list((project / "out").iterdir()) == []
 
 
+def under_dvc(project: Path, name: str, inner: str) -> tuple[subprocess.Popen[str], int]:
+    """A process in DVC's place that runs a stage by the Python code `inner`, and the stage's id once it has started."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess; {inner}"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": f"work@{name}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout
+    assert parent.stdout.readline() == "started\n"
+    return parent, int((project / f".retune/locks/work-{name}").read_text().split()[1])
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 @pytest.mark.parametrize("shell", [False, True])
 def test_a_stage_dies_with_dvc_even_behind_a_shell(project, shell):
     """The parent is killed outright, as DVC may be: the stage must not outlive it."""
     command = f"{sys.executable} work.py slow"
     inner = f"subprocess.run({command!r} + '; true', shell=True)" if shell else f"subprocess.run({command.split()!r})"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@slow"}
-    parent = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess; {inner}"],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert parent.stdout.readline() == "started\n"
-    child = int((project / ".retune/locks/work-slow").read_text().split()[1])
+    parent, child = under_dvc(project, "slow", inner)
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 20
@@ -227,17 +232,8 @@ def test_a_signal_ends_a_stage_within_a_native_call_that_does_not_return(project
 def test_a_native_call_that_keeps_the_interpreter_dies_with_dvc(project):
     """`sum` over a range holds the interpreter's lock for hours: no thread of the stage itself can end it."""
     (project / "work.py").write_text(NATIVE.replace("{call}", "sum(range(1 << 60))"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "work@long"}
     inner = f"subprocess.run([{sys.executable!r}, 'work.py', 'long'])"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess; {inner}"],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert parent.stdout.readline() == "started\n"
-    child = int((project / ".retune/locks/work-long").read_text().split()[1])
+    parent, child = under_dvc(project, "long", inner)
     deadline = time.monotonic() + 30
     while not list((project / ".retune/locks").glob("dvc-*")):
         assert time.monotonic() < deadline

@@ -26,9 +26,11 @@ DECLARING = {
     "retune.exports",  # the table alone
     "retune.learners",  # the table alone
     "retune.pipeline.fingerprint",
+    "retune.pipeline.instances",
     "retune.pipeline.reads",
     "retune.pipeline.syntax",
     "retune.pipeline.uncounted",
+    "retune.pipeline.yaml_file",
     "retune.sources",
     "retune.sources.cache",  # where downloads lie
     "retune.sources.path",  # where sources lie

@@ -18,7 +18,6 @@ EXPRESSION = re.compile(r"\$\{[^}]*\}")
 COMPUTING = {"torch", "transformers"}
 """Packages that load a model: what imports one is expensive."""
 
-FETCHING = {"download", "download_base"}
 WRITTEN = ("outs", "metrics", "plots")
 
 
@@ -79,7 +78,7 @@ def _meet(one: str, other: str) -> bool:
 
 
 def _is_expensive(code: fingerprint.Code, stage: str, resolved: dict[str, Any]) -> bool:
-    if stage in FETCHING:
+    if stage in fingerprint.FETCHING:
         return True
     entries = resolved.get(fingerprint.STAGES.get(stage, ""), {}).values()
     roots = {root for entry in entries for root in fingerprint.roots(stage, entry)} or {f"stages.{stage}"}

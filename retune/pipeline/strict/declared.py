@@ -14,9 +14,10 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED
+from retune.pipeline.instances import paths
+from retune.pipeline.yaml_file import LOADER
 
 PIPELINE = Path("dvc.yaml")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SECTION = re.compile(r"\$\{(\w+)\}")
 EXPRESSION = re.compile(r"\$\{([^}]*)\}")
 
@@ -55,11 +56,11 @@ def load(stage: str, instance: str, resolved: dict[str, Any]) -> Declared | None
         return EXPRESSION.sub(lambda match: _value(match[1].strip(), values, stage), text)
 
     outputs: dict[Path, None] = {}
-    for written in (one for kind in ("outs", "plots", "metrics") for one in _names(entry.get(kind))):
+    for written in (one for kind in ("outs", "plots", "metrics") for one in paths(entry.get(kind) or [])):
         parts = Path(written).parts
         end = next((place for place, part in enumerate(parts, 1) if "${key}" in part), len(parts))
         outputs[Path(said(str(Path(*parts[:end]))))] = None
-    reads = [Path(said(dep)) for dep in _names(entry.get("deps"))]
+    reads = [Path(said(dep)) for dep in paths(entry.get("deps") or [])]
     parameters: list[str] = []
     for one in entry.get("params") or []:
         for file, keys in (one if isinstance(one, dict) else {"params.yaml": [one]}).items():
@@ -87,8 +88,3 @@ def _value(name: str, values: dict[str, Any], stage: str) -> str:
             "`${item.NAME}`, or turn them off by `strict: false` in params.yaml"
         )
     return str(found)
-
-
-def _names(entries: Any) -> list[str]:
-    """The paths of a list whose entries may have options: `- path: {cache: false}`."""
-    return [str(one) if not isinstance(one, dict) else str(next(iter(one))) for one in entries or []]

@@ -19,6 +19,7 @@ from typing import Any
 from retune import run_record
 from retune.params import RESOLVED, STATE, project_state
 from retune.pipeline import earlier
+from retune.pipeline.fingerprint import FETCHING
 from retune.pipeline.strict import landlock
 from retune.pipeline.strict.declared import PIPELINE, Declared
 
@@ -34,9 +35,6 @@ COMPILED_AT = ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 
 KEPT = ("closures", "runs", "rejects", "cache", "logs", "locks")
 """What every stage may use of .retune, beside its own scratch folder."""
-
-FETCHING = ("download", "download_base")
-"""Stages that read the machine's cache of downloads, and the files of a `path` entry, whose hashes they depend on."""
 
 
 @dataclass
@@ -111,7 +109,7 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
     state = [project / STATE / name for name in (*KEPT, f"scratch/{declared.stage}")]
     if declared.stage in earlier.KEPT:
         state.append(project / earlier.FOLDER / declared.stage)
-    if declared.stage in FETCHING:
+    if declared.stage in FETCHING:  # from the machine's downloads, or the files of a `path` entry, by their hashes
         state = [project / STATE, _downloads()]
         for one, rights in _source(entry, project):
             places.allow(one, rights)

@@ -36,7 +36,7 @@ def guard(stage: str, instance: str) -> Guard | None:
     project, code = Path.cwd(), Path(__file__).parents[3]
     files = closure.load(code, stage, instance, resolved)
     section: dict[str, Any] = resolved.get(fingerprint.STAGES.get(stage, ""), {}).get(instance, {})
-    source = section.get("source", section) if stage in places.FETCHING else {}
+    source = section.get("source", section) if stage in fingerprint.FETCHING else {}
     allowed = places.of(entry, project, code, files, source)
     parts = {output: output.with_name(f".{output.name}.part") for output in entry.outputs}
     for folder in parts.values():
