@@ -17,7 +17,7 @@ from torch import nn
 
 from retune.encoders import tokens, transformer
 from retune.exports import weights
-from retune.exports.protocol import PLAIN, Built, Exported
+from retune.exports.protocol import PLAIN, Built, Exported, decided
 from retune.learners.classifier.model import Classifier, encode
 from retune.learners.classifier.predict import EncoderClassifier
 from retune.learners.classifier.predict import load as load_built
@@ -54,17 +54,21 @@ def write(built: Built, out: Path) -> Exported:
     pair = len(built.columns) > 1
     if own.model.pooling == "pooler" and config.model_type in POOLED:
         _transformers(own, head, out)
-        given = 'dict(text="...", text_pair="...")' if pair else '"..."'
-        use = ["from transformers import pipeline", 'classify = pipeline("text-classification", "folder of this card")']
-        use += [f"classify({given}, top_k=None, truncation=True)"]
+        given = '{"text": "one text", "text_pair": "another"}' if pair else '"a text"'
+        use = ["from transformers import pipeline", "", 'classify = pipeline("text-classification", ".")']
+        use += [f"found = classify({given}, top_k=None, truncation=True)  # every label, the likeliest first"]
+        if pair:
+            use += [f'probability = {{one["label"]: one["score"] for one in found}}[{built.spec.labels[1]!r}]']
+        use += decided(built)
         return Exported("transformers", "sequence_classifier", "transformers", TAG, use, fitted, more)
     free = weights.encoder(built.folder, own.model.pooling == "pooler")
     free.config = config
     weights.cross_encoder(free, own.tokenizer, own.model.pooling, head, own.max_length, out)
-    use = ["from sentence_transformers import CrossEncoder", 'model = CrossEncoder("folder of this card")']
-    given = '["...", "..."]' if pair else '"..."'  # a list of texts is a pair to it, so one text stands alone
+    use = ["from sentence_transformers import CrossEncoder", "", 'model = CrossEncoder(".")']
+    given = '("one text", "another")' if pair else '"a text"'  # a list of texts is a pair to it, so one stands alone
     use += [f"probabilities = model.predict({given}, apply_softmax=True)"]
-    use += ["label = model.config.id2label[int(probabilities.argmax())]"]
+    last = ["label = model.config.id2label[int(probabilities.argmax())]"]
+    use += ["probability = probabilities[1]", *decided(built)] if "threshold" in built.fitted else last
     return Exported("cross-encoder", "cross_encoder_classifier", "sentence-transformers", TAG, use, fitted, more)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from retune.encoders import sentence_transformers_folder, tokens
 from retune.exports import weights
-from retune.exports.protocol import Built, Exported
+from retune.exports.protocol import Built, Exported, decided
 from retune.learners.pair_embedder import predict as pair_embedder
 from retune.learners.retriever import predict as retriever
 from retune.training import positions
@@ -37,10 +37,11 @@ def write(built: Built, out: Path) -> Exported:
     )
     weights.without_pooler(model, out)
     weights.keep(out / "embedder.json", **kept | {"max_length": max_length})
-    library, use = "sentence-transformers", ["from sentence_transformers import SentenceTransformer"]
-    use += ['model = SentenceTransformer("folder of this card")']
+    library, use = "sentence-transformers", ["from sentence_transformers import SentenceTransformer", ""]
+    use += ['model = SentenceTransformer(".")']
     if not pair:
-        use += ['query, documents = model.encode_query("query"), model.encode_document(["document", "another"])']
+        use += ['query = model.encode_query("a query")']
+        use += ['documents = model.encode_document(["a document", "another document"])']
         use += ["scores = model.similarity(query, documents)"]
         return Exported(
             "sentence-transformer", "sentence_transformer_ranking", library, "sentence-similarity", use, built.fitted
@@ -49,8 +50,10 @@ def write(built: Built, out: Path) -> Exported:
     head = {name: value / temperature for name, value in load_file(built.folder / "head.safetensors").items()}
     save_file(head, out / "head.safetensors")
     scale, bias = (float(head[name].item()) for name in ("scale", "bias"))
-    use += ['cosine = model.similarity(*model.encode(["one text", "another"]).reshape(2, 1, -1)).item()']
-    use += [f"probability = 1 / (1 + 2.718281828459045 ** -({scale!r} * cosine + {bias!r}))"]
+    use = ["import math", "", *use, 'one, other = model.encode(["one text", "another"])']
+    use += ["cosine = model.similarity(one, other).item()"]
+    odds = f"{scale:.9g} * cosine {'-' if bias < 0 else '+'} {abs(bias):.9g}"
+    use += [f"probability = 1 / (1 + math.exp(-({odds})))", *decided(built)]
     fitted = built.fitted | {"temperature": 1.0, "temperature_in_weights": temperature}
     more = {"log_odds": {"scale": scale, "bias": bias}}
     return Exported(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,25 @@ if TYPE_CHECKING:
     from retune.exports.protocol import Exported
     from retune.params import Params
 
-CARD, README = "export.json", "README.md"
+CARD, README, ANSWER = "export.json", "README.md", "answer.py"
+OPENERS = Path(__file__).parent / "openers"
 FORMAT = 1
 """Raised when a reader of older folders would misread a newer one."""
+
+LICENCES = {
+    "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m", "bigscience-bloom-rail-1.0",
+    "bigcode-openrail-m", "openrail++", "afl-3.0", "artistic-2.0", "bsl-1.0", "bsd", "bsd-2-clause", "bsd-3-clause",
+    "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0",
+    "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+    "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0", "epl-1.0", "epl-2.0",
+    "etalab-2.0", "eupl-1.1", "eupl-1.2", "agpl-3.0", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1",
+    "lgpl-3.0", "isc", "intel-research", "lppl-1.3c", "ms-pl", "apple-ascl", "apple-amlr", "mpl-2.0", "odc-by",
+    "odbl", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense", "zlib", "pddl", "lgpl-lr",
+    "deepfloyd-if-license", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "gemma", "unknown",
+}  # fmt: skip
+"""What the hub takes for `license`; of any other it wants `other` and the name."""
+LICENCE_ALIASES = {"gemma terms of use": "gemma"}
 
 
 def built(given: Params, base: Callable[[str], Path]) -> Built:
@@ -33,7 +51,10 @@ def built(given: Params, base: Callable[[str], Path]) -> Built:
 
 
 def write_card(built: Built, exported: Exported, out: Path) -> None:
-    """Write export.json: all that is needed to answer as in the report, without the project."""
+    """Write export.json: all that is needed to answer as in the report, without the project; and answer.py.
+
+    The latter is the script that parity runs, so whoever gets the folder can answer rows by the same loader.
+    """
     spec = built.spec
     task = {"name": spec.task, "kind": spec.kind, "labels": spec.get("labels"), "texts": list(built.columns)}
     task |= {key: spec[key] for key in ("scores", "dimensions", "reasoning") if key in spec}
@@ -52,6 +73,7 @@ def write_card(built: Built, exported: Exported, out: Path) -> None:
         "provenance": provenance.read(built.folder),
     }
     _json(out / CARD, card)
+    shutil.copyfile(OPENERS / f"{exported.opener}.py", out / ANSWER)
 
 
 def read_card(folder: Path) -> Params:
@@ -70,68 +92,117 @@ def write_readme(built: Built, exported: Exported, parity: dict[str, Any], out: 
 
 
 def _front(built: Built, exported: Exported) -> list[str]:
-    """The YAML head; JSON is YAML."""
+    """The YAML head, by the hub's own class."""
+    from huggingface_hub import EvalResult, ModelCardData
+
     given, spec = built.given, built.spec
-    base = given.base_model or given.base_entry.get("repo")
     results = [
-        {"type": name, "value": value["value"], "name": f"{name} ({_span(value)})" if _span(value) else name}
+        EvalResult(
+            task_type=exported.tag,
+            dataset_type=(given.datasets or [spec.task])[0],
+            dataset_name=spec.task,
+            dataset_split="test",
+            metric_type=name,
+            metric_value=round(value["value"], 6),
+            metric_name=f"{name}, {given.confidence:.0%} interval {_span(value)}" if _span(value) else name,
+        )
         for name, value in _metrics(built)
     ]
-    result = {"task": {"type": exported.tag}, "dataset": {"name": spec.task, "type": spec.task}, "metrics": results}
-    head: dict[str, Any] = {
-        "library_name": exported.library,
-        "pipeline_tag": exported.tag,
-        "license": _licence(given.base_entry.get("license")),
-        **({"base_model": base} if base else {}),
-        **({"datasets": given.datasets} if given.datasets else {}),
-        **({"language": given.language} if given.language else {}),
-        "tags": ["retune", spec.kind, spec.learner],
-        "model-index": [{"name": built.name, "results": [result]}],
-    }
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
-    return ["---", *lines, "---", ""]
+    licence, licence_name = licence_of(given)
+    head = ModelCardData(
+        library_name=exported.library,
+        pipeline_tag=exported.tag,
+        license=licence,
+        license_name=licence_name,
+        base_model=given.base_model or given.base_entry.get("repo"),
+        datasets=given.datasets or None,
+        language=given.language or None,
+        tags=["retune", spec.kind, spec.learner],
+        model_name=built.name,
+        eval_results=results or None,
+    )
+    return ["---", head.to_yaml(), "---", ""]
 
 
-def _licence(name: str | None) -> str:
-    """A licence as the hub writes it: `apache-2.0`; `other` for what is none of SPDX's names."""
-    plain = (name or "other").lower()
-    return "other" if " " in plain or plain == "none" else plain
+def licence_of(given: Params) -> tuple[str, str | None]:
+    """The licence by the hub's name, or `other` and its own name.
+
+    It is what the entry says, else the base's, else (a linear model has none) that of the data.
+    """
+    base = None if given.base_entry.get("kind") == "none" else given.base_entry.get("license")
+    said = given.get("license") or base or given.source.get("license") or "not declared"
+    plain = LICENCE_ALIASES.get(said.lower(), said.lower())
+    return (plain, None) if plain in LICENCES else ("other", re.sub(r"[^a-z0-9.]+", "-", plain).strip("-") or "other")
 
 
 def _body(built: Built, exported: Exported, parity: dict[str, Any]) -> list[str]:
     spec, given = built.spec, built.given
     shown = [f"| {name} | {value['value']:.4f} | {_span(value) or 'none'} |" for name, value in _metrics(built)]
-    fitted = [f"| {key} | {value} |" for key, value in exported.fitted.items() if isinstance(value, float)]
-    base = given.base_entry.get("name", spec.base_name)
-    note = given.base_entry.get("note")
+    scratch = given.base_entry.get("kind") == "none"
+    base, note = given.base_entry.get("name", spec.base_name), given.base_entry.get("note")
+    licensed = f"{given.base_entry.get('license', 'licence not declared')}{f' ({note})' if note else ''}"
     parts: list[list[str]] = [
+        [f"# {built.name}", "", _task(built, "scratch" if scratch else base)],
         [
-            f"# {built.name}",
+            "From inside this folder; elsewhere its path, or its name on the hub, stands for `.`:"
+            if any('"."' in line for line in exported.use)
+            else "From inside this folder:",
             "",
-            f"Task {spec.task} ({spec.kind}), learner {spec.learner}, from {base}; built by Retune.",
+            *("```python", *exported.use, "```"),
         ],
-        ["```python", *exported.use, "```"],
-        ["## Test metrics", "", "| metric | value | interval |", "|:--|--:|:--|", *shown],
-        ["## Parity", "", _parity(parity)],
-        ["## Calibration", "", "| number | value |", "|:--|--:|", *fitted] if fitted else [],
+        ["## Test metrics", "", f"| metric | value | {given.confidence:.0%} interval |", "|:--|--:|:--|", *shown],
+        ["## Calibration", "", *calibration] if (calibration := _calibration(exported)) else [],
+        ["## Parity", "", _parity(parity, spec)],
         [
             "## Data and licence",
             "",
-            f"Base: {base}, {given.base_entry.get('license', 'licence not declared')}{f' ({note})' if note else ''}.",
-            f"Data: {given.source.get('name', spec.task)}, {given.source.get('license', 'licence not declared')}.",
-            "Hashes of what it was trained on and versions of packages: `provenance` in export.json.",
+            *([] if scratch else [f"- Base: {base}, {licensed}."]),
+            f"- Data: {given.source.get('name', spec.task)}, {given.source.get('license', 'licence not declared')}.",
+            "- Hashes of what it was trained on and versions of packages: `provenance` in export.json.",
         ],
     ]
     return [line for part in parts if part for line in (*part, "")][:-1]
 
 
-def _parity(parity: dict[str, Any]) -> str:
-    cut = f" {parity['cut']} rows that are cut at the model's length were left out." if parity["cut"] else ""
+def _task(built: Built, base: str) -> str:
+    """What it reads and answers, in two sentences."""
+    spec, columns = built.spec, " and ".join(f"`{name}`" for name in built.columns)
+    if spec.kind == "ranking":
+        answer = "gives each document a score for the query"
+    elif spec.kind == "scoring":
+        answer = f"gives a score from {spec.scores[0]} to {spec.scores[1]}"
+    else:
+        answer = f"answers with one of {len(spec.labels)} labels"
     return (
+        f"Task {spec.task} ({spec.kind}): reads {columns} and {answer}. Learner {spec.learner}, trained from {base} by "
+        "Retune."
+    )
+
+
+def _calibration(exported: Exported) -> list[str]:
+    """What was fitted on the calibration rows, in sentences."""
+    fitted, said = exported.fitted, []
+    if inside := fitted.get("temperature_in_weights"):
+        said.append(f"Probabilities are calibrated: the temperature, {inside:.4g}, is in the weights already.")
+    elif isinstance(fitted.get("temperature"), float) and fitted["temperature"] != 1.0:
+        said.append(f"Logits divided by the temperature {fitted['temperature']!r} give calibrated probabilities.")
+    if "threshold" in fitted:
+        said.append(f"The second label is decided from a probability of {fitted['threshold']!r} on.")
+    if "scale" in fitted:
+        said.append(f"{fitted['scale']!r} times a score plus {fitted['bias']!r} is its relevance, from 0 to 1.")
+    return [" ".join(said)] if said else []
+
+
+def _parity(parity: dict[str, Any], spec: Params) -> str:
+    said = (
         f"{parity['rows']} calibration rows, answered by {parity['loader']} in a process of its own and by the model "
         f"itself: largest difference {parity['largest_difference']:.1e}, equal decisions "
-        f"{parity['equal_decisions']:.1%} (parity.json).{cut}"
+        f"{parity['equal_decisions']:.1%} (parity.json). `python -I {ANSWER} . ROWS.json OUT.json` answers rows so."
     )
+    if spec.get("training", {}).get("truncation") == "middle":
+        said += f" Inputs beyond {spec.training.max_length} tokens lose their end here, and lost their middle in the"
+        said += f" test metrics: {parity['cut']} rows were left out."
+    return said
 
 
 def _metrics(built: Built) -> list[tuple[str, dict[str, Any]]]:

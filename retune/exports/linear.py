@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from retune.errors import RetuneError
-from retune.exports.protocol import Built, Exported
+from retune.exports.protocol import Built, Exported, decided
 from retune.learners import tfidf
 from retune.learners.tfidf_logistic.predict import TfidfClassifier
 from retune.learners.tfidf_ridge.predict import TfidfScorer
@@ -31,7 +31,7 @@ SCHEMA = "schema.json"
 PLACE = re.compile(r"(?<=\"__id__\": )\d+|(?<![\w.])\d+(?=\.npy)")
 """Where an object or an array was in memory."""
 
-LOAD = ["from skops.io import load", f'model = load("{FILE}")']
+LOAD = ["from skops.io import load", "", f'model = load("{FILE}")']
 
 
 def write(built: Built, out: Path) -> Exported:
@@ -41,24 +41,24 @@ def write(built: Built, out: Path) -> Exported:
     if built.spec.kind == "scoring":
         _dump(Pipeline([("vectors", _vectors(linear)), ("scores", _regression(linear, built.spec))]), out)
         low, high = built.spec.scores
-        use = [
-            *LOAD,
-            f'scores = model.predict(["document"]).clip({low}, {high})    # {", ".join(built.spec.dimensions)}',
-        ]
-        return Exported(**form, opener="skops_scorer", tag="tabular-regression", use=use, fitted=built.fitted)
+        use = [*LOAD, f'scores = model.predict(["a document"]).clip({low}, {high})[0]']
+        use += [f"found = dict(zip({list(built.spec.dimensions)!r}, scores, strict=True))"]
+        return Exported(**form, opener="skops_scorer", tag="text-classification", use=use, fitted=built.fitted)
     temperature = built.fitted["temperature"]
     labels = _classifier(linear, built.spec, temperature)
     fitted = built.fitted | {"temperature": 1.0, "temperature_in_weights": temperature}
     pair = len(built.columns) > 1
     if pair:
         _dump({"vectors": _vectors(linear), "labels": labels}, out)
-        use = [*LOAD, 'a, b = model["vectors"].transform(["one text"]), model["vectors"].transform(["another"])']
+        use = ["import numpy as np", "from scipy import sparse", *LOAD]
+        use += ['a, b = (model["vectors"].transform([text]) for text in ("one text", "another"))']
         use += ["cosine = a.multiply(b).sum(axis=1)"]
-        use += ["features = scipy.sparse.hstack([abs(a - b), a.multiply(b), cosine, np.square(cosine)])"]
-        use += ['probabilities = model["labels"].predict_proba(features)']
+        use += ["features = sparse.hstack([abs(a - b), a.multiply(b), cosine, np.square(cosine)])"]
+        use += ['probability = model["labels"].predict_proba(features)[0, 1]', *decided(built)]
     else:
         _dump(Pipeline([("vectors", _vectors(linear)), ("labels", labels)]), out)
-        use = [*LOAD, 'model.predict(["text"]), model.predict_proba(["text"]), model.classes_']
+        use = [*LOAD, 'labels, probabilities = model.predict(["a text"]), model.predict_proba(["a text"])']
+        use += ["# the columns of probabilities are model.classes_"]
     opener = "skops_pair" if pair else "skops_classifier"
     return Exported(**form, opener=opener, tag="text-classification", use=use, fitted=fitted)
 

@@ -48,8 +48,9 @@ class Exported:
 
     `form`: what the folder is to its ecosystem, as `skops`, `transformers`, `cross-encoder`; `opener`: the script of
     retune/exports/openers that answers with it; `library`, `tag`, `use`: `library_name` and `pipeline_tag` of its hub
-    card, and lines of Python; `fitted`: what of the calibration is left to be applied to the folder's own answers
-    (temperature 1 where the weights have it in them); `more`: further keys of export.json; `dtype`: of its weights.
+    card, and lines of Python that run as they are inside of the folder; `fitted`: what of the calibration is left to be
+    applied to the folder's own answers (temperature 1 where the weights have it in them); `more`: further keys of
+    export.json; `dtype`: of its weights.
     """
 
     form: str
@@ -60,6 +61,13 @@ class Exported:
     fitted: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
+
+
+def decided(built: Built) -> list[str]:
+    """Lines of Python that make a pair's `label` of its `probability`; none for a model without a threshold."""
+    if "threshold" not in built.fitted:
+        return []
+    return [f"label = {tuple(built.spec.labels)!r}[int(probability >= {built.fitted['threshold']!r})]"]
 
 
 class Form(Protocol):

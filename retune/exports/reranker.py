@@ -23,8 +23,9 @@ def write(built: Built, out: Path) -> Exported:
     model, pooling = weights.encoder(built.folder), own.model.pooling
     weights.cross_encoder(model, own.tokenizer, pooling, own.model.head, own.max_length, out)
     weights.keep(out / "reranker.json", pooling=pooling, max_length=own.max_length)
-    use = ["from sentence_transformers import CrossEncoder", 'model = CrossEncoder("folder of this card")']
-    use += ['scores = model.predict([("query", "document")])', 'model.rank("query", ["document", "another"])']
+    use = ["from sentence_transformers import CrossEncoder", "", 'model = CrossEncoder(".")']
+    use += ['scores = model.predict([("a query", "a document"), ("a query", "another document")])']
+    use += ['ranked = model.rank("a query", ["a document", "another document"])  # {corpus_id, score}, the best first']
     return Exported(
         "cross-encoder", "cross_encoder_ranking", "sentence-transformers", "text-ranking", use, built.fitted
     )

@@ -277,7 +277,9 @@ def _export(resolved: dict[str, Any], export: Export) -> dict[str, Any]:
     """The entry, what of its model the export reads, and what its card says of the base and of the data."""
     found = export.model_dump()
     spec, base = resolved["models"].get(export.model, {}), resolved["bases"].get(export.base, {})
-    source = resolved["tasks"].get(export.task, {}).get("source", {})
+    task = resolved["tasks"].get(export.task, {})
+    source = task.get("source", {})
+    found["confidence"] = task.get("evaluation", {}).get("confidence", 0.95)
     found |= {key: spec[key] for key in ("kind", "learner", "quantization") if key in spec}
     for name, entry in (("base_entry", base), ("source", source)):
         found[name] = {key: entry[key] for key in SAID if key in entry}

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import retune
+from retune import params
 from retune.errors import RetuneError
 from retune.exports import folder as folders
 from retune.exports import parity
@@ -65,7 +66,10 @@ def test_the_card_is_one_of_the_hub(project):
     assert (data.license, data.base_model, data.language) == ("mit", "owner/tiny", ["zh"])
     assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
     found = {one.metric_type: (one.metric_value, one.metric_name) for one in data.eval_results}
-    assert found == {"f1": (0.75, "f1 (0.500 to 0.875)"), "auc": (0.5, "auc")}
+    assert found == {"f1": (0.75, "f1, 95% interval 0.500 to 0.875"), "auc": (0.5, "auc")}
+    assert {(one.dataset_name, one.dataset_split) for one in data.eval_results} == {("t", "test")}
+    assert data.model_name == "small"
+    assert "The second label is decided from a probability of 0.4 on." in card.text
     assert "| f1 | 0.7500 | 0.500 to 0.875 |" in card.text
     assert "equal decisions 100.0%" in card.text
 
@@ -75,6 +79,27 @@ def test_export_json_says_what_the_project_said(project):
     assert card["task"] == {"name": "t", "kind": "pair", "labels": ["0", "1"], "texts": ["text_a", "text_b"]}
     assert card["calibration"] == {"temperature": 1.0, "threshold": 0.4, "temperature_in_weights": 1.7}
     assert card["licence"] == {"base": {"license": "MIT"}, "data": {"name": "made-up", "license": "none"}}
+
+
+def test_the_script_that_proved_it_is_in_the_folder(project):
+    assert (project / "exports/handed/answer.py").read_bytes() == (
+        parity.OPENERS / "sequence_classifier.py"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "licence"),
+    [
+        ({"base_entry": {"license": "Apache-2.0"}, "source": {"license": "none"}}, ("apache-2.0", None)),
+        ({"base_entry": {"license": "Gemma Terms of Use"}, "source": {}}, ("gemma", None)),
+        ({"base_entry": {"license": "Our own, 2.0"}, "source": {}}, ("other", "our-own-2.0")),
+        ({"base_entry": {"kind": "none", "license": "not applicable"}, "source": {"license": "MIT"}}, ("mit", None)),
+        ({"base_entry": {"license": "MIT"}, "source": {}, "license": "cc-by-4.0"}, ("cc-by-4.0", None)),
+        ({"base_entry": {}, "source": {}}, ("other", "not-declared")),
+    ],
+)
+def test_the_licence_is_one_that_the_hub_takes(given, licence):
+    assert folders.licence_of(params.loads(json.dumps(given))) == licence
 
 
 def test_a_folder_of_a_newer_format_is_refused(project, tmp_path):

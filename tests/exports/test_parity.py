@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,6 +77,28 @@ def test_an_export_answers_alone_as_the_model_in_its_project(folders, name, tmp_
     right = decide(own, built.fitted, built.spec.labels)
     assert found["label"].to_list() == right["label"].to_list()
     assert np.allclose(found["probability"], right["probability"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_lines_of_the_card_run_as_they_are_and_answer_as_the_model(folders, name, monkeypatch):
+    built, out = folders(name)
+    (code,) = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(out)
+    said: dict[str, Any] = {}
+    exec(code, said)
+    asked = {"pair": [("one text", "another")], "classification": [("a text",)]}
+    asked |= {"ranking": [("a query", "a document"), ("a query", "another document")]}
+    asked |= {"scoring": [("a document", "a"), ("a document", "b")]}
+    rows = pl.DataFrame(asked[built.spec.kind], schema=list(built.columns), orient="row").with_row_index("id")
+    own = learners.load(built.spec, built.folder, built.base, PLAIN).predict(rows.with_columns(pl.col("id").cast(str)))
+    if built.spec.kind in ("ranking", "scoring"):
+        found = said["scores"] if built.spec.kind == "ranking" else list(said["found"].values())
+        assert np.allclose(np.array(found).ravel(), own["score"], atol=1e-5)
+        return
+    right = decide(own, built.fitted, built.spec.labels)
+    assert said.get("label", said.get("labels", [None])[0]) == right["label"][0]
+    if built.spec.kind == "pair":
+        assert said["probability"] == pytest.approx(right["prob_1"][0], abs=1e-5)
 
 
 def test_a_linear_model_is_exported_to_the_same_bytes(folders, tmp_path):

@@ -1,4 +1,7 @@
-"""Scores of a document for a query, by sentence-transformers' CrossEncoder (see the package)."""
+"""Scores of a document for a query, by sentence-transformers' CrossEncoder.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

@@ -1,4 +1,7 @@
-"""Whether two texts mean the same, by SentenceTransformer and the two numbers of export.json (see the package)."""
+"""Whether two texts mean the same, by SentenceTransformer and the two numbers of export.json.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import math

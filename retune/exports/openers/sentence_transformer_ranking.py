@@ -1,4 +1,7 @@
-"""Scores of a document for a query, by SentenceTransformer's cosine (see the package)."""
+"""Scores of a document for a query, by SentenceTransformer's cosine.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

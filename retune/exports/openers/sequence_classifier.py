@@ -1,4 +1,7 @@
-"""Labels of a text or a pair, by transformers' pipeline (see the package)."""
+"""Labels of a text or a pair, by transformers' pipeline.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

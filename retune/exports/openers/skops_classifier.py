@@ -1,4 +1,7 @@
-"""Labels of one text, by skops alone (see the package)."""
+"""Labels of one text, by skops alone.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

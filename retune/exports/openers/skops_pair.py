@@ -1,4 +1,7 @@
-"""Labels of a pair of texts, by skops and scipy (see the package)."""
+"""Labels of a pair of texts, by skops and scipy.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

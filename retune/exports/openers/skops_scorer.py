@@ -1,4 +1,7 @@
-"""Scores of a document in one dimension, by skops alone (see the package)."""
+"""Scores of a document in one dimension, by skops alone.
+
+python -I SCRIPT FOLDER ROWS.json OUT.json
+"""
 
 import json
 import sys

@@ -23,5 +23,8 @@ class Export(Strict):
     base_model: str | None = Field(
         None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
     )
+    license: str | None = Field(
+        None, description="for the card; default: the base's, and the data's where a model has no base"
+    )
     language: list[str] = Field(default_factory=list, description="for the card: zh, en, ...")
     datasets: list[str] = Field(default_factory=list, description="for the card: data sets by their names on the hub")
