@@ -17,7 +17,7 @@ def export(run: Stage, name: str) -> None:
     """Write the folder and its cards, open it by the foreign loader, and compare; a failed parity fails the stage."""
     built = folders.built(run.params.exports[name], run.base_dir)
     rows = pl.read_parquet(run.split_file(built.spec.task, "calibration"))
-    with run.output(f"exports/{name}") as out, run.output(f"reports/parity/{name}.json") as file:
+    with run.output(f"exports/{name}") as out, run.output(f"reports/metrics/parity/{name}.json") as file:
         form = exports.of(learners.package(built.spec))
         exported = form.write(built, out)
         folders.write_card(built, exported, out)

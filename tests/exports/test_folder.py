@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_stage_writes_the_folder_its_proof_and_the_metric(project):
     out = project / "exports/handed"
     found = json.loads((out / "parity.json").read_text())
-    assert found == json.loads((project / "reports/parity/handed.json").read_text())
+    assert found == json.loads((project / "reports/metrics/parity/handed.json").read_text())
     assert found["rows"] == 64
     assert {oct(file.stat().st_mode & 0o777) for file in out.rglob("*") if file.is_file()} == {"0o640"}
     alone, own = (retune.load(one).similar([("花呗", "借呗")])[0] for one in (out, project / "models/small"))
