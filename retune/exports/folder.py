@@ -127,10 +127,22 @@ def _body(built: Built, exported: Exported, parity: dict[str, Any]) -> list[str]
 
 def _parity(parity: dict[str, Any]) -> str:
     cut = f" {parity['cut']} rows that are cut at the model's length were left out." if parity["cut"] else ""
+    quality = f" {quality_in_words(parity['quality'])}." if "quality" in parity else ""
     return (
         f"{parity['rows']} calibration rows, answered by {parity['loader']} in a process of its own and by the model "
         f"itself: largest difference {parity['largest_difference']:.1e}, equal decisions "
-        f"{parity['equal_decisions']:.1%} (parity.json).{cut}"
+        f"{parity['equal_decisions']:.1%} (parity.json).{cut}{quality}"
+    )
+
+
+def quality_in_words(found: dict[str, Any]) -> str:
+    """What 8-bit weights cost (retune.exports.quality), in a line."""
+    names = ("int8", "float32", "difference", "low", "high", "p")
+    shown = {name: "none" if found[name] is None else f"{found[name]:.4f}" for name in names}
+    return (
+        f"{found['metric']} {shown['int8']} in int8, {shown['float32']} in float32 on {found['rows']} calibration rows "
+        f"of {found['groups']} groups, difference {shown['difference']} ({shown['low']} to {shown['high']}), "
+        f"p {'at most ' * bool(found['at_most'])}{shown['p']}"
     )
 
 
