@@ -8,7 +8,7 @@ import polars as pl
 
 from retune import exports, learners
 from retune.exports import folder as folders
-from retune.exports import parity
+from retune.exports import parity, quality
 from retune.pipeline.stage import Stage, stage
 
 
@@ -18,10 +18,13 @@ def export(run: Stage, name: str) -> None:
     built = folders.built(run.params.exports[name], run.base_dir)
     rows = pl.read_parquet(run.split_file(built.spec.task, "calibration"))
     with run.output(f"exports/{name}") as out, run.output(f"reports/metrics/parity/{name}.json") as file:
-        form = exports.of(learners.package(built.spec))
+        form = exports.of(learners.package(built.spec), bool(built.given.get("onnx")))
         exported = form.write(built, out)
         folders.write_card(built, exported, out)
         found = parity.prove(built, form, out, rows)
+        if exported.dtype == "int8" and exported.form == "onnx":
+            found["quality"] = quality.prove(built, out, rows)
+            run.log.info(folders.quality_in_words(found["quality"]))
         folders.write_readme(built, exported, found, out)
         for target in (out / parity.FILE, file):
             target.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -28,9 +28,13 @@ FORMS = {
 """Package of a learner (retune.learners.MODULES) -> module here that exports its models."""
 
 
-def module(package: str) -> str:
-    """The full name of the module that exports the models of a learner's package."""
-    return f"retune.exports.{FORMS[package]}"
+ONNX = ("classifier", "pair_embedder", "retriever", "reranker")
+"""Packages whose models are exported as ONNX, too, by `onnx_encoder`."""
+
+
+def module(package: str, onnx: bool = False) -> str:
+    """The full name of the module that exports the models of a learner's package, or exports them as ONNX."""
+    return f"retune.exports.{'onnx_encoder' if onnx else FORMS[package]}"
 
 
 OPENERS = {
@@ -39,6 +43,7 @@ OPENERS = {
     "embedder": ("sentence_transformer_pair", "sentence_transformer_ranking"),
     "reranker": ("cross_encoder_ranking",),
     "causal_lm": ("causal_lm",),
+    "onnx_encoder": ("onnx_encoder",),
 }
 """Module here -> scripts in `openers`, without the project's code, that answer rows with what it exports."""
 
@@ -48,12 +53,12 @@ def openers(name: str) -> list[str]:
     return [f"retune.exports.openers.{opener}" for opener in OPENERS[name.rpartition(".")[2]]]
 
 
-def of(package: str) -> Form:
-    """The module that exports the models of a learner's package."""
-    form: Form = import_module(module(package))
+def of(package: str, onnx: bool = False) -> Form:
+    """The module that exports the models of a learner's package, or exports them as ONNX."""
+    form: Form = import_module(module(package, onnx))
     return form
 
 
 def load(folder: Path, card: Params, hardware: Params) -> Predictor:
     """The model of an exported folder, by this package and without its project; `card` is its export.json."""
-    return of(card.learner).load(folder, card, hardware)
+    return of(card.learner, card.form == "onnx").load(folder, card, hardware)

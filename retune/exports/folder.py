@@ -202,7 +202,20 @@ def _parity(parity: dict[str, Any], spec: Params) -> str:
     if spec.get("training", {}).get("truncation") == "middle":
         said += f" Inputs beyond {spec.training.max_length} tokens lose their end here, and lost their middle in the"
         said += f" test metrics: {parity['cut']} rows were left out."
+    if "quality" in parity:
+        said += f" {quality_in_words(parity['quality'])}."
     return said
+
+
+def quality_in_words(found: dict[str, Any]) -> str:
+    """What 8-bit weights cost (retune.exports.quality), in a line."""
+    names = ("int8", "float32", "difference", "low", "high", "p")
+    shown = {name: "none" if found[name] is None else f"{found[name]:.4f}" for name in names}
+    return (
+        f"{found['metric']} {shown['int8']} in int8, {shown['float32']} in float32 on {found['rows']} calibration rows "
+        f"of {found['groups']} groups, difference {shown['difference']} ({shown['low']} to {shown['high']}), "
+        f"p {'at most ' * bool(found['at_most'])}{shown['p']}"
+    )
 
 
 def _metrics(built: Built) -> list[tuple[str, dict[str, Any]]]:

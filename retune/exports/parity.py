@@ -87,6 +87,7 @@ def loader(form: str) -> str:
     names = {
         "skops": "skops",
         "adapter": "peft",
+        "onnx": "onnxruntime",
         **dict.fromkeys(("transformers", "merged", "decision"), "transformers"),
     }
     (said,) = provenance.installed([names.get(form, "sentence-transformers")]).items()

@@ -62,6 +62,8 @@ DATA = (".css", ".html", ".js", ".txt", ".yaml")
 ENGINES = {
     "accelerate": ("torch",),
     "bitsandbytes": ("torch",),
+    "onnx": ("numpy",),
+    "onnxruntime": ("numpy",),
     "peft": ("accelerate", "safetensors", "torch", "transformers"),
     "polars": ("polars-runtime-32",),
     "scikit-learn": ("numpy", "scipy"),
@@ -238,7 +240,7 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
         found.append(f"{learners.module(entry['learner'], entry['kind'])}.{part}")
     if stage == "export":
         learner = learners.module(entry["learner"], entry["kind"])
-        form = exports.module(learner.rpartition(".")[2])
+        form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
         found += [f"{learner}.predict", form, *exports.openers(form)]
     if stage in ("calibrate", "evaluate", "compare"):
         found.append(f"retune.evaluation.kinds.{entry['kind']}")

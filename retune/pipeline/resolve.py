@@ -29,6 +29,9 @@ from retune.pipeline.validation import messages
 SAID = ("name", "kind", "repo", "revision", "license", "note")
 """What an export's card says of its base and of its data."""
 
+MEASURED = ("kind", "labels", "bootstrap", "confidence", "seed")
+"""What of a task's section `evaluation` the measurement of an export with 8-bit weights reads."""
+
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 
@@ -105,6 +108,10 @@ def _cut(declared: Project, resolved: dict[str, Any]) -> None:
         task["evaluation"] = effective.evaluation(task["evaluation"])
         for section in ("convert", "split", "calibration", "evaluation", "comparison"):
             _name_dimensions(task[section])
+    for entry in resolved["exports"].values():
+        if entry["onnx"] == "int8":  # its quality is measured
+            section = tasks[entry["task"]]["evaluation"]
+            entry["evaluation"] = {key: section[key] for key in MEASURED if key in section}
 
 
 def _name_dimensions(section: dict[str, Any]) -> None:

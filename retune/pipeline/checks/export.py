@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from retune.errors import unknown
-from retune.exports import FORMS
+from retune.exports import FORMS, ONNX
 from retune.pipeline import effective
 from retune.pipeline.declarations import Project
 
@@ -24,3 +24,6 @@ def check(project: Project, name: str, resolved: dict[str, Any]) -> None:
     if spec["kind"] and effective.package(spec) not in FORMS:
         text = f"a model of learner {model.learner} and kind {spec['kind']} has no form that others open; leave it out"
         problem(("exports", name), text)
+    elif export.onnx and effective.package(spec) not in ONNX:
+        text = f"is for encoders and embedders, and {export.model} is of learner {model.learner}: leave it out"
+        problem(("exports", name, "onnx"), text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ class Export(Strict):
     )
     merge: bool = Field(False, description="llm: adapter and base as one model, in the numbers of the base's file")
     decision: bool = Field(False, description="llm: a decision model of transformers (docs/decision-models.md)")
+    onnx: Literal["float32", "int8"] | None = Field(
+        None, description="encoder and embedder: as ONNX, in full precision or with 8-bit weights (extra `onnx`)"
+    )
     base_model: str | None = Field(
         None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
     )
