@@ -113,6 +113,10 @@ class Model:
         """{label, answer (its text in the prompt), probability, reasoning} of a pair; without thinking it is None."""
         self._of_kind("pair", "align")
         (found,) = self.predict([dict(zip(self.texts, (question, chunk), strict=True))])
+        return self.alignment(found)
+
+    def alignment(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What `align` says of a predicted row."""
         answer = self.spec.get("prompt", {}).get("answers", {}).get(found["label"], found["label"])
         said = {"label": found["label"], "answer": answer, "probability": found["probability"]}
         return said | {"reasoning": found.get("reasoning")}
@@ -127,9 +131,10 @@ class Model:
         self._of_kind("scoring", "score")
         names = list(self.spec.dimensions) if dimensions is None else list(dimensions)
         found = self.predict([{"document": document, "dimension": name} for name in names])
-        return {name: self._scored(row) for name, row in zip(names, found, strict=True)}
+        return {name: self.scored(row) for name, row in zip(names, found, strict=True)}
 
-    def _scored(self, row: dict[str, Any]) -> dict[str, Any]:
+    def scored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """What `score` says of the predicted row of a dimension."""
         written = row.get("generated_label")
         likely = {label: row[f"prob_{label}"] for label in self.spec.labels if f"prob_{label}" in row}
         score = int(written or max(likely, key=likely.__getitem__)) if written or likely else round(row["score"])
