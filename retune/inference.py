@@ -120,17 +120,14 @@ class Model:
         """
         self._of_kind("align", "pair")
         pairs = self._table(question if chunk is None else [(question, chunk)], "align")
-        answers = self.spec.get("prompt", {}).get("answers", {})
-        found = [
-            {
-                "label": row["label"],
-                "answer": answers.get(row["label"], row["label"]),
-                "probability": row["probability"],
-                "reasoning": row.get("reasoning"),
-            }
-            for row in self.predict(pairs).to_dicts()
-        ]
+        found = [self.alignment(row) for row in self.predict(pairs).to_dicts()]
         return found if chunk is None else found[0]
+
+    def alignment(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What `align` says of a predicted row."""
+        answer = self.spec.get("prompt", {}).get("answers", {}).get(found["label"], found["label"])
+        said = {"label": found["label"], "answer": answer, "probability": found["probability"]}
+        return said | {"reasoning": found.get("reasoning")}
 
     @overload
     def score(self, document: str, dimensions: Sequence[str] | None = None) -> dict[str, dict[str, Any]]: ...
@@ -149,7 +146,7 @@ class Model:
         names = list(self.spec.dimensions) if dimensions is None else list(dimensions)
         documents = [document] if isinstance(document, str) else list(document)
         rows = self.predict([{"document": text, "dimension": name} for text in documents for name in names])
-        scored = [self._scored(row) for row in rows]
+        scored = [self.scored(row) for row in rows]
         found = [
             dict(zip(names, scored[place * len(names) : (place + 1) * len(names)], strict=True))
             for place in range(len(documents))
@@ -199,7 +196,8 @@ class Model:
         )
         return found
 
-    def _scored(self, row: dict[str, Any]) -> dict[str, Any]:
+    def scored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """What `score` says of the predicted row of a dimension."""
         written = row.get("generated_label")
         likely = {label: row[f"prob_{label}"] for label in self.spec.labels if f"prob_{label}" in row}
         score = int(written or max(likely, key=likely.__getitem__)) if written or likely else round(row["score"])

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from retune.cli import answering, building, declarations, judging
+from retune.cli import answering, building, declarations, judging, serving
 from retune.errors import RetuneError
 
 commands = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     answering.align,
     answering.ask,
     answering.rows,
+    serving.serve,
 ):
     commands.command()(command)
 

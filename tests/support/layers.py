@@ -21,6 +21,7 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 MAY_IMPORT = {
     "verify": {"pipeline", "training"},
     "pipeline": {"exports", "learners", "sources"},
+    "serve": set(),
     "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},
     "report": {"data", "evaluation", "llm", "training"},
     "learners": {"data", "encoders", "evaluation", "llm", "sources", "training"},
