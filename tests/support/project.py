@@ -91,6 +91,10 @@ def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    for cached in (file for part in ("retune", "stages") for file in (ROOT / part).rglob("__pycache__/*.pyc")):
+        target = folder / cached.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(cached, target)  # or hundreds of modules would be compiled again; an edited one is
 
     catalog = yaml.safe_load((folder / "models/catalog.yaml").read_text(encoding="utf-8"))
     for role, path in bases.items():
@@ -105,6 +109,7 @@ def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
     for name, training in SMALL.items():
         if training:
             params["models"][name]["training"] = training
+    params["exports"] = {}
     params["evaluation"]["bootstrap"] = 100
     params["lora"] = {"r": 4, "alpha": 8}
     params["linear"] = {"c": 1.0, "analyzer": "char"}  # one fit instead of eighteen
