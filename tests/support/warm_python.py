@@ -2,7 +2,7 @@
 
 `folder` gives a directory for the front of PATH. The `python` in it hands `-m stages.NAME`, `-m retune.cli`, `-c CODE`
 and `FILE.py`, with their arguments, its folder, environment and standard streams, to a server that forks for each;
-anything else runs in the real one.
+anything else runs in the real one. So do a `retune` and a `dvc` there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ HEAVY = (
     "typer",
     "polars",
     "dataframely",
+    "dvc.cli.parser",
+    "dvc.repo.init",
+    "dvc.repo.index",
+    "dvc.repo.graph",
+    "dvc.repo.reproduce",
+    "dvc.repo.experiments.executor.local",
+    "dvc.utils.strictyaml",
+    "dvc_data.hashfile.status",
+    "pygit2",
 )
 """What a stage would import for seconds, and nothing of this project: a test may edit it.
 
@@ -45,18 +54,22 @@ None has threads that a fork would miss: polars starts those that compute with t
 allocator start again.
 """
 
+COLD = "RETUNE_TEST_COLD"
+"""A variable that names stages of DVC for which the real one runs, with spaces between them."""
+
 
 @functools.cache
 def folder() -> str:
     """Start the server of this process, which ends with it; the directory of its `python`."""
-    place = Path(tempfile.mkdtemp(prefix="retune-warm-"))
+    place = Path(tempfile.mkdtemp(prefix="retune-warm-dvc-"))  # by which word recovery knows a process of DVC
     command = [sys.executable, __file__, str(place / "socket")]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     assert server.stdout
     assert server.stdout.readline() == b"ready\n"
-    shim = place / "python"
-    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {place}/socket "$@"\n')
-    shim.chmod(0o755)
+    ask = f"exec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {place}/socket"
+    for name, words in (("python", ""), ("retune", "-m retune.cli"), ("dvc", "-m dvc")):
+        (place / name).write_text(f'#!/bin/sh\n{ask} {words} "$@"\n')
+        (place / name).chmod(0o755)
     return str(place)
 
 
@@ -94,6 +107,8 @@ def watch(connection: socket.socket) -> None:
     for descriptor in (0, 1, *descriptors):
         os.close(descriptor)
     connection.sendall(f"{child}\n".encode())
+    if select.select([connection, os.pidfd_open(child)], [], [])[0] == [connection]:  # who asked was killed
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
@@ -145,7 +160,13 @@ def execute(first: str, *rest: str) -> None:
 
 def served(first: str = "", module: str = "", *_: str) -> bool:
     """Whether the server runs what has these arguments."""
-    return first == "-c" or first.endswith(".py") or (first == "-m" and module.startswith(("stages.", "retune.cli")))
+    if os.environ.get("DVC_STAGE") in os.environ.get(COLD, "").split():
+        return False
+    return (
+        first == "-c"
+        or first.endswith(".py")
+        or (first == "-m" and module.startswith(("stages.", "retune.cli", "dvc")))
+    )
 
 
 def ask(path: str, arguments: list[str]) -> int:
