@@ -81,7 +81,7 @@ def _front(built: Built, exported: Exported) -> list[str]:
     head: dict[str, Any] = {
         "library_name": exported.library,
         "pipeline_tag": exported.tag,
-        "license": _licence(given.base_entry.get("license")),
+        "license": hub_licence(given.base_entry.get("license")),
         **({"base_model": base} if base else {}),
         **({"datasets": given.datasets} if given.datasets else {}),
         **({"language": given.language} if given.language else {}),
@@ -92,7 +92,7 @@ def _front(built: Built, exported: Exported) -> list[str]:
     return ["---", *lines, "---", ""]
 
 
-def _licence(name: str | None) -> str:
+def hub_licence(name: str | None) -> str:
     """A licence as the hub writes it: `apache-2.0`; `other` for what is none of SPDX's names."""
     plain = (name or "other").lower()
     return "other" if " " in plain or plain == "none" else plain
