@@ -8,7 +8,7 @@ import polars as pl
 
 from retune import exports, learners
 from retune.exports import folder as folders
-from retune.exports import parity, quality
+from retune.exports import hashes, parity, quality
 from retune.pipeline.stage import Stage, stage
 
 
@@ -21,13 +21,14 @@ def export(run: Stage, name: str) -> None:
         form = exports.of(learners.package(built.spec), bool(built.given.get("onnx")))
         exported = form.write(built, out)
         folders.write_card(built, exported, out)
+        files = hashes.of(out)
         found = parity.prove(built, form, out, rows)
         if exported.dtype == "int8" and exported.form == "onnx":
             found["quality"] = quality.prove(built, out, rows)
             run.log.info(folders.quality_in_words(found["quality"]))
         folders.write_readme(built, exported, found, out)
-        for target in (out / parity.FILE, file):
-            target.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        for target, said in ((out / parity.FILE, found | {"files": files}), (file, found)):
+            target.write_text(json.dumps(said, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         run.log.info(parity.words(found))
 
 

@@ -22,6 +22,7 @@ for command in (
     building.repro,
     building.pull,
     building.push,
+    building.publish,
     building.verify,
     building.provenance,
     judging.checkpoints,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ import retune
 from retune import params
 from retune.errors import RetuneError
 from retune.exports import folder as folders
-from retune.exports import parity
+from retune.exports import parity, publish
 from stages.export import export
 from tests.support import exported, stage_run
 
@@ -52,6 +53,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_stage_writes_the_folder_its_proof_and_the_metric(project):
     out = project / "exports/handed"
     found = json.loads((out / "parity.json").read_text())
+    proven = {file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert found.pop("files") == {
+        name: hashlib.sha256(data).hexdigest()
+        for name, data in sorted(proven.items())
+        if name not in ("README.md", "parity.json")
+    }
+    assert publish.proven(project / "exports", "handed").files.keys() == proven.keys()
     assert found == json.loads((project / "reports/metrics/parity/handed.json").read_text())
     assert found["rows"] == 64
     assert {oct(file.stat().st_mode & 0o777) for file in out.rglob("*") if file.is_file()} == {"0o640"}
