@@ -98,7 +98,9 @@ def _weights(built: Built, out: Path) -> str | None:
     with tempfile.TemporaryDirectory() as place:
         again = Path(place) / out.name
         again.mkdir()
-        exports.of(learners.package(built.spec), bool(built.given.get("onnx"))).write(built, again)
+        form = exports.of(learners.package(built.spec), bool(built.given.get("onnx")))
+        form.write(built, again)
+        tensors: Any = getattr(form, "tensors", load_file)
         for file in sorted([*again.rglob("*.safetensors"), *again.rglob("*.onnx")]):
             name = file.relative_to(again)
             if not (out / name).is_file():
@@ -108,16 +110,6 @@ def _weights(built: Built, out: Path) -> str | None:
                 if said := _tensor(value, found.get(tensor)):
                     return f"The first difference is in the weights: {tensor} of {name} {said}."
     return None
-
-
-def tensors(file: Path) -> dict[str, Any]:
-    """The weights in a file by their names."""
-    if file.suffix == ".safetensors":
-        found: dict[str, Any] = load_file(file)
-        return found
-    from retune.exports import onnx_graph
-
-    return onnx_graph.tensors(file)
 
 
 def _tensor(right: np.ndarray, found: Any) -> str | None:

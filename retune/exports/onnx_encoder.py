@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
@@ -32,7 +33,7 @@ from retune.learners.reranker.model import Reranker
 from retune.learners.reranker.predict import EncoderReranker
 from retune.learners.retriever.predict import Retriever
 from retune.params import Params
-from retune.training import hardware, positions
+from retune.training import hardware, positions, pretrained
 
 if TYPE_CHECKING:
     from retune.learners.protocols import Predictor
@@ -56,8 +57,10 @@ def write(built: Built, out: Path) -> Exported:
     if written.more.get("reads", {}).get("pooling") == "pooler" and output == STATES:
         raise RetuneError(f"{built.name} has a pooler that is none of BERT's: leave out `onnx`")
     which: Any = AutoModelForSequenceClassification if output == LOGITS else AutoModel
-    # plain products and softmax: the graph of the fused attention tests for rows without any token, which none has
-    model = which.from_pretrained(out, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False)
+    chosen = hardware.choose(PLAIN)  # its attention is plain products: the fused one tests for rows without a token
+    model = pretrained.load(which, out, torch.float32, chosen)
+    if output == STATES and getattr(model, "pooler", None) is not None:
+        model.pooler = None
     read = tokens.tokenizer_of(out)(EXAMPLES, padding=True, return_tensors="pt")
     given = {name: read[name] for name in onnx_graph.INPUTS if name in read}
     onnx_graph.write(model, given, output, built.given.onnx, out / onnx_graph.FILE)
@@ -135,6 +138,12 @@ def _classifier(folder: Path, card: Params, encoder: Any) -> Classifier:
 def _linear(folder: Path) -> dict[str, torch.Tensor]:
     weights = load_file(folder / "2_Dense/model.safetensors")
     return {name.removeprefix("linear."): weight for name, weight in weights.items()}
+
+
+def tensors(file: Path) -> dict[str, Any]:
+    """The weights in a file of the folder, by their names."""
+    found: dict[str, Any] = onnx_graph.tensors(file) if file.suffix == ".onnx" else load_numpy(file)
+    return found
 
 
 def token_ids(predictor: Any, rows: pl.DataFrame) -> list[list[int]]:

@@ -31,6 +31,8 @@ FILE = "onnx/model.onnx"
 TOGETHER = 1_500_000_000
 """Bytes of weights that are kept in the file of the graph, which may have 2 GB; more lie beside it."""
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
 NEEDS = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -64,6 +66,18 @@ def write(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, d
 
     `dtype` is float32 or int8. Weights beyond `TOGETHER` bytes lie beside it, in `model.onnx_data`.
     """
+    file.parent.mkdir(exist_ok=True)
+    if dtype == "float32":
+        trace(model, given, output, file)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        whole = Path(place) / file.name
+        trace(model, given, output, whole)
+        quantise(whole, file)
+
+
+def trace(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, file: Path) -> None:
+    """Write the graph in float32."""
     import onnx_ir
 
     with _quiet():
@@ -79,20 +93,10 @@ def write(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, d
         )
     graph: Any = program.model
     _forget(graph)
-    file.parent.mkdir(exist_ok=True)
-    if dtype == "float32":
-        onnx_ir.save(graph, file, external_data=_beside(graph, file))
-        return
-    with tempfile.TemporaryDirectory() as place:
-        whole = Path(place) / file.name
-        onnx_ir.save(graph, whole, external_data=_beside(graph, whole))
-        _quantise(whole, file)
+    onnx_ir.save(graph, file, external_data=_beside(graph, file))
 
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
-
-def _quantise(whole: Path, file: Path) -> None:
+def quantise(whole: Path, file: Path) -> None:
     """Weights of the linear layers and the embeddings in 8 bits, a scale for each column; inputs as they come."""
     import onnx
     from onnxruntime.quantization import QuantType, quant_utils, quantize_dynamic

@@ -62,7 +62,7 @@ DATA = (".css", ".html", ".js", ".txt", ".yaml")
 ENGINES = {
     "accelerate": ("torch",),
     "bitsandbytes": ("torch",),
-    "onnx": ("numpy",),
+    "onnxscript": ("numpy", "onnx", "onnx-ir"),
     "onnxruntime": ("numpy",),
     "peft": ("accelerate", "safetensors", "torch", "transformers"),
     "polars": ("polars-runtime-32",),
@@ -258,6 +258,8 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     tuned = entry.get("training", {}).get("epochs", 0) > 0
     if quantised and (stage in ("predict", "export") or (stage == "train" and tuned)):
         return ("bitsandbytes",)
+    if entry.get("onnx"):
+        return ("onnxscript",)
     return ()
 
 

@@ -31,6 +31,11 @@ def changed(folder, text):
         ("exports:\n  out: {model: plain, task: questions, base: llm}\n", "is llm, but models.plain.base is scratch"),
         ("exports:\n  out: {model: plain, task: questions, base: scratch, rows: 9}\n", "params.yaml"),
         ("exports:\n  out: {model: plain}\n", "task"),
+        (
+            "exports:\n  out: {model: chatty, task: questions, base: llm, onnx: int8}\n",
+            "is for encoders and embedders, and chatty is of learner llm: leave it out",
+        ),
+        ("exports:\n  out: {model: cross, task: questions, base: encoder, onnx: int4}\n", "float32"),
     ],
 )
 def test_a_mistake_is_said_with_its_remedy(tmp_path, text, said):
@@ -46,6 +51,13 @@ def test_an_export_is_one_more_stage_and_moves_no_other(tmp_path):
     assert after.files.keys() - before.files.keys() == {"resolved/export/out.json"}
     moved = {name for name, text in before.files.items() if after.files[name] != text}
     assert moved == {"resolved/report.json"}  # it lists the exports
+
+
+def test_8_bits_are_measured_as_the_task_is(tmp_path):
+    entry = "exports:\n  out: {model: cross, task: questions, base: encoder, onnx: int8}\n"
+    resolved = changed(tmp_path, entry).resolved
+    found, task = resolved["exports"]["out"], resolved["tasks"]["questions"]["evaluation"]
+    assert found["evaluation"] == {key: task[key] for key in ("kind", "labels", "bootstrap", "confidence", "seed")}
 
 
 def test_no_stage_but_export_runs_the_code_of_exports(tmp_path):
