@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.concurrency import run_in_threadpool
 
 from retune.errors import RetuneError
+from retune.serve import close_calls
 from retune.serve.batching import Batcher, QueueFull
 from retune.serve.refusal import Refusal
 
@@ -37,10 +38,7 @@ class Served:
         self.model, self.options, self.metrics = model, options, metrics
         self.name, self.kind = model.name, str(model.spec.kind)
         predictor: Any = model.predictor
-        chat = getattr(predictor, "chat", None)
-        # of its own: a tokenizer that another thread uses at the same time refuses
-        self.tokenizer: Any = copy.deepcopy(chat.tokenizer if chat else getattr(predictor, "tokenizer", None))
-        self.counting = threading.Lock()
+        self.count, self.counting = _counter(predictor), threading.Lock()
         self.longest = int(getattr(predictor, "max_length", 0) or model.spec.get("training", {}).get("max_length", 512))
         self.batcher = Batcher(
             self.name, self._compute, options.queue, options.batch_seconds, metrics.batches_of(self.name)
@@ -100,9 +98,7 @@ class Served:
             raise Refusal(422, "batch_too_large", said, param, count, limit)
 
     async def tokens(self, texts: Sequence[str]) -> int:
-        """The tokens of texts, special ones included; characters, where the model has no tokenizer."""
-        if self.tokenizer is None:
-            return sum(map(len, texts))
+        """The tokens of texts, special ones of an encoder included; characters, where the model has no tokenizer."""
         if sum(map(len, texts)) <= AT_ONCE:
             return self._count(texts)
         return await run_in_threadpool(self._count, texts)
@@ -113,7 +109,7 @@ class Served:
 
     def _count(self, texts: Sequence[str]) -> int:
         with self.counting:
-            return sum(len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"])
+            return self.count(list(texts))
 
     def _cost(self, text: str) -> int:
         """About the tokens that the model reads of a text."""
@@ -121,7 +117,7 @@ class Served:
 
     def _compute(self, work: str, rows: list[Any]) -> Sequence[Any]:
         if work == "predict":
-            return list(self.model.predict(rows))
+            return close_calls.predict(self.model, rows)
         return list(self.model.embed(rows, work))
 
     async def _ask(self, work: str, rows: Sequence[Any], costs: Sequence[int]) -> list[Any]:
@@ -140,6 +136,17 @@ class Served:
                 log.error("%s: %s", self.name, error)
                 raise Refusal(503, "out_of_memory", f"{self.name} ran out of memory: ask for less at a time") from None
             raise Refusal(422, "invalid_value", str(error)) from None
+
+
+def _counter(predictor: Any) -> Callable[[list[str]], int]:
+    """What counts the tokens of texts, by a tokenizer of its own: one that two threads use at a time refuses."""
+    if chat := getattr(predictor, "chat", None):
+        backend = copy.deepcopy(chat.text_tokenizer)
+        return lambda texts: sum(len(one.ids) for one in backend.encode_batch(texts))
+    if tokenizer := getattr(predictor, "tokenizer", None):
+        own = copy.deepcopy(tokenizer)
+        return lambda texts: sum(len(ids) for ids in own(texts, verbose=False)["input_ids"])
+    return lambda texts: sum(map(len, texts))
 
 
 def pick(models: Sequence[Served], name: str | None, able: Callable[[Served], object], does: str) -> Served:

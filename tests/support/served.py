@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from retune import inference
+from retune.exports.folder import CARD
+from retune.exports.protocol import PLAIN
 from retune.inference import Model
 from retune.serve.app import create
 from retune.serve.metrics import Metrics
@@ -37,6 +40,16 @@ def folder(name: str) -> Path:
     place = Path(tempfile.mkdtemp(prefix="served-"))
     spec, rows, fitted, pooler = exported.kinds()[NAMES[name]]
     return exported.export(exported.model(place, spec, rows, fitted, pooler), place / name)
+
+
+def in_dtype(name: str, dtype: str) -> Model:
+    """The model, computing in another dtype than this machine's."""
+    copy = Path(tempfile.mkdtemp(prefix="served-")) / name
+    shutil.copytree(folder(name), copy)
+    card = json.loads((copy / CARD).read_text(encoding="utf-8"))
+    card["spec"]["hardware"] = {**PLAIN, "dtype": dtype}
+    (copy / CARD).write_text(json.dumps(card), encoding="utf-8")
+    return inference.load(copy)
 
 
 @functools.cache
