@@ -16,6 +16,29 @@ settings.register_profile("same", derandomize=True, deadline=None)  # the same e
 settings.load_profile("same")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the workers of pytest-xdist begin with the whole builds: what is left for the end is short, and divides well.
+
+    Each gets an equal part of the tests, in their order. The first gets those that share `built`, for which others
+    would wait, and the second the other whole builds.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    sharing = [item for item in items if "built" in item.fixturenames and _shares(item)]
+    others = [item for item in items if "whole_builds" in item.path.parts and item not in sharing]
+    first = {*sharing, *others}
+    rest = [item for item in items if item not in first]
+    beside = max(0, len(items) // workers - len(sharing))
+    items[:] = [*sharing, *rest[:beside], *others, *rest[beside:]]
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether it is the `built` of this file that the test uses."""
+    return item._fixtureinfo.name2fixturedefs["built"][-1].scope == "session"
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
     """The folder of a small project, built once for all workers and committed; copy it before a change."""
