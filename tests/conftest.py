@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rest = [item for item in items if item not in first]
     beside = max(0, len(items) // workers - len(sharing))
     items[:] = [*sharing, *rest[:beside], *others, *rest[beside:]]
+
+
+def pytest_collection_finish() -> None:
+    """Hide what imports have made from the garbage collector, which each training has look at every object there is."""
+    gc.collect()
+    gc.freeze()
 
 
 def _shares(item: pytest.Item) -> bool:
