@@ -6,6 +6,7 @@ are then as clean as spawned ones, and start in an instant.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def _take(*received: Any) -> None:
 
 
 def _run(target: Callable[..., None], args: tuple[Any, ...], _: None, environment: dict[str, str]) -> None:
+    gc.freeze()
     os.environ.update(environment)
     target(*args)
 

@@ -79,8 +79,16 @@ class Project:
 
     def copy(self, folder: Path) -> Project:
         """An equal project elsewhere, with the cache and the workspace."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=_copy)
         return Project(folder)
+
+
+def _copy(source: str, target: str) -> None:
+    """Link what DVC and git write once and never change, and copy the rest."""
+    if "/.dvc/cache/" in source or "/.git/objects/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def clone(folder: Path, bases: dict[str, Path], cold: Collection[str] = ()) -> Project:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
@@ -82,6 +83,7 @@ def serve(path: str) -> None:
     """Import, say so, and run what is asked for until standard input ends."""
     for name in HEAVY:
         __import__(name)
+    gc.freeze()  # or it would look at, and so copy, the pages of all of these in each process
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen()
