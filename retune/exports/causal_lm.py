@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import torch
 
+from retune.data import labels
 from retune.errors import RetuneError
-from retune.exports import decision, llm, llm_parity
+from retune.exports import decision, llm, llm_difference
+from retune.exports.parity import TOLERANCE
 from retune.exports.protocol import PLAIN, Built, Exported
 from retune.learners.llm.task_prompt import prepare
 from retune.llm import adapter
@@ -21,26 +25,25 @@ TAG = "text-generation"
 NOT_BY_FOLDER = (
     '# pipeline("decision", model=FOLDER) would build another model of 9 billion random parameters: pass a loaded one'
 )
+DIRECT = (
+    "The model was trained to think before it answers. This folder has the probabilities of its answers without a "
+    "thought, right behind an empty block of thoughts; metrics and calibration are of these."
+)
 
 
 def write(built: Built, out: Path) -> Exported:
-    """Write the form that `merge` and `decision` of the entry say.
+    """Write the form that `merge` and `decision` of the entry say, a merged model in its `dtype`.
 
-    A base that was quantised is quantised as in training where it is merged. Raises `RetuneError` for a model that
-    thinks, whose answer follows a text that it writes first, and for an adapter on a quantised base without `merge`:
-    another loader would read the base in other numbers.
+    A base that was quantised is quantised as in training where it is merged. A model that thinks is written for its
+    answer without a thought. Raises `RetuneError` for an adapter on a quantised base without `merge`: another loader
+    would read the base in other numbers.
     """
-    spec = Params({**built.spec, "hardware": PLAIN})
-    if spec.training.get("thinking", False):
-        raise RetuneError(f"{built.name} thinks before it answers: models that think are not exported yet")
-    merge, decides = built.given.get("merge", False), built.given.get("decision", False)
-    if spec.quantization.bits != 16 and not merge:
-        raise RetuneError(f"{built.name} stands on a base in {spec.quantization.bits} bits: set `merge: true`")
-    dtype = "float32"
+    spec, given = Params({**built.spec, "hardware": PLAIN}), built.given
+    bits, merge, decides = spec.quantization.bits, given.merge, given.decision
+    if bits != 16 and not merge:
+        raise RetuneError(f"{built.name} stands on a base in {bits} bits: set `merge: true`")
     if merge:
-        kept = llm.write_merged(built.folder, built.base, spec, out)
-        # what training computed in 8 bits, no merged model does
-        dtype = "int8" if spec.quantization.bits == 8 else str(kept).removeprefix("torch.")
+        llm.write_merged(built.folder, built.base, spec, out, getattr(torch, given.dtype))
     elif decides:
         decision.write_model(built.folder, built.base, out)
     else:
@@ -51,7 +54,9 @@ def write(built: Built, out: Path) -> Exported:
         llm.write_prompt(spec, built.base, built.fitted, out)
     form = "decision" if decides else "merged" if merge else "adapter"
     more = {"reads": {"merged": merge, "base": None if merge or decides else llm.hub_name(built.base)}}
-    return Exported(form, "causal_lm", "transformers", TAG, _use(form), dict(built.fitted), more, dtype)
+    dtype = "float32" if not merge else "int8" if bits == 8 else given.dtype
+    note = DIRECT if spec.training.get("thinking", False) else ""
+    return Exported(form, "causal_lm", "transformers", TAG, _use(form), dict(built.fitted), more, dtype, note)
 
 
 def _use(form: str) -> list[str]:
@@ -96,8 +101,10 @@ def token_ids(predictor: PromptedLlm, rows: pl.DataFrame) -> list[list[int]]:
     return [[*ids, *nothing] for ids in prompt.encode(predictor.chat, rows).ids]
 
 
-def explain(built: Built, rows: pl.DataFrame, said: dict[str, Any], dtype: str) -> str:
+def explain(built: Built, predictor: PromptedLlm, rows: pl.DataFrame, said: dict[str, Any], dtype: str) -> str:
     """One sentence: the first place where the folder, which said `said` to the rows, and the model part."""
-    spec = Params({**built.spec, "hardware": PLAIN})
-    ours = llm_parity.expected(built.folder, built.base, spec, built.fitted, rows)
-    return llm_parity.cause(ours, said, "8 bits" if dtype == "int8" else dtype)
+    names = predictor.chat.labels
+    probabilities = predictor.predict(rows).select(labels.names(len(names))).to_numpy().astype(np.float64)
+    temperature = float(built.fitted["temperature"])
+    own = llm_difference.of_model(predictor, token_ids(predictor, rows), probabilities, temperature)
+    return llm_difference.first(own, llm_difference.of_folder(said), names, TOLERANCE[dtype])

@@ -52,7 +52,6 @@ def write(spec: Params, base: Path, fitted: Mapping[str, Any], out: Path, adapte
     """
     chat = prepare(spec, base)
     begun, labels = label_tokens(chat, base)
-    fitted = fitted.get("direct", fitted) if chat.think else fitted
     kinds = {"score" if spec.kind == "scoring" else "choice": labels}
     if len(labels) == 2 and spec.kind != "scoring":
         kinds["noul"] = labels[::-1]  # true is the second label

@@ -41,13 +41,20 @@ LICENCE_ALIASES = {"gemma terms of use": "gemma"}
 
 
 def built(given: Params, base: Callable[[str], Path]) -> Built:
-    """The model of an entry of `exports`, as it lies in the project; `base` finds the folder of a role."""
+    """The model of an entry of `exports`, as it lies in the project; `base` finds the folder of a role.
+
+    What was fitted and measured of an LLM that thinks is that of its answer without a thought: no other is one pass.
+    """
     folder = Path("models") / given.model
     spec = params.load(folder / "spec.json")
     fitted = json.loads(Path(f"data/calibrations/{spec.task}/{given.model}.json").read_text(encoding="utf-8"))
-    metrics = json.loads(Path(f"reports/metrics/{given.model}.json").read_text(encoding="utf-8"))
+    metrics = json.loads(Path(f"reports/metrics/{given.model}.json").read_text(encoding="utf-8"))["test"]
+    if "direct" in fitted:
+        details = Path(f"reports/evaluations/{spec.task}/{given.model}/details/readings.json")
+        found = json.loads(details.read_text(encoding="utf-8"))["readings"]["direct"]
+        fitted, metrics = fitted["direct"], found["metrics"]
     kept = {name: value for name, value in fitted.items() if isinstance(value, int | float | str) or value is None}
-    return Built(given.model, folder, base(spec.base), spec, kept, given, metrics["test"])
+    return Built(given.model, folder, base(spec.base), spec, kept, given, metrics)
 
 
 def write_card(built: Built, exported: Exported, out: Path) -> None:
@@ -149,6 +156,7 @@ def _body(built: Built, exported: Exported, parity: dict[str, Any]) -> list[str]
             else "From inside this folder:",
             "",
             *("```python", *exported.use, "```"),
+            *(["", exported.note] if exported.note else []),
         ],
         ["## Test metrics", "", f"| metric | value | {given.confidence:.0%} interval |", "|:--|--:|:--|", *shown],
         ["## Calibration", "", *calibration] if (calibration := _calibration(exported)) else [],

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retune.encoders import tokens
 from retune.errors import RetuneError
 from retune.learners.llm.task_prompt import prepare
 from retune.llm import adapter
-from retune.llm.prompt import prompt, targets, template
+from retune.llm.prompt import prompt, template
 from retune.training import hardware, pretrained
 
 if TYPE_CHECKING:
@@ -93,10 +92,8 @@ def write_tokenizer(base: Path, out: Path) -> None:
         shutil.copyfile(base / GENERATION, out / GENERATION)
 
 
-def write_merged(
-    model: Path, base: Path, spec: Params, out: Path, dtype: torch.dtype | None = None, shard: str = SHARD
-) -> torch.dtype:
-    """Write base and adapter as one model in `dtype` (default: that of the base's file), which is given back.
+def write_merged(model: Path, base: Path, spec: Params, out: Path, dtype: torch.dtype) -> None:
+    """Write base and adapter as one model in `dtype`.
 
     A base that was quantised in training is quantised alike, widened to float32, and the adapter is added there: each
     weight is rounded once, to `dtype`. (peft's own merge would quantise the sum again.) Takes 4 bytes a parameter.
@@ -111,24 +108,14 @@ def write_merged(
     merged = merged.float()
     if tuned and not whole:
         merged = adapter.attach(merged, model, chosen).merge_and_unload(safe_merge=True)
-    dtype = dtype or stored_dtype(base)
     merged = merged.to(dtype)
     for weight in merged.parameters():
         weight.data = weight.data.contiguous()  # in training the longer side lies along the rows
     merged.config.dtype = dtype
     with pretrained.quiet():
-        merged.save_pretrained(out, max_shard_size=shard)
+        merged.save_pretrained(out, max_shard_size=SHARD)
     (out / GENERATION).unlink(missing_ok=True)  # transformers' own; the base's follows
     write_tokenizer(base, out)
-    return dtype
-
-
-def stored_dtype(folder: Path) -> torch.dtype:
-    """The dtype of most of a model folder's tensors."""
-    names = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    with safe_open(min(folder.glob("*.safetensors")), "pt") as weights:
-        kinds = [weights.get_slice(name).get_dtype() for name in weights.keys()]  # noqa: SIM118
-    return names.get(max(set(kinds), key=kinds.count), torch.float32)
 
 
 def frame(tokenizer: PreTrainedTokenizerBase, spec: Params) -> tuple[str, str, str, str]:
@@ -155,8 +142,8 @@ def prompt_of(spec: Params, base: Path, fitted: Mapping[str, Any]) -> dict[str, 
 
     `messages` with {column}; `after`, the text behind the chat template's own; `answers` in the order of `labels`;
     `end`, the text behind an answer; `values`, what is shown for a column's value; and what was fitted. Of a
-    model that thinks it is the answer without a thought, and what was fitted for that. Raises `RetuneError` where the
-    chat template can't be brought to the prompt of training.
+    model that thinks it is the answer without a thought. Raises `RetuneError` where the chat template can't be brought
+    to the prompt of training.
     """
     chat, tokenizer = prepare(spec, base), tokens.tokenizer_of(base)
     before, system, between, after = frame(tokenizer, spec)
@@ -168,7 +155,6 @@ def prompt_of(spec: Params, base: Path, fitted: Mapping[str, Any]) -> dict[str, 
             break
     else:
         raise RetuneError(f"the chat template of {base.name} does not write the prompt of training: export a decision")
-    fitted = fitted.get("direct", fitted) if chat.think else fitted
     return {
         "messages": messages,
         "after": suffix,
@@ -206,10 +192,3 @@ def _suffix(
     except Exception:  # any error of a template: it refuses these messages
         return None
     return whole.removeprefix(text) if whole.startswith(text) else None
-
-
-def prompts(spec: Params, base: Path, rows: Any) -> tuple[list[list[int]], list[bool]]:
-    """Token ids of the rows' prompts as in training, up to the answer, and which of them were cut."""
-    chat = prepare(spec, base)
-    found = prompt.encode(chat, rows)
-    return [[*ids, *targets.think_block(chat, [])] for ids in found.ids], found.truncated

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 FILE = "parity.json"
 
 TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 1e-1}
-"""dtype of the folder's weights -> difference of a probability (or score) that its rounding may make."""
+"""Numbers of the folder -> difference of a probability (or score) that their rounding may make.
+
+`int8`: a base that training computed in 8 bits, activations included, which the folder does not.
+"""
+
+CUTS = ("threshold", "estimate", "scale", "bias")
+"""What is fitted beside the temperature, and makes decisions of probabilities or scores."""
 
 OPENERS = Path(__file__).parent / "openers"
 OFFLINE = ("HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1", "TOKENIZERS_PARALLELISM=false")
@@ -40,15 +46,16 @@ def prove(built: Built, form: Form, out: Path, rows: pl.DataFrame) -> dict[str, 
 
     `largest_difference` and `mean_difference` of calibrated probabilities (or of scores); `equal_decisions`: the share
     of rows with the same label, of queries with the same best document, of rows with the same rounded score. Rows that
-    are cut in their middle, as no other loader cuts, are left out and counted as `cut`. Raises `RetuneError` where a
-    difference is beyond the tolerance, and says where the first one is.
+    are cut as no other loader cuts (in their middle, or an LLM's) are left out and counted as `cut`. Raises
+    `RetuneError` where a difference is beyond the tolerance, or another decision is none of rounding: the model's
+    probability is not within the tolerance of its threshold (or of the next label). It says where the first one is.
     """
     card, spec = read_card(out), built.spec
     rows = limited(rows, built.given.rows, kinds.of(spec.kind))
-    predictor = learners.load(spec, built.folder, built.base, PLAIN, built.given.get("generation"))
+    predictor = learners.load(spec, built.folder, built.base, PLAIN)  # no generation: an LLM answers without a thought
     predicted = predictor.predict(rows)
-    middle = spec.get("training", {}).get("truncation") == "middle"
-    kept = ~predicted["truncated"] if middle else pl.repeat(True, len(rows), eager=True)
+    own_way = spec.learner == "llm" or spec.get("training", {}).get("truncation") == "middle"
+    kept = ~predicted["truncated"] if own_way else pl.repeat(True, len(rows), eager=True)
     cut = len(rows) - int(kept.sum())
     rows, predicted = rows.filter(kept), predicted.filter(kept)
     if rows.is_empty():
@@ -56,18 +63,26 @@ def prove(built: Built, form: Form, out: Path, rows: pl.DataFrame) -> dict[str, 
     own = probabilities(predicted, spec, built.fitted)
     said = answers(out, card.opener, rows.select(built.columns))
     theirs, tokens = np.array(said["answers"], dtype=np.float64), said["tokens"]
-    apart = np.abs(own - theirs)
-    equal = decisions(own, rows, spec, built.fitted) == decisions(theirs, rows, spec, built.fitted)
-    tolerance = TOLERANCE[card.dtype]
+    apart, tolerance = np.abs(own - theirs), TOLERANCE[card.dtype]
     if not np.isfinite(theirs).all() or apart.max() > tolerance:
         if explain := getattr(form, "explain", None):
-            where = explain(built, rows, said, card.dtype)
+            where = explain(built, predictor, rows, said, card.dtype)
         else:
             ids = form.token_ids(predictor, rows)
             where = difference.first(own, theirs, ids, tokens, spec.get("labels"), built, out)
         raise RetuneError(
             f"{built.name} as {card.form} answers otherwise than the model: a difference of {apart.max():.3g} in row "
             f"{rows['id'][int(apart.max(axis=1).argmax())]}, where {card.dtype} allows {tolerance:g}. {where}"
+        )
+    # where a folder says twice what was fitted, for retune.load and for others, both must be right
+    theirs_fitted = [card.calibration, *([said["fitted"]] if "fitted" in said else [])]
+    equal = decisions(own, rows, spec, built.fitted) == decisions(theirs, rows, spec, theirs_fitted[-1])
+    moved = {name: one.get(name) for name in CUTS for one in theirs_fitted if one.get(name) != built.fitted.get(name)}
+    if moved or not (equal | near(own, rows, spec, built.fitted, tolerance)).all():
+        why = [f"its {name} is {value}, the model's {built.fitted.get(name)}" for name, value in moved.items()]
+        raise RetuneError(
+            f"{built.name} as {card.form} has the model's probabilities, but decides {int((~equal).sum())} of "
+            f"{len(equal)} otherwise: {'; '.join(why) or 'they are not near the threshold'}"
         )
     return {
         "form": card.form,
@@ -135,6 +150,21 @@ def decisions(found: np.ndarray, rows: pl.DataFrame, spec: Params, fitted: dict[
     if "threshold" in fitted:
         return (found[:, 1] >= fitted["threshold"]).astype(np.int64)
     return found.argmax(axis=1)
+
+
+def near(own: np.ndarray, rows: pl.DataFrame, spec: Params, fitted: dict[str, Any], tolerance: float) -> np.ndarray:
+    """Which of the `decisions` may become others where each number moves by the tolerance."""
+    if spec.kind == "ranking":
+        scores = rows.select("query").with_columns(score=own[:, 0]).sort("score", descending=True)
+        lead = pl.col("score").first() - pl.col("score").slice(1).first()
+        leads = scores.group_by("query", maintain_order=True).agg(lead).sort("query")["score"]
+        return (leads <= 2 * tolerance).fill_null(False).to_numpy()
+    if own.shape[1] == 1:
+        return np.asarray(np.abs(own[:, 0] % 1 - 0.5) <= tolerance)
+    if "threshold" in fitted:
+        return np.asarray(np.abs(own[:, 1] - fitted["threshold"]) <= tolerance)
+    top = np.sort(own, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0] <= 2 * tolerance)
 
 
 def words(found: dict[str, Any]) -> str:

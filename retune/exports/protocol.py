@@ -50,7 +50,8 @@ class Exported:
     retune/exports/openers that answers with it; `library`, `tag`, `use`: `library_name` and `pipeline_tag` of its hub
     card, and lines of Python that run as they are inside of the folder; `fitted`: what of the calibration is left to be
     applied to the folder's own answers (temperature 1 where the weights have it in them); `more`: further keys of
-    export.json; `dtype`: of its weights.
+    export.json; `dtype`: of its weights, or the coarser numbers in which training computed (`parity.TOLERANCE`);
+    `note`: what its card says beside.
     """
 
     form: str
@@ -61,6 +62,7 @@ class Exported:
     fitted: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
+    note: str = ""
 
 
 def decided(built: Built) -> list[str]:
@@ -71,7 +73,10 @@ def decided(built: Built) -> list[str]:
 
 
 class Form(Protocol):
-    """A module of this package that exports the models of some learners."""
+    """A module of this package that exports the models of some learners.
+
+    One that can tell more than `difference` where parity fails has `explain` as well (causal_lm).
+    """
 
     def write(self, built: Built, out: Path, /) -> Exported:
         """Write the folder of the ecosystem into `out`: weights, config, tokenizer."""

@@ -7,67 +7,80 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 import retune
 from retune.errors import RetuneError
+from retune.exports import folder as folders
 from retune.exports.causal_lm import write
 from retune.exports.protocol import Built
-from retune.params import Params, loads
+from retune.params import Params
 from tests.support import exported, exported_llm, llm_fit
-
-
-def built_of(tiny: exported_llm.Tiny, **given: bool) -> Built:
-    entry = {"rows": 64, "base_model": None, "language": ["zh"], "datasets": [], "base_entry": {"license": "MIT"}}
-    entry |= {"source": {"name": "made-up", "license": "none"}, **given}
-    fitted = dict(tiny.fitted)
-    return Built("small", tiny.model, tiny.base, tiny.spec, fitted, loads(json.dumps(entry)), exported.METRICS)
+from tests.support.exported_llm import ROWS, export
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> exported_llm.Tiny:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.mark.parametrize(
-    ("merge", "decides", "form"),
-    [(False, False, "adapter"), (True, False, "merged"), (False, True, "decision"), (True, True, "decision")],
-)
-def test_each_form_passes_parity_and_is_read_back_by_retune(
-    merge: bool, decides: bool, form: str, tiny: exported_llm.Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    built = built_of(tiny, merge=merge, decision=decides)
-    out = exported.export(built, tmp_path / "small")
-    found = exported.prove(built, out, tiny.rows)
-    assert (found["form"], found["rows"], found["equal_decisions"]) == (form, len(tiny.rows), 1.0)
+@pytest.mark.parametrize("form", exported_llm.FORMS)
+def test_each_form_passes_parity_and_is_read_back_by_retune(form: str, tiny: Built, tmp_path: Path) -> None:
+    out = export(tiny, form, tmp_path / "small")
+    found = exported.prove(tiny, out, ROWS)
+    assert (found["form"], found["rows"], found["equal_decisions"]) == (form.split()[-1], len(ROWS), 1.0)
     assert found["largest_difference"] < 1e-5
-    monkeypatch.chdir(tmp_path)
-    rows = tiny.rows.select("text_a", "text_b")
+    rows = ROWS.select("text_a", "text_b")
     there = retune.load(out).predict(rows)
-    said = exported.answers(out, "causal_lm", rows)["answers"]
+    said = exported_llm.answers(out, rows)["answers"]
     assert np.allclose(there.select("prob_0", "prob_1").to_numpy(), said, atol=1e-5)
+    assert len(there["label"].unique()) == 2
 
 
-def test_a_scaled_weight_fails_the_stages_parity_with_its_layer(
-    tiny: exported_llm.Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    built = built_of(tiny, merge=True, decision=True)
-    out = exported.export(built, tmp_path / "small")
-    weights = load_file(out / "model.safetensors")
-    weights["model.layers.1.mlp.up_proj.weight"] *= 1.5
-    save_file(weights, out / "model.safetensors", {"format": "pt"})
-    with pytest.raises(RetuneError, match=r"small as decision answers otherwise .* weights: layer 1 \(of 2, from 0\)"):
-        exported.prove(built, out, tiny.rows)
-
-
-def test_what_no_loader_would_read_alike_is_refused(tiny: exported_llm.Tiny, tmp_path: Path) -> None:
-    for changes, said in (
-        ({"quantization__bits": 4}, "small stands on a base in 4 bits: set `merge: true`"),
-        ({"training__thinking": True}, "models that think are not exported yet"),
-    ):
-        spec: Params = llm_fit.spec_of(**changes)
-        with pytest.raises(RetuneError, match=said):
-            write(built_of(exported_llm.Tiny(tiny.model, tiny.base, spec, tiny.fitted, tiny.rows)), tmp_path)
+def test_an_adapter_on_a_quantised_base_is_refused(tiny: Built, tmp_path: Path) -> None:
+    built = exported_llm.built(tiny.folder, tiny.base, llm_fit.spec_of(quantization__bits=4), tiny.fitted)
+    with pytest.raises(RetuneError, match="small stands on a base in 4 bits: set `merge: true`"):
+        write(built, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def project_of(model: Built, place: Path) -> Params:
+    """Put a model that thinks where a project has it; its entry of `exports`."""
+    details = "reports/evaluations/similarity/small/details"
+    for folder in ("models", "data/calibrations/similarity", "reports/metrics", details):
+        (place / folder).mkdir(parents=True)
+    model.folder.rename(place / "models/small")
+    readings = {name: {"unparsed": 0, "metrics": {"f1": {"value": value}}} for name, value in READINGS.items()}
+    for file, content in (
+        ("models/small/spec.json", model.spec),
+        ("data/calibrations/similarity/small.json", model.fitted),
+        ("reports/metrics/small.json", {"test": readings["after_reasoning"]["metrics"]}),
+        (f"{details}/readings.json", {"readings": readings}),
+    ):
+        (place / file).write_text(json.dumps(content))
+    return Params({**model.given, "model": "small"})
+
+
+READINGS = {"after_reasoning": 0.9, "generated": 0.8, "direct": 0.6}
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged decision"])
+def test_a_model_that_thinks_is_handed_on_for_its_answer_without_a_thought(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = {"temperature": 9.0, "threshold": 0.9, "direct": {"temperature": 1.4, "threshold": 0.4}}
+    model = exported_llm.fitted(tmp_path, fitted, training__thinking=True)
+    given = project_of(model, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    built = folders.built(given, lambda _: model.base)
+    assert built.fitted == {"temperature": 1.4, "threshold": 0.4}
+    out = export(built, form, tmp_path / "out")
+    found = exported.prove(built, out, ROWS)
+    assert (found["equal_decisions"], found["cut"]) == (1.0, 0)
+    assert found["largest_difference"] < 1e-5
+    texts = exported_llm.answers(out, ROWS)["texts"]
+    assert all(text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n") for text in texts)
+    (tmp_path / "again").mkdir()
+    folders.write_readme(built, write(built, tmp_path / "again"), found, out)
+    readme = (out / "README.md").read_text()
+    assert "answers without a thought" in readme.replace("\n", " ")
+    assert "| f1 | 0.6000 |" in readme

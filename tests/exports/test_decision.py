@@ -13,13 +13,14 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from retune.errors import RetuneError
-from retune.exports import decision, llm_parity
-from tests.support import exported_llm, llm_fit
-from tests.support.exported_llm import ANSWERS, Tiny, opened_here
+from retune.exports import decision
+from retune.exports.protocol import Built
+from tests.support import ROOT, exported, exported_llm, llm_fit
+from tests.support.exported_llm import ANSWERS, ROWS, answers, export, probabilities
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
 
 
@@ -28,17 +29,29 @@ def decider(folder: Path) -> Any:
     return pipeline("decision", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
 
 
-def test_yes_or_no_is_the_probability_of_the_second_label(tiny: Tiny, tmp_path: Path) -> None:
-    decide = decider(tiny.export("decision", tmp_path / "export"))
-    expected = llm_parity.expected(tiny.model, tiny.base, tiny.spec, tiny.fitted, tiny.rows)
-    for row, probability in zip(tiny.rows.to_dicts()[:5], expected.probabilities[:, 1], strict=False):
+def test_yes_or_no_is_the_probability_of_the_second_label(tiny: Built, tmp_path: Path) -> None:
+    decide = decider(export(tiny, "decision", tmp_path / "export"))
+    for row, probability in zip(ROWS.to_dicts()[:5], probabilities(tiny)[:, 1], strict=False):
         state = {name: row[name] for name in ("text_a", "text_b")}
         found = decide({"state": state, "questions": {"same": {"type": "noul"}}})
         assert np.isclose(found["same"]["noul"], probability, atol=1e-5)
 
 
-def test_options_in_another_order_are_refused_since_only_their_place_tells_them(tiny: Tiny, tmp_path: Path) -> None:
-    decide = decider(tiny.export("decision", tmp_path / "export"))
+def test_the_code_of_the_docs_page_answers_as_the_model(
+    tiny: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exports").mkdir()
+    export(tiny, "decision", tmp_path / "exports/similarity_llm")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/decision-models.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    expected = probabilities(tiny, pl.DataFrame({**found["state"], "id": ["a"]}))[0, 1]
+    assert np.isclose(found["answers"]["same"]["noul"], expected, atol=1e-5)
+
+
+def test_options_in_another_order_are_refused_since_only_their_place_tells_them(tiny: Built, tmp_path: Path) -> None:
+    decide = decider(export(tiny, "decision", tmp_path / "export"))
     state = {"text_a": "花呗", "text_b": "借呗"}
     for question in (
         {"type": "choice", "criteria": {"1": None, "0": None}},
@@ -59,35 +72,30 @@ def with_merged_line_breaks(base: Path) -> None:
     file.write_text(json.dumps(content))
 
 
-def test_control_tokens_and_line_breaks_at_the_edge_of_a_text_stay_what_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_tokens_and_line_breaks_at_the_edge_of_a_text_stay_what_they_are(tmp_path: Path) -> None:
     prompt = {"system": "相同吗？\n", "user": "{text_a}\n{text_b}", "answers": ANSWERS}
     tiny = exported_llm.fitted(tmp_path, prompt=prompt)
     with_merged_line_breaks(tiny.base)
     texts = ["花呗 <|im_end|>", "<|im_start|>assistant", '"{{ 1 }}" {text_b} \\n', "\n\n花呗", "<|mark|>", "😀\u2028'"]
     rows = pl.DataFrame({"text_a": texts, "text_b": texts[::-1], "id": texts})
-    expected = llm_parity.expected(tiny.model, tiny.base, tiny.spec, tiny.fitted, rows)
-    asked = rows.select("text_a", "text_b").to_dicts()
-    found = opened_here(tiny.export("decision", tmp_path / "decision"), asked, monkeypatch)
-    ends = [ids.count(2) for ids in found["tokens"]]
+    out = export(tiny, "decision", tmp_path / "small")
+    assert exported.prove(tiny, out, rows)["largest_difference"] < 1e-5
+    ends = [ids.count(2) for ids in answers(out, rows.select(tiny.columns))["tokens"]]
     assert ends == [2] * len(texts), "the ends of the system's and of the user's turn"
-    assert found["tokens"][3] == expected.tokens[3]
-    assert np.allclose(found["answers"], expected.probabilities, atol=1e-4)
     # a chat template's text is cut into tokens as a whole, where training cuts instructions and data apart
-    plain = opened_here(tiny.export("adapter", tmp_path / "adapter"), asked, monkeypatch)
     said = r"tokens: the same text is cut differently at token \d+ of row 3: the tokenizer is another one, or"
-    assert re.match(said, llm_parity.cause(expected, plain, "float32"))
+    with pytest.raises(RetuneError, match=said):
+        exported.prove(tiny, export(tiny, "adapter", tmp_path / "adapter"), rows)
 
 
-def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Tiny) -> None:
-    for answers, said in (
+def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Built) -> None:
+    for texts, said in (
         ({"0": "1", "1": "10"}, None),
         ({"0": "A1B", "1": "A1C"}, None),
         ({"0": "A1", "1": "B", "2": "A2"}, "'0' and '2' go on alike: give the prompt answers of one token each"),
         ({"0": "否", "1": "是"}, "are not read as single tokens: give the prompt answers of one token each"),
     ):
-        spec = llm_fit.spec_of(labels=list(answers), prompt={**llm_fit.PROMPT, "answers": answers})
+        spec = llm_fit.spec_of(labels=list(texts), prompt={**llm_fit.PROMPT, "answers": texts})
         chat = decision.prepare(spec, tiny.base)
         if said is None:
             begun, labels = decision.label_tokens(chat, tiny.base)
@@ -97,69 +105,38 @@ def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Tiny) -> Non
             decision.label_tokens(chat, tiny.base)
 
 
-@pytest.mark.parametrize("answers", [{"0": "1", "1": "10"}, {"0": "A1B", "1": "A1C"}])
-def test_answers_that_part_later_are_read_where_they_part(
-    answers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny = exported_llm.fitted(tmp_path, prompt={**llm_fit.PROMPT, "answers": answers})
-    expected = llm_parity.expected(tiny.model, tiny.base, tiny.spec, tiny.fitted, tiny.rows)
-    folder = tiny.export("decision", tmp_path / "export")
-    found = opened_here(folder, tiny.rows.select("text_a", "text_b").to_dicts(), monkeypatch)
-    assert np.allclose(found["answers"], expected.probabilities, atol=1e-5)
+@pytest.mark.parametrize("texts", [{"0": "1", "1": "10"}, {"0": "A1B", "1": "A1C"}])
+def test_answers_that_part_later_are_read_where_they_part(texts: dict[str, str], tmp_path: Path) -> None:
+    tiny = exported_llm.fitted(tmp_path, prompt={**llm_fit.PROMPT, "answers": texts})
+    assert exported.prove(tiny, export(tiny, "decision", tmp_path / "small"), ROWS)["largest_difference"] < 1e-5
 
 
-def test_a_score_is_asked_by_the_name_of_its_dimension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_is_asked_by_the_name_of_its_dimension(tmp_path: Path) -> None:
     levels = {"1": "A", "2": "B", "3": "C"}
     shown = {"dimension": {"risk": "风险", "growth": "增长"}}
-    prompt = {
-        "system": "打分",
-        "user": "{document}\n维度：{dimension}",
-        "answers": levels,
-        "reason": "\n理由：",
-        "values": shown,
-    }
-    base = exported_llm.tiny_llm.tiny_llm(tmp_path / "base")
-    spec = llm_fit.spec_of(
-        kind="scoring", labels=list(levels), scores=[1, 3], dimensions=list(shown["dimension"]), prompt=prompt,
-        training__epochs=0,
-    )  # fmt: skip
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "spec.json").write_text(json.dumps(spec))
+    user = "{document}\n维度：{dimension}"
+    prompt = {"system": "打分", "user": user, "answers": levels, "reason": "\n理由：", "values": shown}
+    numbers = {"labels": list(levels), "scores": [1, 3], "dimensions": list(shown["dimension"])}
+    tiny = exported_llm.untrained(
+        tmp_path, {"temperature": 1.3, "estimate": "mean"}, kind="scoring", prompt=prompt, **numbers
+    )
     texts = [f"公司{n}" for n in range(4)]
     rows = pl.DataFrame({"document": texts, "dimension": ["risk", "growth"] * 2, "id": texts})
-    fitted = {"temperature": 1.3, "estimate": "mean"}
-    tiny = Tiny(model, base, spec, fitted, rows)
-    expected = llm_parity.expected(model, base, spec, fitted, rows)
-    folder = tiny.export("merged decision", tmp_path / "export")
-    found = llm_parity.compare(
-        expected, opened_here(folder, rows.select("document", "dimension").to_dicts(), monkeypatch)
-    )
-    assert found["passed"], found
-    assert found["same_tokens"] == 1
-    assert found["largest"] < 1e-5
-    answer = decider(folder)({"state": texts[0] and {"document": texts[0]}, "questions": decision.questions(spec)})
-    mean = float(expected.probabilities[0] @ np.array([0.0, 1.0, 2.0]))
+    folder = export(tiny, "merged decision", tmp_path / "small")
+    assert exported.prove(tiny, folder, rows)["largest_difference"] < 1e-5
+    answer = decider(folder)({"state": {"document": texts[0]}, "questions": decision.questions(tiny.spec)})
+    mean = float(probabilities(tiny, rows)[0] @ np.array([0.0, 1.0, 2.0]))
     assert np.isclose(answer["risk"]["score"], mean, atol=1e-5)
 
 
 def test_one_text_may_be_the_state_itself(tmp_path: Path) -> None:
-    base = exported_llm.tiny_llm.tiny_llm(tmp_path / "base")
     labels = ["办理取消", "查询"]
-    prompt = {
-        "system": "意图：\n{labels}",
-        "user": "{text}",
-        "answers": dict(zip(labels, ANSWERS.values(), strict=True)),
-    }
-    spec = llm_fit.spec_of(kind="classification", labels=labels, prompt=prompt, training__epochs=0)
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "spec.json").write_text(json.dumps(spec))
-    rows = pl.DataFrame({"text": ["取消套餐"], "id": ["a"]})
-    expected = llm_parity.expected(model, base, spec, {"temperature": 2.0}, rows)
-    tiny = Tiny(model, base, spec, {"temperature": 2.0}, rows)
-    decide = decider(tiny.export("merged decision", tmp_path / "export"))
+    texts = dict(zip(labels, ANSWERS.values(), strict=True))
+    prompt = {"system": "意图：\n{labels}", "user": "{text}", "answers": texts}
+    tiny = exported_llm.untrained(tmp_path, {"temperature": 2.0}, kind="classification", labels=labels, prompt=prompt)
+    expected = probabilities(tiny, pl.DataFrame({"text": ["取消套餐"], "id": ["a"]}))[0]
+    decide = decider(export(tiny, "merged decision", tmp_path / "small"))
     for state in ("取消套餐", {"text": "取消套餐"}):
-        found = decide({"state": state, "questions": decision.questions(spec)})["answer"]["probabilities"]
+        found = decide({"state": state, "questions": decision.questions(tiny.spec)})["answer"]["probabilities"]
         assert list(found) == labels
-        assert np.allclose(list(found.values()), expected.probabilities[0], atol=1e-5)
+        assert np.allclose(list(found.values()), expected, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import runpy
 import sys
@@ -118,7 +119,8 @@ def answers(folder: Path, opener: str, rows: pl.DataFrame) -> dict[str, Any]:
         asked, out = Path(place) / "rows.json", Path(place) / "answers.json"
         asked.write_text(json.dumps(rows.to_dicts()))
         script = parity.OPENERS / f"{opener}.py"
-        with patch.object(sys, "argv", [str(script), str(folder), str(asked), str(out)]):
+        arguments = [str(script), str(folder), str(asked), str(out)]
+        with contextlib.chdir(Path.cwd()), patch.object(sys, "argv", arguments):  # a script may go elsewhere
             runpy.run_path(str(script), run_name="__main__")
         found: dict[str, Any] = json.loads(out.read_text())
         return found

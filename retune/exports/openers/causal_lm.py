@@ -1,10 +1,11 @@
 """Answers of an exported LLM by transformers and peft alone: nothing of Retune is imported here.
 
-    python -I causal_lm.py FOLDER ROWS.json OUT.json [float32|bfloat16|float16]
+    python -I causal_lm.py FOLDER ROWS.json OUT.json
 
 FOLDER is an adapter, a merged model, or a decision model (it has a decision.json). ROWS is a list of {column: text}.
-OUT gets `labels`; `answers`, the calibrated probability of each for each row, `log_probs` before the calibration;
-`tokens` and `texts` of the prompts; `temperature`; `layers`, the last token's vector behind each layer, of row 0.
+OUT gets `answers`, the calibrated probability of each label of export.json for each row, `log_probs` before the
+calibration; `tokens` and `texts` of the prompts; `fitted`, what the folder says of temperature and threshold; `layers`,
+the last token's vector behind each layer, of row 0.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-Found = tuple[list[str], float, list[dict[str, Any]]]
-"""Labels, temperature, and what was found for each row."""
+FITTED = ("temperature", "threshold", "estimate")
+Found = tuple[list[str], dict[str, Any], list[dict[str, Any]]]
+"""Labels, what was fitted, and what was found for each row."""
 
 
-def load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+def load(folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer. A base that was copied stands relative to the folder, so that becomes the working one."""
     os.chdir(folder)
     tokenizer = AutoTokenizer.from_pretrained(".")
     if Path("adapter_config.json").is_file():
         from peft import AutoPeftModelForCausalLM
 
-        return AutoPeftModelForCausalLM.from_pretrained(".", dtype=dtype).eval(), tokenizer
+        return AutoPeftModelForCausalLM.from_pretrained(".", dtype=torch.float32).eval(), tokenizer
     # not pipeline("decision", model=FOLDER): without a decision head there that builds another, random model of 9 B
-    return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype).eval(), tokenizer
+    return AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval(), tokenizer
 
 
 def prompted(model: Any, tokenizer: Any, rows: list[dict[str, str]]) -> Found:
@@ -55,7 +57,7 @@ def prompted(model: Any, tokenizer: Any, rows: list[dict[str, str]]) -> Found:
         logs = log_probs(model, ids, answers)
         calibrated = torch.softmax(logs / card.get("temperature", 1.0), 0)
         found.append({"answers": calibrated.tolist(), "log_probs": logs.tolist(), "tokens": ids})
-    return card["labels"], card.get("temperature", 1.0), found
+    return card["labels"], {name: card[name] for name in FITTED if name in card}, found
 
 
 def log_probs(model: Any, ids: list[int], answers: list[list[int]]) -> torch.Tensor:
@@ -86,18 +88,19 @@ def decided(model: Any, tokenizer: Any, rows: list[dict[str, str]]) -> Found:
     decide = pipeline("decision", model=model, tokenizer=tokenizer)
     card = json.loads(Path("decision.json").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = []
-    labels, temperature = [], 1.0
+    labels: list[str] = []
+    fitted = {name: card[name] for name in FITTED[1:] if name in card}
     for row in rows:
         state, name = {field: row[field] for field in card["fields"]}, row.get("dimension", "answer")
         question = card["questions"][name]
         inputs = decide.preprocess({"state": state, "questions": {name: question}})
         answer = decide.postprocess(scored := decide.forward(inputs))[name]
         labels = list(answer["probabilities"]) if question["type"] == "choice" else list(answer["legend"].values())
-        temperature = card["temperature"].get(question["type"], 1.0)
-        logs = torch.log_softmax(scored["scores"][0][0].double() * temperature, 0)
+        fitted["temperature"] = card["temperature"].get(question["type"], 1.0)
+        logs = torch.log_softmax(scored["scores"][0][0].double() * fitted["temperature"], 0)
         ids = inputs["prompts"][0][0]["input_ids"][0].tolist()
         found.append({"answers": list(answer["probabilities"].values()), "log_probs": logs.tolist(), "tokens": ids})
-    return labels, temperature, found
+    return labels, fitted, found
 
 
 def layers(model: Any, ids: list[int]) -> list[list[float]]:
@@ -117,15 +120,21 @@ def _fill(text: str, row: dict[str, str]) -> str:
 def main() -> None:
     """Read the rows, write the answers."""
     folder, source, out = (Path(argument).absolute() for argument in sys.argv[1:4])
-    dtype = getattr(torch, sys.argv[4]) if len(sys.argv) > 4 else torch.float32
     rows = json.loads(source.read_text(encoding="utf-8"))
-    model, tokenizer = load(folder, dtype)
+    model, tokenizer = load(folder)
     with torch.inference_mode():
-        labels, temperature, found = (decided if Path("decision.json").is_file() else prompted)(model, tokenizer, rows)
-        states = layers(model, found[0]["tokens"]) if found else []
-    texts = [tokenizer.decode(row["tokens"], skip_special_tokens=False) for row in found]
-    columns = {name: [row[name] for row in found] for name in ("answers", "log_probs", "tokens")}
-    written = {"labels": labels, "temperature": temperature, **columns, "texts": texts, "layers": states}
+        labels, fitted, found = (decided if Path("decision.json").is_file() else prompted)(model, tokenizer, rows)
+        states = layers(model, found[0]["tokens"])
+    names = json.loads(Path("export.json").read_text(encoding="utf-8"))["spec"]["labels"]
+    if sorted(names) != sorted(labels):
+        sys.exit(f"it answers with the labels {', '.join(labels)}, the model with {', '.join(names)}")
+    places = [labels.index(name) for name in names]
+    columns: dict[str, Any] = {
+        name: [[row[name][n] for n in places] for row in found] for name in ("answers", "log_probs")
+    }
+    columns["tokens"] = [row["tokens"] for row in found]
+    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in columns["tokens"]]
+    written = {**columns, "texts": texts, "fitted": fitted, "layers": states}
     out.write_text(json.dumps(written, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

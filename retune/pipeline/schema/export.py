@@ -18,7 +18,12 @@ class Export(Strict):
     rows: Annotated[int, Field(ge=64)] = Field(
         128, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
     )
-    merge: bool = Field(False, description="llm: adapter and base as one model, in the numbers of the base's file")
+    merge: bool = Field(False, description="llm: adapter and base as one model, of numbers `dtype`")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="llm, of merged weights; float32: the model's answers; the others: half the size, each weight "
+        "rounded once (docs/decision-models.md has what that costs)",
+    )
     decision: bool = Field(False, description="llm: a decision model of transformers (docs/decision-models.md)")
     onnx: Literal["float32", "int8"] | None = Field(
         None, description="encoder and embedder: as ONNX, in full precision or with 8-bit weights (extra `onnx`)"

@@ -1,75 +1,23 @@
-"""An exported LLM answers as the model does, by transformers and peft alone; a folder that does not is told why."""
+"""A folder of an LLM that was broken fails parity with a sentence that names the cause."""
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from retune.exports import llm_parity
-from retune.learners.llm.predict import load
-from tests.support import exported_llm
-from tests.support.exported_llm import Tiny, opened_here
+from retune.errors import RetuneError
+from retune.exports.protocol import Built
+from tests.support import exported, exported_llm
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def expected(tiny: Tiny) -> llm_parity.Expected:
-    return llm_parity.expected(tiny.model, tiny.base, tiny.spec, tiny.fitted, tiny.rows)
-
-
-@pytest.fixture(scope="module")
-def rows(tiny: Tiny) -> list[dict[str, str]]:
-    return tiny.rows.select("text_a", "text_b").to_dicts()
-
-
-def test_what_is_expected_are_the_calibrated_probabilities_of_the_report(
-    tiny: Tiny, expected: llm_parity.Expected
-) -> None:
-    from retune.inference import decide
-
-    found = decide(load(tiny.model, tiny.base, tiny.spec.hardware).predict(tiny.rows), dict(tiny.fitted), ["0", "1"])
-    assert np.allclose(expected.probabilities, found.select("prob_0", "prob_1").to_numpy(), atol=1e-9)
-    decided = llm_parity.decisions(expected.probabilities, expected.threshold)
-    assert [str(code) for code in decided] == found["label"].to_list()
-    assert len(set(decided)) == 2
-
-
-@pytest.mark.parametrize("form", ["adapter", "merged", "decision", "merged decision"])
-def test_every_form_gives_the_models_calibrated_probabilities(
-    form: str,
-    tiny: Tiny,
-    expected: llm_parity.Expected,
-    rows: list[dict[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder = tiny.export(form, tmp_path / "export")
-    found = llm_parity.compare(expected, opened_here(folder, rows, monkeypatch))
-    assert found["passed"], found
-    assert found["largest"] < 1e-5
-    assert found["equal_decisions"] == 1
-    assert found["same_tokens"] == 1
-    assert found["rows"] == len(rows)
-
-
-def test_a_folder_that_was_moved_opens_in_a_fresh_process_without_the_project(
-    tiny: Tiny, expected: llm_parity.Expected, rows: list[dict[str, str]], tmp_path: Path
-) -> None:
-    folder = shutil.move(tiny.export("adapter", tmp_path / "export"), tmp_path / "elsewhere")
-    found = llm_parity.compare(expected, llm_parity.opened(Path(folder), rows))
-    assert found["passed"], found
 
 
 def json_file(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
@@ -121,6 +69,11 @@ BROKEN = {
         json_file("decision.json", lambda card: card["labels"]["choice"].reverse()),
         "labels: they are swapped in the exported folder",
     ),
+    "other labels": (
+        "merged",
+        json_file("prompt.json", lambda card: card.update(labels=["no", "yes"])),
+        "can't open small: it answers with the labels no, yes, the model with 0, 1",
+    ),
     "weight": (
         "merged",
         scaled("model.safetensors", "layers.1.mlp.down_proj"),
@@ -137,21 +90,23 @@ BROKEN = {
         json_file("decision.json", lambda card: card["temperature"].update(choice=1.0)),
         "calibration: the exported folder has the temperature 1, the model was calibrated at 1.7",
     ),
+    "threshold": (
+        "merged decision",
+        json_file("decision.json", lambda card: card.update(threshold=0.9)),
+        r"has the model's probabilities, but decides \d+ of 20 otherwise: its threshold is 0.9, the model's 0.3",
+    ),
+    "threshold of retune.load": (
+        "merged decision",
+        json_file("export.json", lambda card: card["calibration"].pop("threshold")),
+        r"decides 0 of 20 otherwise: its threshold is None, the model's 0.3",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_wrong_folder_fails_with_a_sentence_that_names_the_cause(
-    what: str,
-    tiny: Tiny,
-    expected: llm_parity.Expected,
-    rows: list[dict[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_wrong_folder_fails_with_a_sentence_that_names_the_cause(what: str, tiny: Built, tmp_path: Path) -> None:
     form, broken, said = BROKEN[what]
-    folder = tiny.export(form, tmp_path / "export")
-    broken(folder)
-    found = llm_parity.compare(expected, opened_here(folder, rows, monkeypatch))
-    assert not found["passed"]
-    assert re.match(said, found["cause"]), found["cause"]
+    out = exported_llm.export(tiny, form, tmp_path / "small")
+    broken(out)
+    with pytest.raises(RetuneError, match=said):
+        exported.prove(tiny, out, exported_llm.ROWS)
