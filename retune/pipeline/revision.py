@@ -71,7 +71,7 @@ class Revision:
         """What dvc.lock of this commit says. Raises `RetuneError` without one."""
         text = self.text(LOCK)
         if text is None:
-            raise RetuneError(f"{self} has no {LOCK}, so nothing was built there")
+            raise RetuneError(f"{self} has no {self.prefix}{LOCK}, so nothing was built there")
         found: dict[str, Any] = (yaml.load(text, LOADER) or {}).get("stages") or {}
         return found
 
