@@ -8,7 +8,7 @@ import polars as pl
 
 from retune import exports, learners
 from retune.exports import folder as folders
-from retune.exports import parity, quality
+from retune.exports import parity
 from retune.pipeline.stage import Stage, stage
 
 
@@ -22,8 +22,8 @@ def export(run: Stage, name: str) -> None:
         exported = form.write(built, out)
         folders.write_card(built, exported, out)
         found = parity.prove(built, form, out, rows)
-        if exported.dtype == "int8" and exported.form == "onnx":
-            found["quality"] = quality.prove(built, out, rows)
+        if built.given.get("onnx") == "int8" and (quantise := getattr(form, "quantise", None)):
+            exported, found = quantise(built, exported, out, rows, found)
             run.log.info(folders.quality_in_words(found["quality"]))
         folders.write_readme(built, exported, found, out)
         for target in (out / parity.FILE, file):
