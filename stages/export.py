@@ -8,7 +8,7 @@ import polars as pl
 
 from retune import exports, learners
 from retune.exports import folder as folders
-from retune.exports import hashes, parity, quality
+from retune.exports import hashes, parity
 from retune.pipeline.stage import Stage, stage
 
 
@@ -23,8 +23,9 @@ def export(run: Stage, name: str) -> None:
         folders.write_card(built, exported, out)
         files = hashes.of(out)
         found = parity.prove(built, form, out, rows)
-        if exported.dtype == "int8" and exported.form == "onnx":
-            found["quality"] = quality.prove(built, out, rows)
+        if built.given.get("onnx") == "int8" and (quantise := getattr(form, "quantise", None)):
+            exported, found = quantise(built, exported, out, rows, found)
+            files = hashes.of(out)
             run.log.info(folders.quality_in_words(found["quality"]))
         folders.write_readme(built, exported, found, out)
         for target, said in ((out / parity.FILE, found | {"files": files}), (file, found)):

@@ -7,6 +7,7 @@ linear layer follow from their own small files, or, of `*ForSequenceClassificati
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from retune.encoders import tokens
 from retune.encoders.bi_encoder import BiEncoder
 from retune.errors import RetuneError
-from retune.exports import classifier, embedder, onnx_graph, reranker
+from retune.exports import classifier, embedder, onnx_graph, quality, reranker
+from retune.exports.folder import write_card
 from retune.exports.protocol import PLAIN, Built, Exported
 from retune.learners import package
 from retune.learners.classifier.model import Classifier
@@ -47,7 +49,7 @@ EXAMPLES = ["one text of some tokens", "another", "and a third, which is longer"
 
 
 def write(built: Built, out: Path) -> Exported:
-    """Write the folder, with a graph in the numbers of `given.onnx` (float32, int8).
+    """Write the folder, with a graph in float32 (`quantise` makes it one of 8 bits, when that is proven).
 
     Raises `RetuneError` where a package is missing, and for an encoder whose pooler no ONNX loader expects.
     """
@@ -63,15 +65,28 @@ def write(built: Built, out: Path) -> Exported:
         model.pooler = None
     read = tokens.tokenizer_of(out)(EXAMPLES, padding=True, return_tensors="pt")
     given = {name: read[name] for name in onnx_graph.INPUTS if name in read}
-    onnx_graph.write(model, given, output, built.given.onnx, out / onnx_graph.FILE)
+    onnx_graph.write(model, given, output, out / onnx_graph.FILE)
     (out / "model.safetensors").unlink()
     more = {**written.more, "reads": {**written.more.get("reads", {}), "output": output}}
     use = _use(output, written.use)
-    return Exported(FORM, "onnx_encoder", "onnxruntime", written.tag, use, written.fitted, more, built.given.onnx)
+    return Exported(FORM, "onnx_encoder", "onnxruntime", written.tag, use, written.fitted, more)
+
+
+def quantise(
+    built: Built, exported: Exported, out: Path, rows: pl.DataFrame, found: dict[str, Any]
+) -> tuple[Exported, dict[str, Any]]:
+    """Give a folder weights of 8 bits, and measure what they cost (retune.exports.quality).
+
+    `found` is the parity of the folder in float32, so what differs from here on is the rounding alone.
+    """
+    onnx_graph.quantise(out / onnx_graph.FILE)
+    exported = replace(exported, dtype="int8")
+    write_card(built, exported, out)
+    return exported, quality.prove(built, out, rows, found)
 
 
 def _use(output: str, with_torch: list[str]) -> list[str]:
-    """By onnxruntime alone; and by the torch form's own loader, which takes a graph once optimum-onnx fits it."""
+    """By onnxruntime alone; and by the torch form's own loader, which opens a graph by optimum-onnx."""
     lines = ["import numpy as np, onnxruntime", "from tokenizers import Tokenizer", ""]
     lines += ['tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")']
     lines += [f'session = onnxruntime.InferenceSession("FOLDER/{onnx_graph.FILE}")']
@@ -81,7 +96,8 @@ def _use(output: str, with_torch: list[str]) -> list[str]:
     if output == LOGITS:
         return [*lines, "(logits,) = session.run(None, given)    # their softmax: probabilities, as config.json names"]
     lines += ["(states,) = session.run(None, given)    # [1, tokens, width]; pooling: 1_Pooling/config.json", ""]
-    return [*lines, *(f"# {line}" for line in with_torch), '# the last with `backend="onnx"`: see docs/exports.md']
+    lines += ["# where optimum-onnx fits the installed transformers (0.1.0: below 4.58):"]
+    return [*lines, *("# " + line.replace(' card")', ' card", backend="onnx")') for line in with_torch)]
 
 
 class OnnxEncoder(nn.Module):

@@ -61,23 +61,11 @@ def need(*names: str) -> None:
             raise RetuneError(f"ONNX needs `{name}`, which is not installed: `pip install -e '.[onnx]'`") from None
 
 
-def write(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, dtype: str, file: Path) -> None:
+def write(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, file: Path) -> None:
     """Write the graph of `output` of a model, for any number of rows and tokens; `given` are inputs as an example.
 
-    `dtype` is float32 or int8. Weights beyond `TOGETHER` bytes lie beside it, in `model.onnx_data`.
+    Weights beyond `TOGETHER` bytes lie beside it, in `model.onnx_data`.
     """
-    file.parent.mkdir(exist_ok=True)
-    if dtype == "float32":
-        trace(model, given, output, file)
-        return
-    with tempfile.TemporaryDirectory() as place:
-        whole = Path(place) / file.name
-        trace(model, given, output, whole)
-        quantise(whole, file)
-
-
-def trace(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, file: Path) -> None:
-    """Write the graph in float32."""
     import onnx_ir
 
     with _quiet():
@@ -93,30 +81,36 @@ def trace(model: PreTrainedModel, given: dict[str, torch.Tensor], output: str, f
         )
     graph: Any = program.model
     _forget(graph)
+    file.parent.mkdir(exist_ok=True)
     onnx_ir.save(graph, file, external_data=_beside(graph, file))
 
 
-def quantise(whole: Path, file: Path) -> None:
-    """Weights of the linear layers and the embeddings in 8 bits, a scale for each column; inputs as they come."""
+def quantise(file: Path) -> None:
+    """Give a graph weights of 8 bits in linear layers, a scale for each column, and embeddings; inputs as they come."""
     import onnx
     from onnxruntime.quantization import QuantType, quant_utils, quantize_dynamic
 
-    graph = onnx.load(whole, load_external_data=False)
-    weights = {one.name for one in graph.graph.initializer}
-    shapes = [one for one in graph.graph.value_info if one.name not in weights]
-    del graph.graph.value_info[:]  # of weights that are transposed on the way, which are not the shapes any more
-    graph.graph.value_info.extend(shapes)
-    quant_utils.add_pre_process_metadata(graph)  # onnxruntime would ask for it
-    onnx.save(graph, whole)
-    beside = (whole.parent / f"{whole.name}_data").is_file()
-    quantize_dynamic(
-        whole,
-        file,
-        per_channel=True,
-        reduce_range=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=beside,
-    )
+    with tempfile.TemporaryDirectory(dir=file.parent) as place:
+        whole = Path(place) / file.name
+        beside = file.with_name(f"{file.name}_data")
+        external = beside.is_file()
+        for one in (file, beside) if external else (file,):
+            one.rename(whole.with_name(one.name))
+        graph = onnx.load(whole, load_external_data=False)
+        weights = {one.name for one in graph.graph.initializer}
+        shapes = [one for one in graph.graph.value_info if one.name not in weights]
+        del graph.graph.value_info[:]  # of weights that are transposed on the way, which are not the shapes any more
+        graph.graph.value_info.extend(shapes)
+        quant_utils.add_pre_process_metadata(graph)  # onnxruntime would ask for it
+        onnx.save(graph, whole)
+        quantize_dynamic(
+            whole,
+            file,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=external,
+        )
 
 
 def _forget(graph: Any) -> None:

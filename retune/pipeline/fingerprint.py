@@ -242,6 +242,7 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
         learner = learners.module(entry["learner"], entry["kind"])
         form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
         found += [f"{learner}.predict", form, *exports.openers(form)]
+        found += [f"retune.evaluation.kinds.{entry['kind']}"] if entry.get("onnx") == "int8" else []
     if stage in ("calibrate", "evaluate", "compare"):
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
     if stage == "evaluate":

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 KINDS = exported.kinds()
 NAMES = ("pooler", "mean of a text", "embedder", "retriever", "reranker")
-TRACE = onnx_graph.trace
+WRITE = onnx_graph.write
 MEASURED = {"kind": "pair", "labels": ["0", "1"], "bootstrap": 200, "confidence": 0.95, "seed": 0}
 
 
@@ -46,6 +46,7 @@ def scripted(model: Any, given: dict[str, torch.Tensor], output: str, file: Path
     axes = {name: {0: "rows", 1: "tokens"} for name in given} | {output: {0: "rows", 1: "tokens"}}
     if output == onnx_encoder.LOGITS:
         del axes[output][1]
+    file.parent.mkdir(exist_ok=True)
     with onnx_graph._quiet():
         torch.onnx.export(
             onnx_graph.OneOutput(model.eval(), output), tuple(given.values()), file, dynamo=False,
@@ -56,7 +57,7 @@ def scripted(model: Any, given: dict[str, torch.Tensor], output: str, file: Path
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Any:
     """All tests of this module but those that ask for the exporter itself."""
-    with patch.object(onnx_graph, "trace", scripted):
+    with patch.object(onnx_graph, "write", scripted):
         yield
 
 
@@ -127,8 +128,9 @@ def test_the_same_weights_give_the_same_bytes_for_rows_of_any_shape(tmp_path):
     for turn in ("a", "b"):
         (tmp_path / turn).mkdir()
         whole, small = tmp_path / turn / "model.onnx", tmp_path / turn / "small.onnx"
-        TRACE(model, read, onnx_encoder.STATES, whole)
-        onnx_graph.quantise(whole, small)
+        WRITE(model, read, onnx_encoder.STATES, whole)
+        shutil.copy(whole, small)
+        onnx_graph.quantise(small)
         files.append((whole, small))
     assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
     assert str(Path(torch.__file__).parent).encode() not in files[0][0].read_bytes()
@@ -171,7 +173,7 @@ def test_8_bits_are_handed_on_only_where_they_are_no_worse_than_chance(folders_o
     table = [np.stack([0.9 - 0.8 * said, 0.1 + 0.8 * said], axis=1) for said in (light, whole)]
     predicted = labels.predictions(rows["id"], np.log(table[1]), ["0", "1"], np.zeros(120, dtype=bool))
     (tmp_path / "export.json").write_text(
-        json.dumps({"opener": "onnx_encoder", "calibration": {"temperature": 1.0, "threshold": 0.5}})
+        json.dumps({"opener": "onnx_encoder", "dtype": "int8", "calibration": {"temperature": 1.0, "threshold": 0.5}})
     )
     given = loads(json.dumps({**built.given, "evaluation": MEASURED}))
     spec = Params({**built.spec, "training": Params(truncation="end")})
@@ -182,9 +184,12 @@ def test_8_bits_are_handed_on_only_where_they_are_no_worse_than_chance(folders_o
     ):
         if wrong == 40:
             with pytest.raises(RetuneError, match=r"small is worse with 8-bit weights: f1 0.6667 in int8, 0.99"):
-                quality.prove(made, tmp_path, rows)
+                quality.prove(made, tmp_path, rows, {"form": "onnx"})
             return
-        found = quality.prove(made, tmp_path, rows)
+        said = quality.prove(made, tmp_path, rows, {"form": "onnx"})
+    assert said["equal_decisions"] == pytest.approx(116 / 120)
+    assert said["largest_difference"] == pytest.approx(0.8)
+    found = said["quality"]
     assert found["int8"] == pytest.approx(f1_score(gold, light))
     assert found["float32"] == pytest.approx(f1_score(gold, whole))
     assert found["difference"] == pytest.approx(found["int8"] - found["float32"])
@@ -211,6 +216,7 @@ def test_the_stage_measures_8_bits_and_the_card_says_so(folders_of, tmp_path, mo
     with patch.object(parity, "answers", exported.answers):
         stage_run.run(export, "handed")
     found = json.loads((tmp_path / "reports/parity/handed.json").read_text())
+    assert found["in_float32"]["largest_difference"] < 1e-5 < found["largest_difference"]
     assert (found["dtype"], found["quality"]["metric"], found["quality"]["rows"]) == ("int8", "f1", 64)
     own = learners.load(built.spec, built.folder, built.base, PLAIN).predict(rows)
     decided = decide(own, built.fitted, ["0", "1"])["label"].cast(pl.Int8)
@@ -234,9 +240,11 @@ def test_without_the_packages_one_sentence_says_what_to_install(folders_of, tmp_
 def test_the_stage_runs_other_code_for_onnx():
     entry = {"kind": "pair", "learner": "embedder", "onnx": "int8"}
     assert "retune.exports.openers.onnx_encoder" in fingerprint.roots("export", entry)
-    found = fingerprint.Code(Path(retune.__file__).parents[1]).contents(fingerprint.roots("export", entry))
-    assert {"onnx", "onnxruntime", "onnx-ir", "onnxscript"} <= found.packages.keys()
+    code = fingerprint.Code(Path(retune.__file__).parents[1])
+    found = code.contents(fingerprint.roots("export", entry), fingerprint.packages("export", entry))
+    assert "retune.evaluation.kinds.pair" in found.modules
+    needed = {"onnx", "onnxruntime", "onnx-ir", "onnxscript"}
+    assert needed <= found.packages.keys()
     plain = fingerprint.roots("export", {**entry, "onnx": None})
     assert "retune.exports.embedder" in plain
-    unread = {"onnx", "onnxruntime", "onnx-ir", "onnxscript"}
-    assert not unread & fingerprint.Code(Path(retune.__file__).parents[1]).contents(plain).packages.keys()
+    assert not needed & code.contents(plain, fingerprint.packages("export", {**entry, "onnx": None})).packages.keys()
