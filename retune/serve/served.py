@@ -40,6 +40,8 @@ class Served:
         predictor: Any = model.predictor
         self.count, self.counting = _counter(predictor), threading.Lock()
         self.longest = int(getattr(predictor, "max_length", 0) or model.spec.get("training", {}).get("max_length", 512))
+        # a model that thinks writes so many more tokens of each row
+        self.written = int(predictor.options.max_new_tokens) if getattr(predictor, "thinks", False) else 0
         self.batcher = Batcher(
             self.name, self._compute, options.queue, options.batch_seconds, metrics.batches_of(self.name)
         )
@@ -71,7 +73,7 @@ class Served:
 
     async def predict(self, rows: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
         """What `retune.inference.Model.predict` says of each row; its texts are checked before."""
-        return await self._ask("predict", rows, [sum(map(self._cost, row.values())) for row in rows])
+        return await self._ask("predict", rows, [self.written + sum(map(self._cost, row.values())) for row in rows])
 
     async def embed(self, texts: Sequence[str], side: str) -> list[Any]:
         """The unit vector of each text, float32 [width], as a query or as a document."""
