@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.concurrency import run_in_threadpool
 
+from retune import progress
 from retune.errors import RetuneError
 from retune.serve import close_calls
 from retune.serve.batching import Batcher, QueueFull
@@ -69,7 +70,8 @@ class Served:
             row = dict.fromkeys(self.model.texts, "warm up")
             if "dimension" in row:
                 row["dimension"] = next(iter(self.model.spec.dimensions))
-            self.model.predict([row])
+            with progress.hidden():
+                self.model.predict([row])
 
     async def predict(self, rows: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
         """What `retune.inference.Model.predict` says of each row; its texts are checked before."""
