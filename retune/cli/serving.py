@@ -27,7 +27,7 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds in which a request is answered")] = 60.0,
     batch_seconds: Annotated[
         float, typer.Option(min=0.001, help="about how long a batch may take: what a request waits for its own at most")
-    ] = 0.2,
+    ] = 0.5,
     access_log: Annotated[bool, typer.Option("--access-log", help="a line for each request, without texts")] = False,
 ) -> None:
     """Serve models over HTTP, with the answers of `retune.load`; see docs/serve.md.

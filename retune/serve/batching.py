@@ -2,7 +2,7 @@
 
 An idle worker begins at once, and while it computes, requests gather: no timer holds anything back. A batch is filled
 in rounds, a row of each waiting request in the order of their arrival, so a request of one row is in the next batch
-however many rows the others have. Its size follows from what batches took: about `seconds`.
+however many rows the others have. Its size follows from what batches took, so that one takes about `seconds`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from retune import progress
 
 FIRST = 2048
 """The cost of the first full batch: tokens, about as many as fill a processor (retune.encoders.forward)."""
-LOWEST, HIGHEST = 64, 2**18
+LOWEST, HIGHEST = 1024, 2**18
+"""Of a batch's size: smaller ones take more time for each row, so that all would wait longer."""
 
 
 class QueueFull(Exception):

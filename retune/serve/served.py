@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.concurrency import run_in_threadpool
 
+from retune import progress
 from retune.errors import RetuneError
 from retune.serve import close_calls
 from retune.serve.batching import Batcher, QueueFull
@@ -40,6 +41,8 @@ class Served:
         predictor: Any = model.predictor
         self.count, self.counting = _counter(predictor), threading.Lock()
         self.longest = int(getattr(predictor, "max_length", 0) or model.spec.get("training", {}).get("max_length", 512))
+        # a model that thinks writes so many more tokens of each row
+        self.written = int(predictor.options.max_new_tokens) if getattr(predictor, "thinks", False) else 0
         self.batcher = Batcher(
             self.name, self._compute, options.queue, options.batch_seconds, metrics.batches_of(self.name)
         )
@@ -67,11 +70,12 @@ class Served:
             row = dict.fromkeys(self.model.texts, "warm up")
             if "dimension" in row:
                 row["dimension"] = next(iter(self.model.spec.dimensions))
-            self.model.predict([row])
+            with progress.hidden():
+                self.model.predict([row])
 
     async def predict(self, rows: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
         """What `retune.inference.Model.predict` says of each row; its texts are checked before."""
-        return await self._ask("predict", rows, [sum(map(self._cost, row.values())) for row in rows])
+        return await self._ask("predict", rows, [self.written + sum(map(self._cost, row.values())) for row in rows])
 
     async def embed(self, texts: Sequence[str], side: str) -> list[Any]:
         """The unit vector of each text, float32 [width], as a query or as a document."""

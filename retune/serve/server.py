@@ -73,7 +73,7 @@ def serve(
             url = f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
             lines.append(f"{url}  {', '.join(one.name for one in here)}")
         config = uvicorn.Config(
-            _by_port(applications), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
+            by_port(applications), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
             timeout_graceful_shutdown=int(options.timeout) + 5,
         )  # fmt: skip
         Server(config, state, lambda: say("\n".join(lines))).run(sockets)
@@ -114,7 +114,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _by_port(applications: dict[int, ASGIApp]) -> ASGIApp:
+def by_port(applications: dict[int, ASGIApp]) -> ASGIApp:
     """The application of the port that a request came to."""
     (only, *others) = applications.values()
 

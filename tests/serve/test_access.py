@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from retune.errors import RetuneError
 from retune.serve import access
+from retune.serve.options import Options
 from tests.support.command_line import run
 from tests.support.served import Service
 from tests.support.slow_server import Slow
@@ -70,3 +72,23 @@ def test_the_command_refuses_before_it_loads_a_model(tmp_path: Path, monkeypatch
     monkeypatch.delenv(access.TOKENS, raising=False)
     assert "no token protects it" in run(tmp_path, "serve", "nothing", "--host", "0.0.0.0", fails=True)[1]
     assert "there is no model `nothing`" in run(tmp_path, "serve", "nothing", fails=True)[1]
+
+
+def test_the_command_serves_names_of_the_project_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retune import inference
+    from retune.serve import server
+
+    asked: list[Path] = []
+    started: list[tuple[object, ...]] = []
+    monkeypatch.delenv(access.TOKENS, raising=False)
+    monkeypatch.setattr(inference, "load", lambda folder: asked.append(folder) or SimpleNamespace(name=folder.name))
+    monkeypatch.setattr(server, "serve", lambda *given: started.append(given[:5]))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/export.json").touch()
+    run(tmp_path, "serve", "intent_llm", "exports/small", "here", "--port", "9", "--max-batch", "7", "--timeout", "1.5")
+    assert asked == [Path("models/intent_llm"), Path("exports/small"), Path("here")]
+    ((models, host, port, options, tokens),) = started
+    assert [one.name for one in models] == ["intent_llm", "small", "here"]  # type: ignore[attr-defined]
+    assert (host, port, options, tokens) == ("127.0.0.1", 9, Options(max_batch=7, timeout=1.5), [])
+    said = run(tmp_path, "serve", "small", "exports/small", fails=True)[1]
+    assert "two models are named small: serve them in two processes, with a --port each" in said

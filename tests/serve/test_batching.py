@@ -202,7 +202,7 @@ def test_the_size_of_a_batch_follows_from_what_batches_took(started):
     assert batcher.size == 2 * FIRST
     batcher._learn(10, 0.01)  # nothing is learnt from a small one
     assert batcher.size == 2 * FIRST
-    batcher._learn(2000, 0.8)
-    assert batcher.size == 500
-    batcher._learn(500, 100.0)
+    batcher._learn(4000, 0.5)
+    assert batcher.size == 1600
+    batcher._learn(1600, 100.0)
     assert batcher.size == LOWEST

@@ -31,7 +31,7 @@ def rows_of(model: Model, count: int) -> list[dict[str, str]]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_batch_changes_no_label_and_of_probabilities_less_than_is_said(name: str, dtype: str) -> None:
     model = served.in_dtype(name, dtype)
-    rows = rows_of(model, 80)
+    rows = rows_of(model, 50)
     alone = [model.predict([row])[0] for row in rows]
     together = model.predict(rows)
     moved = max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -19,8 +21,9 @@ import pytest
 from retune.errors import RetuneError
 from retune.params import Params
 from retune.serve.options import Options
-from retune.serve.server import default_port, serve
+from retune.serve.server import by_port, default_port, serve
 from tests.support import ROOT
+from tests.support.slow_server import Slow
 
 pytestmark = pytest.mark.slow
 
@@ -93,10 +96,23 @@ def test_an_ending_server_is_not_ready_and_closes_its_connections() -> None:
 def test_an_address_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        from tests.support.slow_server import Slow
-
         with pytest.raises(RetuneError, match=f"can't serve at 127.0.0.1:{port} \\(Address already in use\\)"):
             serve([Slow(0.0)], "127.0.0.1", port, Options())  # type: ignore[list-item]
+
+
+def test_models_of_two_ports_answer_at_their_own() -> None:
+    asked: list[int] = []
+
+    def application(port: int) -> Any:
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            asked.append(port)
+
+        return answer
+
+    both: Any = by_port({8001: application(8001), 8002: application(8002)})
+    for port in (8002, 8001):
+        asyncio.run(both({"type": "http", "server": ("127.0.0.1", port)}, None, None))
+    assert asked == [8002, 8001]
 
 
 def test_the_ports_are_those_of_the_reference() -> None:
