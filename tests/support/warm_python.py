@@ -109,8 +109,10 @@ def watch(connection: socket.socket) -> None:
     for descriptor in (0, 1, *descriptors):
         os.close(descriptor)
     connection.sendall(f"{child}\n".encode())
-    if select.select([connection, os.pidfd_open(child)], [], [])[0] == [connection]:  # who asked was killed
-        os.kill(child, signal.SIGKILL)
+    if hasattr(os, "pidfd_open"):  # on Linux
+        ended = select.select([connection, os.pidfd_open(child)], [], [])[0]
+        if ended == [connection]:  # who asked was killed
+            os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
