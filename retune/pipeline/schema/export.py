@@ -21,7 +21,7 @@ class Export(Strict):
     merge: bool = Field(False, description="llm: adapter and base as one model, in the numbers of the base's file")
     decision: bool = Field(False, description="llm: a decision model of transformers (docs/decision-models.md)")
     base_model: str | None = Field(
-        None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
+        None, description="the base's name on the hub, for the card, where the catalog has no `repo` of it"
     )
     license: str | None = Field(
         None, description="for the card; default: the base's, and the data's where a model has no base"
