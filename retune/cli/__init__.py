@@ -38,6 +38,11 @@ for command in (
     commands.command()(command)
 
 
+commands.command(hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+    answering.export
+)
+
+
 def app() -> None:
     """Run the command line; an error that the user can mend is one message and exit code 1."""
     try:

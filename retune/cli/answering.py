@@ -143,3 +143,11 @@ def rows(
     counts = export_rows.export(task, known[task], folder, form, out, split or SPLITS, thinking)
     for file, count in counts.items():
         typer.echo(f"{out / file}: {count:,} rows")
+
+
+def export() -> None:
+    """Say what took the place of a command that wrote rows."""
+    raise RetuneError(
+        "rows are written by `retune rows TASK --out FOLDER`; a model is exported by an entry of `exports` in "
+        "params.yaml and `dvc repro export@NAME` (docs/exports.md)"
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from retune.exports.protocol import Built
 
 TINY = 1e-12
+READERS = {".safetensors": None, ".skops": "retune.exports.linear", ".onnx": "retune.exports.onnx_graph"}
+"""Suffix of a file with weights -> the module whose `tensors` reads it, if that is ours."""
 
 
 def first(
@@ -38,20 +42,26 @@ def first(
 
 
 def _tokens(own: Sequence[Sequence[int]] | None, theirs: Sequence[Sequence[int]] | None) -> str | None:
-    """The first row whose token ids differ; a constant beginning or end that differs in all rows is a template."""
+    """The first row whose token ids differ; where all rows lack or have the same ones more, it is a template."""
     if own is None or theirs is None:
         return None
     apart = [row for row, (a, b) in enumerate(zip(own, theirs, strict=True)) if list(a) != list(b)]
     if not apart:
         return None
+    counts = [(Counter(own[row]), Counter(theirs[row])) for row in apart]
+    moved = {tuple(tuple(sorted(one.elements())) for one in (a - b, b - a)) for a, b in counts}
+    if len(apart) == len(own) and len(moved) == 1 and (found := moved.pop()) != ((), ()):
+        said = [f"{word} the token ids {list(ids)}" for word, ids in zip(("lacks", "adds"), found, strict=True) if ids]
+        return (
+            f"The first difference is in the template (or the prefix): it {' and '.join(said)} in all {len(own)} rows."
+        )
     row = apart[0]
     a, b = own[row], theirs[row]
     place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    what = "template (or the prefix)" if len(apart) == len(own) else "tokens"
     ours, other = (ids[place] if place < len(ids) else "the end" for ids in (a, b))
     return (
-        f"The first difference is in the {what}: {len(apart)} of {len(own)} rows have other token ids; row {row} has "
-        f"{other} at place {place}, and the model reads {ours}."
+        f"The first difference is in the tokens: {len(apart)} of {len(own)} rows are read as other ids, in row {row} "
+        f"{other} at place {place} where the model reads {ours}: another tokenizer, or another length to cut at."
     )
 
 
@@ -77,7 +87,8 @@ def _calibration(own: np.ndarray, theirs: np.ndarray) -> str | None:
         return None
     factor = float((a * b).sum() / (a**2).sum())
     if factor > 0 and abs(factor - 1) > 1e-3 and np.abs(b - factor * a).max() < 1e-2 * np.abs(b).max():
-        return f"The first difference is in the calibration: all log-odds are the model's times {factor:.4g}."
+        what = "scores" if own.shape[1] == 1 else "log-odds"
+        return f"The first difference is in the calibration: all {what} are the model's times {factor:.4g}."
     shift = float((b - a).mean())
     if abs(shift) > 1e-3 and own.shape[1] == 1 and np.abs(b - a - shift).max() < 1e-3:
         return f"The first difference is in the calibration: all scores are the model's plus {shift:.4g}."
@@ -98,10 +109,8 @@ def _weights(built: Built, out: Path) -> str | None:
     with tempfile.TemporaryDirectory() as place:
         again = Path(place) / out.name
         again.mkdir()
-        form = exports.of(learners.package(built.spec), bool(built.given.get("onnx")))
-        form.write(built, again)
-        tensors: Any = getattr(form, "tensors", load_file)
-        for file in sorted([*again.rglob("*.safetensors"), *again.rglob("*.onnx")]):
+        exports.of(learners.package(built.spec), bool(built.given.get("onnx"))).write(built, again)
+        for file in sorted(file for file in again.rglob("*") if file.suffix in READERS):
             name = file.relative_to(again)
             if not (out / name).is_file():
                 return f"The first difference is in the weights: {name} is missing."
@@ -112,6 +121,13 @@ def _weights(built: Built, out: Path) -> str | None:
     return None
 
 
+def tensors(file: Path) -> dict[str, Any]:
+    """The weights in a file by their names."""
+    reader = READERS[file.suffix]
+    found: dict[str, Any] = import_module(reader).tensors(file) if reader else load_file(file)
+    return found
+
+
 def _tensor(right: np.ndarray, found: Any) -> str | None:
     if found is None:
         return "is missing"
@@ -119,6 +135,9 @@ def _tensor(right: np.ndarray, found: Any) -> str | None:
         return f"has the shape {list(found.shape)} and not {list(right.shape)}"
     if np.array_equal(right, found):
         return None
+    if right.dtype.kind not in "biuf":
+        places = np.flatnonzero(right != found)
+        return f"has {found[places[0]]!r} at place {places[0]} and not {right[places[0]]!r}"
     where = right != 0
     ratios = found[where] / right[where]
     if ratios.size and np.ptp(ratios) < 1e-3 * abs(ratios[0]):

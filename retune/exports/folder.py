@@ -121,7 +121,7 @@ def _front(built: Built, exported: Exported) -> list[str]:
         pipeline_tag=exported.tag,
         license=licence,
         license_name=licence_name,
-        base_model=given.base_model or given.base_entry.get("repo"),
+        base_model=base_model(given),
         datasets=given.datasets or None,
         language=given.language or None,
         tags=["retune", spec.kind, spec.learner],
@@ -129,6 +129,14 @@ def _front(built: Built, exported: Exported) -> list[str]:
         eval_results=results or None,
     )
     return ["---", head.to_yaml(), "---", ""]
+
+
+def base_model(given: Params) -> str | None:
+    """The base's name on the hub: that of the catalog, which follows `bases`, else what the entry says."""
+    entry = given.base_entry
+    of_hub: str | None = entry.get("repo") if entry.get("kind") == "huggingface" else None
+    said: str | None = given.base_model or entry.get("repo")
+    return of_hub or said
 
 
 def licence_of(given: Params) -> tuple[str, str | None]:

@@ -99,6 +99,16 @@ def load(folder: Path, card: Params, hardware: Params) -> TfidfClassifier | Tfid
     return (TfidfScorer if card.spec.kind == "scoring" else TfidfClassifier)(linear, card.spec)
 
 
+def tensors(file: Path) -> dict[str, np.ndarray]:
+    """Weights and n-grams in a file that `write` wrote, by what they are."""
+    model = _skops().load(file)
+    vectors, last = (model["vectors"], model["labels"]) if isinstance(model, dict) else (model[0], model[-1])
+    found: dict[str, np.ndarray] = {}
+    for unit, vectorizer in vectors.transformer_list:
+        found |= {f"the {unit} n-grams": vectorizer.get_feature_names_out(), f"idf of {unit}": vectorizer.idf_}
+    return found | {"coef_": last.coef_, "intercept_": last.intercept_}
+
+
 def token_ids(predictor: TfidfClassifier | TfidfScorer, rows: pl.DataFrame) -> None:
     """N-grams are no tokens."""
 

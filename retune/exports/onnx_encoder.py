@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
@@ -154,12 +153,6 @@ def _classifier(folder: Path, card: Params, encoder: Any) -> Classifier:
 def _linear(folder: Path) -> dict[str, torch.Tensor]:
     weights = load_file(folder / "2_Dense/model.safetensors")
     return {name.removeprefix("linear."): weight for name, weight in weights.items()}
-
-
-def tensors(file: Path) -> dict[str, Any]:
-    """The weights in a file of the folder, by their names."""
-    found: dict[str, Any] = onnx_graph.tensors(file) if file.suffix == ".onnx" else load_numpy(file)
-    return found
 
 
 def token_ids(predictor: Any, rows: pl.DataFrame) -> list[list[int]]:

@@ -110,6 +110,17 @@ def test_the_licence_is_one_that_the_hub_takes(given, licence):
     assert folders.licence_of(params.loads(json.dumps(given))) == licence
 
 
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ({"kind": "wheel"}, "owner/said"),
+        ({"kind": "huggingface", "repo": "owner/other"}, "owner/other"),  # `bases` names another one than the entry
+    ],
+)
+def test_the_base_is_the_one_of_the_build(entry, name):
+    assert folders.base_model(params.loads(json.dumps({"base_model": "owner/said", "base_entry": entry}))) == name
+
+
 def test_a_folder_of_a_newer_format_is_refused(project, tmp_path):
     card = json.loads((project / "exports/handed/export.json").read_text()) | {"format": 99}
     (tmp_path / "export.json").write_text(json.dumps(card))

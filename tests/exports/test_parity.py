@@ -127,59 +127,111 @@ def test_typed_methods(folders):
         reranker.embed(["a"])
 
 
+def edited(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
 def swapped(out: Path) -> None:
-    config = json.loads((out / "config.json").read_text())
-    config |= {"id2label": {"0": "1", "1": "0"}, "label2id": {"1": 0, "0": 1}}
-    (out / "config.json").write_text(json.dumps(config))
+    edited(out / "config.json", id2label={"0": "1", "1": "0"}, label2id={"1": 0, "0": 1})
 
 
-def scaled(out: Path) -> None:
-    weights = load_file(out / "model.safetensors")
-    weights["encoder.layer.1.output.dense.weight"] *= 1.5
-    save_file(weights, out / "model.safetensors", {"format": "pt"})
+def scaled(tensor: str, factor: float, file: str = "model.safetensors") -> Any:
+    def scale(out: Path) -> None:
+        found = load_file(out / file)
+        save_file(
+            {name: value * (factor if name.startswith(tensor) else 1) for name, value in found.items()}, out / file
+        )
+
+    return scale
 
 
 def without_prefix(out: Path) -> None:
-    config = json.loads((out / "config_sentence_transformers.json").read_text())
-    config["prompts"]["query"] = ""
-    (out / "config_sentence_transformers.json").write_text(json.dumps(config))
+    prompts = json.loads((out / "config_sentence_transformers.json").read_text())["prompts"]
+    edited(out / "config_sentence_transformers.json", prompts=prompts | {"query": ""})
 
 
-def without_case(out: Path) -> None:
+def another_tokenizer(out: Path) -> None:
     tokenizer = json.loads((out / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["还"], vocabulary["利"] = vocabulary["利"], vocabulary["还"]
     (out / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
+def cut_earlier(out: Path) -> None:
+    edited(out / "tokenizer_config.json", model_max_length=8)
+
+
 def uncalibrated(out: Path) -> None:
     card = json.loads((out / "export.json").read_text())
-    card["log_odds"] = {name: 1.7 * value for name, value in card["log_odds"].items()}
-    (out / "export.json").write_text(json.dumps(card))
+    edited(out / "export.json", log_odds={name: 1.7 * value for name, value in card["log_odds"].items()})
 
 
-@pytest.mark.parametrize(
-    ("name", "breaking", "cause"),
-    [
-        (
-            "mean of a pair",
-            swapped,
-            "in the labels: 2 of 2 are exchanged; what the model calls 0 is called 1",
-        ),
-        (
-            "reranker",
-            scaled,
-            "in the weights: encoder.layer.1.output.dense.weight of model.safetensors is the",
-        ),
-        (
-            "embedder",
-            without_prefix,
-            "in the template (or the prefix): 64 of 64 rows have other token ids",
-        ),
-        ("retriever", without_case, "difference is in the tokens: "),
-        ("embedder", uncalibrated, "in the calibration: all log-odds are the model's times 1.7"),
-    ],
-)
+def skops_changed(change: Any) -> Any:
+    def edit(out: Path) -> None:
+        from skops.io import dump, load
+
+        model = load(out / "model.skops")
+        vectors, last = (model["vectors"], model["labels"]) if isinstance(model, dict) else (model[0], model[-1])
+        change(vectors, last)
+        dump(model, out / "model.skops")
+
+    return edit
+
+
+def other_classes(vectors: Any, last: Any) -> None:
+    last.classes_ = last.classes_[::-1].copy()
+
+
+def twice_the_temperature(vectors: Any, last: Any) -> None:
+    last.coef_, last.intercept_ = last.coef_ / 2, last.intercept_ / 2
+
+
+def a_scaled_n_gram(vectors: Any, last: Any) -> None:
+    last.coef_[:, : last.coef_.shape[1] // 2] *= 3
+
+
+def other_n_grams(vectors: Any, last: Any) -> None:
+    words = vectors.transformer_list[0][1].vocabulary_
+    words |= {word: len(words) - 1 - place for word, place in words.items()}
+
+
+LAYER = "encoder.layer.1.output.dense.weight"
+BROKEN = [
+    ("pooler", swapped, "in the labels: 2 of 2 are exchanged; what the model calls 0 is called 1."),
+    ("pooler", scaled("classifier", 1.7), "in the calibration: all log-odds are the model's times 1.7."),
+    (
+        "pooler",
+        scaled("bert.pooler.dense.weight", 1.5),
+        "in the weights: bert.pooler.dense.weight of model.safetensors",
+    ),
+    ("pooler", another_tokenizer, "in the tokens: "),
+    ("mean of a pair", swapped, "in the labels: 2 of 2 are exchanged; what the model calls 0 is called 1."),
+    ("mean of a text", scaled(LAYER, 1.5), f"in the weights: {LAYER} of model.safetensors is the model's times 1.5."),
+    ("mean of a text", scaled("linear", 1.7, "2_Dense/model.safetensors"), "all log-odds are the model's times 1.7."),
+    ("reranker", scaled(LAYER, 1.5), f"in the weights: {LAYER} of model.safetensors is the model's times 1.5."),
+    ("reranker", another_tokenizer, "in the tokens: "),
+    ("reranker", cut_earlier, "in the tokens: 64 of 64 rows are read as other ids"),
+    ("embedder", without_prefix, "in the template (or the prefix): it lacks the token ids ["),
+    ("embedder", uncalibrated, "in the calibration: all log-odds are the model's times 1.7."),
+    ("embedder", scaled(LAYER, 1.5), f"in the weights: {LAYER} of model.safetensors is the model's times 1.5."),
+    ("retriever", without_prefix, "in the template (or the prefix): it lacks the token ids ["),
+    ("retriever", another_tokenizer, "in the tokens: "),
+    (
+        "linear pair",
+        skops_changed(other_classes),
+        "in the labels: 2 of 2 are exchanged; what the model calls 0 is called 1.",
+    ),
+    (
+        "linear text",
+        skops_changed(twice_the_temperature),
+        "in the calibration: all log-odds are the model's times 0.5.",
+    ),
+    ("linear text", skops_changed(a_scaled_n_gram), "in the weights: coef_ of model.skops differs by "),
+    ("linear scores", skops_changed(other_n_grams), "n-grams of model.skops has "),
+]
+
+
+@pytest.mark.parametrize(("name", "breaking", "cause"), BROKEN)
 def test_what_breaks_parity_is_named(folders, name, breaking, cause, tmp_path):
     built, out = folders(name)
     broken = shutil.copytree(out, tmp_path / "broken")

@@ -29,7 +29,7 @@ class Export(Strict):
         None, description="encoder and embedder: as ONNX, in full precision or with 8-bit weights (extra `onnx`)"
     )
     base_model: str | None = Field(
-        None, description="the base's name on the hub, for the card; default: the catalog's `repo`"
+        None, description="the base's name on the hub, for the card, where the catalog has no `repo` of it"
     )
     license: str | None = Field(
         None, description="for the card; default: the base's, and the data's where a model has no base"
