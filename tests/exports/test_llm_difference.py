@@ -72,7 +72,7 @@ BROKEN = {
     "other labels": (
         "merged",
         json_file("prompt.json", lambda card: card.update(labels=["no", "yes"])),
-        "can't open small: it answers with the labels no, yes, the model with 0, 1",
+        "it answers with the labels no, yes, the model with 0, 1",
     ),
     "weight": (
         "merged",
@@ -108,5 +108,5 @@ def test_a_wrong_folder_fails_with_a_sentence_that_names_the_cause(what: str, ti
     form, broken, said = BROKEN[what]
     out = exported_llm.export(tiny, form, tmp_path / "small")
     broken(out)
-    with pytest.raises(RetuneError, match=said):
+    with pytest.raises((RetuneError, SystemExit), match=said):  # the script ends, here in this process
         exported.prove(tiny, out, exported_llm.ROWS)
