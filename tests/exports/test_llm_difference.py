@@ -15,11 +15,6 @@ from retune.exports.protocol import Built
 from tests.support import exported, exported_llm
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
-
-
 def json_file(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
     def broken(folder: Path) -> None:
         content = json.loads((folder / name).read_text())

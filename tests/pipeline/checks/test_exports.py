@@ -31,6 +31,10 @@ def changed(folder, text):
         ("exports:\n  out: {model: plain, task: questions, base: llm}\n", "is llm, but models.plain.base is scratch"),
         ("exports:\n  out: {model: plain, task: questions, base: scratch, rows: 9}\n", "params.yaml"),
         ("exports:\n  out: {model: plain}\n", "task"),
+        (
+            "quantization: {bits: 4}\nexports:\n  out: {model: chatty, task: questions, base: llm}\n",
+            "exports.out.merge: models.chatty stands on a base in 4 bits, which others read in other numbers: write",
+        ),
     ],
 )
 def test_a_mistake_is_said_with_its_remedy(tmp_path, text, said):
