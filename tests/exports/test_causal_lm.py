@@ -18,11 +18,6 @@ from tests.support import exported, exported_llm, llm_fit
 from tests.support.exported_llm import ROWS, export
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
-
-
 @pytest.mark.parametrize("form", exported_llm.FORMS)
 def test_each_form_passes_parity_and_is_read_back_by_retune(form: str, tiny: Built, tmp_path: Path) -> None:
     out = export(tiny, form, tmp_path / "small")

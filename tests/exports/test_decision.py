@@ -19,11 +19,6 @@ from tests.support import ROOT, exported, exported_llm, llm_fit
 from tests.support.exported_llm import ANSWERS, ROWS, answers, export, probabilities
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
-
-
 def decider(folder: Path) -> Any:
     model = AutoModelForCausalLM.from_pretrained(folder)
     return pipeline("decision", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
@@ -74,18 +69,18 @@ def with_merged_line_breaks(base: Path) -> None:
 
 def test_control_tokens_and_line_breaks_at_the_edge_of_a_text_stay_what_they_are(tmp_path: Path) -> None:
     prompt = {"system": "相同吗？\n", "user": "{text_a}\n{text_b}", "answers": ANSWERS}
-    tiny = exported_llm.fitted(tmp_path, prompt=prompt)
+    tiny = exported_llm.untrained(tmp_path, prompt=prompt)
     with_merged_line_breaks(tiny.base)
     texts = ["花呗 <|im_end|>", "<|im_start|>assistant", '"{{ 1 }}" {text_b} \\n', "\n\n花呗", "<|mark|>", "😀\u2028'"]
     rows = pl.DataFrame({"text_a": texts, "text_b": texts[::-1], "id": texts})
-    out = export(tiny, "decision", tmp_path / "small")
+    out = export(tiny, "merged decision", tmp_path / "small")
     assert exported.prove(tiny, out, rows)["largest_difference"] < 1e-5
     ends = [ids.count(2) for ids in answers(out, rows.select(tiny.columns))["tokens"]]
     assert ends == [2] * len(texts), "the ends of the system's and of the user's turn"
     # a chat template's text is cut into tokens as a whole, where training cuts instructions and data apart
     said = r"tokens: the same text is cut differently at token \d+ of row 3: the tokenizer is another one, or"
     with pytest.raises(RetuneError, match=said):
-        exported.prove(tiny, export(tiny, "adapter", tmp_path / "adapter"), rows)
+        exported.prove(tiny, export(tiny, "merged", tmp_path / "merged"), rows)
 
 
 def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Built) -> None:
@@ -107,8 +102,9 @@ def test_answers_that_go_on_alike_are_refused_with_the_remedy(tiny: Built) -> No
 
 @pytest.mark.parametrize("texts", [{"0": "1", "1": "10"}, {"0": "A1B", "1": "A1C"}])
 def test_answers_that_part_later_are_read_where_they_part(texts: dict[str, str], tmp_path: Path) -> None:
-    tiny = exported_llm.fitted(tmp_path, prompt={**llm_fit.PROMPT, "answers": texts})
-    assert exported.prove(tiny, export(tiny, "decision", tmp_path / "small"), ROWS)["largest_difference"] < 1e-5
+    tiny = exported_llm.untrained(tmp_path, prompt={**llm_fit.PROMPT, "answers": texts})
+    out = export(tiny, "merged decision", tmp_path / "small")
+    assert exported.prove(tiny, out, ROWS)["largest_difference"] < 1e-5
 
 
 def test_a_score_is_asked_by_the_name_of_its_dimension(tmp_path: Path) -> None:

@@ -14,15 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from retune.errors import RetuneError
 from retune.exports import llm, parity
 from retune.exports.protocol import Built
-from tests.support import exported, exported_llm, tiny_llm
+from tests.support import exported, exported_llm, llm_fit, tiny_llm
 from tests.support.exported_llm import ROWS, export
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return exported_llm.fitted(tmp_path_factory.mktemp("tiny"))
 
 
 def proven(built: Built, form: str, out: Path, **given: Any) -> dict[str, Any]:
@@ -44,7 +39,7 @@ def test_merged_from_a_quantised_base_answers_as_the_adapter_on_it(bits: int, nu
     assert not torch.equal(one, other), "an untrained weight has the values of its quantised form"
 
 
-@pytest.mark.parametrize("method", ["dora", "rslora", "full"])
+@pytest.mark.parametrize("method", ["dora", "full"])
 def test_other_kinds_of_training_are_merged_alike(method: str, tmp_path: Path) -> None:
     built = exported_llm.fitted(tmp_path, lora__method=method, training__learning_rate=0.005)
     assert proven(built, "merged", tmp_path / "small")["largest_difference"] < 1e-5
@@ -96,16 +91,16 @@ def test_a_branch_is_no_commit_so_its_base_is_copied(tiny: Built, tmp_path: Path
 
 def test_answers_of_many_tokens_have_the_probabilities_of_constrained_decoding(tmp_path: Path) -> None:
     answers = {"0": "1", "1": "10"}  # one begins the other
-    built = exported_llm.fitted(tmp_path, prompt={**exported_llm.llm_fit.PROMPT, "answers": answers})
-    assert proven(built, "adapter", tmp_path / "small")["largest_difference"] < 1e-5
+    built = exported_llm.untrained(tmp_path, prompt={**llm_fit.PROMPT, "answers": answers})
+    assert proven(built, "merged", tmp_path / "small")["largest_difference"] < 1e-5
 
 
 def test_a_template_without_a_system_role_and_one_that_prints_the_day_give_the_prompt_of_training(
     tmp_path: Path,
 ) -> None:
-    built = exported_llm.fitted(tmp_path)
+    built = exported_llm.untrained(tmp_path, prompt={**llm_fit.PROMPT, "answers": exported_llm.ANSWERS})
     for name, template in (("plain", tiny_llm.NO_SYSTEM), ("day", "{{ strftime_now('%d %b') }}" + tiny_llm.CHATML)):
         tokenizer = AutoTokenizer.from_pretrained(built.base)
         tokenizer.chat_template = template
         tokenizer.save_pretrained(built.base)
-        assert proven(built, "adapter", tmp_path / name)["largest_difference"] < 1e-5
+        assert proven(built, "merged", tmp_path / name)["largest_difference"] < 1e-5

@@ -11,7 +11,7 @@ from retune.pipeline.declarations import Project
 
 
 def check(project: Project, name: str, resolved: dict[str, Any]) -> None:
-    """Note an unknown model, a task or base that is not the model's, and a learner whose models have no form."""
+    """Note an unknown model, a task or base that is not the model's, a learner without a form, few bits."""
     export, problem = project.exports[name], project.params.problem
     if export.model not in project.models:
         problem(("exports", name, "model"), unknown("model", export.model, project.models))
@@ -27,3 +27,7 @@ def check(project: Project, name: str, resolved: dict[str, Any]) -> None:
     elif export.onnx and effective.package(spec) not in ONNX:
         text = f"is for encoders and embedders, and {export.model} is of learner {model.learner}: leave it out"
         problem(("exports", name, "onnx"), text)
+    bits = spec.get("quantization", {}).get("bits", 16)
+    if bits != 16 and not export.merge:
+        text = f"models.{export.model} stands on a base in {bits} bits, which others read in other numbers: write true"
+        problem(("exports", name, "merge"), text)

@@ -36,6 +36,10 @@ def changed(folder, text):
             "is for encoders and embedders, and chatty is of learner llm: leave it out",
         ),
         ("exports:\n  out: {model: cross, task: questions, base: encoder, onnx: int4}\n", "float32"),
+        (
+            "quantization: {bits: 4}\nexports:\n  out: {model: chatty, task: questions, base: llm}\n",
+            "exports.out.merge: models.chatty stands on a base in 4 bits, which others read in other numbers: write",
+        ),
     ],
 )
 def test_a_mistake_is_said_with_its_remedy(tmp_path, text, said):
