@@ -23,7 +23,7 @@ from retune.exports.decisions import decide, expect, judge
 from retune.exports.folder import CARD, read_card
 from retune.params import Params
 from retune.pipeline import model_files, revision
-from retune.pipeline.revision import Address, Revision
+from retune.pipeline.revision import Revision
 from retune.training import provenance
 
 if TYPE_CHECKING:
@@ -254,24 +254,12 @@ def load(folder: str | Path, repo: str | Path | None = None, rev: str | None = N
     A line of warning says where it was built otherwise than it is used here, in what can change its answers.
     Raises `RetuneError` for an unknown model, and for one that is not built or not calibrated.
     """
-    if address := _address(str(folder), None if repo is None else str(repo), rev):
+    if address := revision.address(str(folder), None if repo is None else str(repo), rev):
         return _of_revision(revision.find(address))
     folder = Path(repo or ".").expanduser() / folder
     if (folder / CARD).is_file():
         return _exported(folder)
     return _model(folder.name, model_files.here(folder), None)
-
-
-def _address(folder: str, repo: str | None, rev: str | None) -> Address | None:
-    """Where a model of a revision is; None: it lies in a folder here, as it is now."""
-    if repo is None and rev is None:
-        return revision.parse(folder)
-    if rev is None and Path(str(repo)).expanduser().is_dir():
-        return None
-    if repo is None and len(Path(folder).parts) > 2:  # models/NAME of a project that is not here
-        place = Path(folder)
-        return Address(str(place.parent.parent), rev, f"{place.parent.name}/{place.name}")
-    return Address(repo, rev, folder)
 
 
 def _of_revision(found: Revision) -> Model:

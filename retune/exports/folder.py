@@ -76,7 +76,7 @@ def write_card(built: Built, exported: Exported, out: Path) -> None:
         "calibration": exported.fitted,
         **exported.more,
         "spec": spec,
-        "licence": {"base": built.given.base_entry, "data": built.given.source},
+        "licence": {"hub": licence_of(built.given)[0], "base": built.given.base_entry, "data": built.given.source},
         "provenance": provenance.read(built.folder),
     }
     _json(out / CARD, card)

@@ -16,7 +16,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 from retune.exports import hashes
-from retune.exports.folder import CARD, hub_licence
+from retune.exports.folder import CARD
 from retune.exports.parity import FILE
 from retune.exports.publish import Export, check_owner, check_visibility
 
@@ -53,8 +53,8 @@ def upload(export: Export, repo: str, public: bool, token: str) -> str:
         try:
             found = api.get_repo(repo, TYPE)
         except errors.NotExistError:
-            licence = hub_licence(export.card.licence.base.get("license"))
-            api.create_repo(repo, TYPE, visibility="public" if public else "private", license=licence)
+            visibility = "public" if public else "private"
+            api.create_repo(repo, TYPE, visibility=visibility, license=export.card.licence.hub)
             found = api.get_repo(repo, TYPE)
         gone = _checked(api, export, repo, public, found)
         api.upload_folder(repo, TYPE, export.folder, commit_message=f"{export.name}, by Retune", use_cache=False)

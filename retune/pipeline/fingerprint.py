@@ -242,8 +242,7 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
         learner = learners.module(entry["learner"], entry["kind"])
         form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
         found += [f"{learner}.predict", form, *exports.openers(form)]
-        found += [f"retune.evaluation.kinds.{entry['kind']}"] if entry.get("onnx") == "int8" else []
-    if stage in ("calibrate", "evaluate", "compare"):
+    if stage in ("calibrate", "evaluate", "compare") or entry.get("onnx") == "int8":
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
     if stage == "evaluate":
         found.append(f"retune.evaluation.details.{entry['kind']}")
@@ -259,9 +258,7 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     tuned = entry.get("training", {}).get("epochs", 0) > 0
     if quantised and (stage in ("predict", "export") or (stage == "train" and tuned)):
         return ("bitsandbytes",)
-    if entry.get("onnx"):
-        return ("onnxscript",)
-    return ()
+    return ("onnxscript",) if entry.get("onnx") else ()
 
 
 def contents(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:

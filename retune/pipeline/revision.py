@@ -110,6 +110,18 @@ def parse(name: str) -> Address | None:
     return Address(head, None, path) if at < 0 else Address(head[:at], head[at + 1 :] or None, path)
 
 
+def address(folder: str, repo: str | None, rev: str | None) -> Address | None:
+    """Where a model of a revision is; None: it lies in a folder here, as it is now."""
+    if repo is None and rev is None:
+        return parse(folder)
+    if rev is None and Path(str(repo)).expanduser().is_dir():
+        return None
+    if repo is None and len(Path(folder).parts) > 2:  # models/NAME of a project that is not here
+        place = Path(folder)
+        return Address(str(place.parent.parent), rev, f"{place.parent.name}/{place.name}")
+    return Address(repo, rev, folder)
+
+
 def find(address: Address) -> Revision:
     """The commit that an address means now. Raises `RetuneError` for an unknown repository or revision."""
     path = PurePosixPath(address.path)

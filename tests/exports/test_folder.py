@@ -86,7 +86,7 @@ def test_export_json_says_what_the_project_said(project):
     card = json.loads((project / "exports/handed/export.json").read_text())
     assert card["task"] == {"name": "t", "kind": "pair", "labels": ["0", "1"], "texts": ["text_a", "text_b"]}
     assert card["calibration"] == {"temperature": 1.0, "threshold": 0.4, "temperature_in_weights": 1.7}
-    assert card["licence"] == {"base": {"license": "MIT"}, "data": {"name": "made-up", "license": "none"}}
+    assert card["licence"] == {"hub": "mit", "base": {"license": "MIT"}, "data": {"name": "made-up", "license": "none"}}
 
 
 def test_the_script_that_proved_it_is_in_the_folder(project):
