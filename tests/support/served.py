@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
 import json
@@ -34,17 +35,24 @@ NAMES = {
 """Name here -> one of `exported.kinds`."""
 
 
+def _place() -> Path:
+    """A folder that goes with this process."""
+    place = Path(tempfile.mkdtemp(prefix="served-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
 @functools.cache
 def folder(name: str) -> Path:
     """The exported folder of a small model."""
-    place = Path(tempfile.mkdtemp(prefix="served-"))
+    place = _place()
     spec, rows, fitted, pooler = exported.kinds()[NAMES[name]]
     return exported.export(exported.model(place, spec, rows, fitted, pooler), place / name)
 
 
 def in_dtype(name: str, dtype: str) -> Model:
     """The model, computing in another dtype than this machine's."""
-    copy = Path(tempfile.mkdtemp(prefix="served-")) / name
+    copy = _place() / name
     shutil.copytree(folder(name), copy)
     card = json.loads((copy / CARD).read_text(encoding="utf-8"))
     card["spec"]["hardware"] = {**PLAIN, "dtype": dtype}
