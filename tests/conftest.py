@@ -17,6 +17,11 @@ settings.register_profile("same", derandomize=True, deadline=None)  # the same e
 settings.load_profile("same")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long bytes by their length: an archive has the time at which it was made, and workers must agree on names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the workers of pytest-xdist begin with the whole builds: what is left for the end is short, and divides well.

@@ -48,7 +48,7 @@ OPENERS = {
 """Module here -> scripts in `openers`, without the project's code, that answer rows with what it exports."""
 
 
-def openers(name: str) -> list[str]:
+def opener_scripts(name: str) -> list[str]:
     """The full names of the scripts that open what the module `name` exports."""
     return [f"retune.exports.openers.{opener}" for opener in OPENERS[name.rpartition(".")[2]]]
 

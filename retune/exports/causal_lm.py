@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from retune.training import hardware
 
 TAG = "text-generation"
 NOT_BY_FOLDER = (
-    '# pipeline("decision", model=FOLDER) would build another model of 9 billion random parameters: pass a loaded one'
+    '# pipeline("decision", model=".") would build another model of 9 billion random parameters: pass a loaded one'
 )
 DIRECT = (
     "The model was trained to think before it answers. This folder has the probabilities of its answers without a "
@@ -56,22 +57,35 @@ def write(built: Built, out: Path) -> Exported:
     more = {"reads": {"merged": merge, "base": None if merge or decides else llm.hub_name(built.base)}}
     dtype = "float32" if not merge else "int8" if bits == 8 else given.dtype
     note = DIRECT if spec.training.get("thinking", False) else ""
-    return Exported(form, "causal_lm", "transformers", TAG, _use(form), dict(built.fitted), more, dtype, note)
+    return Exported(
+        form, "causal_lm", "transformers", TAG, _use(form, built.columns), dict(built.fitted), more, dtype, note
+    )
 
 
-def _use(form: str) -> list[str]:
+def _use(form: str, columns: tuple[str, ...]) -> list[str]:
+    asked = "# prompt.json has the messages, the answers and the temperature"
     if form == "adapter":
         return [
             "from peft import AutoPeftModelForCausalLM",
-            'model = AutoPeftModelForCausalLM.from_pretrained(".")  # from inside the folder, where its base may be',
-            "# prompt.json has the messages, the answers and the temperature",
+            "",
+            'model = AutoPeftModelForCausalLM.from_pretrained(".")  # only from inside, where its base may be',
+            asked,
         ]
-    opened = ["from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline"]
-    opened += ['model, tokenizer = (auto.from_pretrained("FOLDER") for auto in (AutoModelForCausalLM, AutoTokenizer))']
+    opened = 'model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")'
     if form == "merged":
-        return [*opened, "# prompt.json has the messages, the answers and the temperature"]
-    decide = 'decide = pipeline("decision", model=model, tokenizer=tokenizer)'
-    return [*opened, NOT_BY_FOLDER, decide, 'decide({"state": {...}, "questions": {...}})  # as in decision.json']
+        return ["from transformers import AutoModelForCausalLM, AutoTokenizer", "", opened, asked]
+    state = json.dumps({name: "..." for name in columns if name != "dimension"}, ensure_ascii=False)
+    return [
+        "import json",
+        "",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline",
+        "",
+        opened,
+        NOT_BY_FOLDER,
+        'decide = pipeline("decision", model=model, tokenizer=tokenizer)',
+        'questions = json.load(open("decision.json"))["questions"]',
+        f'answers = decide({{"state": {state}, "questions": questions}})',
+    ]
 
 
 def load(folder: Path, card: Params, hardware_options: Params) -> PromptedLlm:

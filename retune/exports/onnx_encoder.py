@@ -87,8 +87,8 @@ def quantise(
 def _use(output: str, with_torch: list[str]) -> list[str]:
     """By onnxruntime alone; and by the torch form's own loader, which opens a graph by optimum-onnx."""
     lines = ["import numpy as np, onnxruntime", "from tokenizers import Tokenizer", ""]
-    lines += ['tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")']
-    lines += [f'session = onnxruntime.InferenceSession("FOLDER/{onnx_graph.FILE}")']
+    lines += ['tokenizer = Tokenizer.from_file("tokenizer.json")']
+    lines += [f'session = onnxruntime.InferenceSession("{onnx_graph.FILE}")']
     lines += ['read = tokenizer.encode("...")    # of a pair: encode("...", "...")']
     lines += ['given = {"input_ids": read.ids, "attention_mask": read.attention_mask, "token_type_ids": read.type_ids}']
     lines += ["given = {one.name: np.array([given[one.name]]) for one in session.get_inputs()}"]
@@ -96,7 +96,7 @@ def _use(output: str, with_torch: list[str]) -> list[str]:
         return [*lines, "(logits,) = session.run(None, given)    # their softmax: probabilities, as config.json names"]
     lines += ["(states,) = session.run(None, given)    # [1, tokens, width]; pooling: 1_Pooling/config.json", ""]
     lines += ["# where optimum-onnx fits the installed transformers (0.1.0: below 4.58):"]
-    return [*lines, *("# " + line.replace(' card")', ' card", backend="onnx")') for line in with_torch)]
+    return [*lines, *("# " + line.replace('(".")', '(".", backend="onnx")') for line in with_torch)]
 
 
 class OnnxEncoder(nn.Module):

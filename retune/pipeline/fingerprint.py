@@ -241,7 +241,7 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     if stage == "export":
         learner = learners.module(entry["learner"], entry["kind"])
         form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
-        found += [f"{learner}.predict", form, *exports.openers(form)]
+        found += [f"{learner}.predict", form, *exports.opener_scripts(form)]
     if stage in ("calibrate", "evaluate", "compare") or entry.get("onnx") == "int8":
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
     if stage == "evaluate":

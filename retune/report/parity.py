@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOTE = (
     "Folders for others, each opened by its ecosystem's own loader in a process without this project. Compared are its "
     "answers and the model's to the same calibration rows: calibrated probabilities, or scores where there are no "
-    "labels. A folder beyond what is allowed is not built."
+    "labels. A folder beyond what is allowed is not built; one in int8 may not be worse in the task's metric."
 )
 
 
@@ -39,9 +39,15 @@ class Parity:
             found["dtype"],
             rows,
             *differences,
-            f"{found['tolerance']:g}",
+            f"{found['tolerance']:g}" if found["tolerance"] is not None else _quality(found["quality"]),
             f"{found['equal_decisions']:.1%}",
         ]
+
+
+def _quality(found: dict[str, Any]) -> str:
+    """What 8-bit weights cost, where that decides and not the difference of single answers."""
+    p = "" if found["p"] is None else f", p {'at most' if found['at_most'] else '='} {found['p']:.3f}"
+    return f"{found['metric']} {found['difference']:+.3f}{p}"
 
 
 TEXTS = ("Export", "Model", "Form", "Opened by")

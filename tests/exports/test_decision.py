@@ -36,13 +36,23 @@ def test_the_code_of_the_docs_page_answers_as_the_model(
     tiny: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "exports").mkdir()
-    export(tiny, "decision", tmp_path / "exports/similarity_llm")
+    folder = export(tiny, "decision", tmp_path / "exports/similarity_llm")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/decision-models.md").read_text(), re.DOTALL)
-    found: dict[str, Any] = {}
-    exec(code, found)
+    found = ran(ROOT / "docs/decision-models.md")
     expected = probabilities(tiny, pl.DataFrame({**found["state"], "id": ["a"]}))[0, 1]
     assert np.isclose(found["answers"]["same"]["noul"], expected, atol=1e-5)
+    monkeypatch.chdir(folder)
+    found = ran(folder / "README.md")
+    expected = probabilities(tiny, pl.DataFrame({"text_a": "...", "text_b": "...", "id": "a"}))[0]
+    assert np.allclose(list(found["answers"]["answer"]["probabilities"].values()), expected, atol=1e-5)
+
+
+def ran(page: Path) -> dict[str, Any]:
+    """The names that the page's code has left."""
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    return found
 
 
 def test_options_in_another_order_are_refused_since_only_their_place_tells_them(tiny: Built, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -215,13 +216,17 @@ def test_the_stage_measures_8_bits_and_the_card_says_so(folders_of, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with patch.object(parity, "answers", exported.answers):
         stage_run.run(export, "handed")
-    found = json.loads((tmp_path / "reports/parity/handed.json").read_text())
+    found = json.loads((tmp_path / "reports/metrics/parity/handed.json").read_text())
     assert found["in_float32"]["largest_difference"] < 1e-5 < found["largest_difference"]
     assert (found["dtype"], found["quality"]["metric"], found["quality"]["rows"]) == ("int8", "f1", 64)
     own = learners.load(built.spec, built.folder, built.base, PLAIN).predict(rows)
     decided = decide(own, built.fitted, ["0", "1"])["label"].cast(pl.Int8)
     assert found["quality"]["float32"] == pytest.approx(f1_score(rows["label"], decided))
     card = (tmp_path / "exports/handed/README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path / "exports/handed")
+    exec(code, said := {})
+    assert np.isfinite(said.get("logits", said.get("states"))).all()
     assert f"f1 {found['quality']['int8']:.4f} in int8, {found['quality']['float32']:.4f} in float32 on 64" in card
     types = {one.data_type for one in onnx.load(tmp_path / "exports/handed/onnx/model.onnx").graph.initializer}
     assert onnx.TensorProto.INT8 in types

@@ -121,9 +121,9 @@ def test_typed_methods(folders):
     assert pair.similar([("花呗", "借呗")] * 2)[0] == pair.similar([("花呗", "借呗")])[0]
     assert pair.embed([]).shape == (0, 32)
     assert pair.origin()["parameters"]["task"] == "t"
-    with pytest.raises(RetuneError, match="of kind ranking; similar is for kind pair"):
+    with pytest.raises(RetuneError, match="similar is for kind pair, and small is of kind ranking"):
         retriever.similar([("a", "b")])
-    with pytest.raises(RetuneError, match="of learner encoder; embed is for embedders"):
+    with pytest.raises(RetuneError, match="embed is for learner embedder"):
         reranker.embed(["a"])
 
 

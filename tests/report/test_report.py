@@ -84,6 +84,11 @@ def test_exports_are_shown_with_their_parity_and_none_leaves_no_trace(folder, ht
     assert "handed_on" + "".join(cells) in text
     assert "Exports" not in summary
     assert "exports" not in html
+    cost = {"metric": "macro_f1", "difference": -0.0034, "p": 0.94, "at_most": False}
+    (tmp_path / "reports/metrics/parity/handed_on.json").write_text(
+        json.dumps(found | {"tolerance": None, "quality": cost})
+    )
+    assert parity.read(declared, tmp_path)[0].cells[-2] == "macro_f1 -0.003, p = 0.940"
     (tmp_path / "reports/metrics/parity/handed_on.json").unlink()
     with pytest.raises(RetuneError, match=r"parity/handed_on\.json is missing"):
         parity.read(declared, tmp_path)

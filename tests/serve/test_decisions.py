@@ -10,10 +10,9 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from retune import learners
-from retune.exports.protocol import PLAIN
+from retune.exports.protocol import PLAIN, Built
 from retune.inference import Model
 from tests.support import exported_llm, llm_fit
-from tests.support.exported_llm import Tiny
 from tests.support.served import Service, model
 
 pytestmark = pytest.mark.slow
@@ -21,12 +20,12 @@ pytestmark = pytest.mark.slow
 NEAR = {"abs": 1e-5}
 
 
-def both(tiny: Tiny, place: Path) -> tuple[Service, Any]:
+def both(tiny: Built, place: Path) -> tuple[Service, Any]:
     """The service of a tiny LLM, and transformers' pipeline on its export."""
     spec = tiny.spec
-    (tiny.model / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-    predictor = learners.load(spec, tiny.model, tiny.base, PLAIN)
-    folder = tiny.export("merged decision", place / "export")
+    (tiny.folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+    predictor = learners.load(spec, tiny.folder, tiny.base, PLAIN)
+    folder = exported_llm.export(tiny, "merged decision", place / "export")
     theirs = AutoModelForCausalLM.from_pretrained(folder)
     decide = pipeline("decision", model=theirs, tokenizer=AutoTokenizer.from_pretrained(folder))
     return Service(Model("tiny", spec, predictor, dict(tiny.fitted), folder)), decide
@@ -47,7 +46,7 @@ def test_choices_and_yes_or_no_are_those_of_transformers(tmp_path: Path) -> None
     tiny = exported_llm.fitted(tmp_path)
     service, decide = both(tiny, tmp_path)
     questions = {"same": {"type": "noul"}, "which": {"type": "choice", "criteria": {"0": None, "1": None}}}
-    for row in tiny.rows.select("text_a", "text_b").to_dicts()[:5]:
+    for row in exported_llm.ROWS.select("text_a", "text_b").to_dicts()[:5]:
         expected = close(decide({"state": row, "questions": questions}))
         found = service.post("/v1/systemone", {"model": "tiny", "state": row, "questions": questions})
         label = service.post("/similar", {"pairs": [[row["text_a"], row["text_b"]]]})["results"][0]["label"]
@@ -69,7 +68,7 @@ def test_scores_of_dimensions_are_those_of_transformers(tmp_path: Path) -> None:
     )  # fmt: skip
     folder = tmp_path / "model"
     folder.mkdir()
-    service, decide = both(Tiny(folder, base, spec, {"temperature": 1.3, "estimate": "mean"}, llm_fit.DEV), tmp_path)
+    service, decide = both(exported_llm.built(folder, base, spec, {"temperature": 1.3, "estimate": "mean"}), tmp_path)
     questions = {name: {"type": "score", "criteria": ["low", "middle", "high"]} for name in ("growth", "risk")}
     asked = {"state": {"document": "公司主营机器人"}, "questions": questions}
     expected = decide(asked)

@@ -44,7 +44,13 @@ def untrained(folder: Path, fitted: Mapping[str, Any] = FITTED, **changes: Any) 
 def built(model: Path, base: Path, spec: Params, fitted: Mapping[str, Any]) -> Built:
     """A model folder as an export finds it."""
     given = {"rows": 64, "merge": False, "decision": False, "dtype": "float32", "base_model": None, "language": ["zh"]}
-    given |= {"datasets": [], "base_entry": {"license": "MIT"}, "source": {"name": "made-up", "license": "none"}}
+    given |= {
+        "confidence": 0.95,
+        "license": None,
+        "datasets": [],
+        "base_entry": {"license": "MIT"},
+        "source": {"name": "made-up", "license": "none"},
+    }
     return Built("small", model, base, spec, dict(fitted), loads(json.dumps(given)), exported.METRICS)
 
 

@@ -16,7 +16,7 @@ class Export(Strict):
     task: str = Field(description="the model's `task`, which DVC can't look up")
     base: str = Field(description="the model's `base`, likewise")
     rows: Annotated[int, Field(ge=64)] = Field(
-        128, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
+        64, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
     )
     merge: bool = Field(False, description="llm: adapter and base as one model, of numbers `dtype`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
