@@ -287,7 +287,11 @@ def _export(resolved: dict[str, Any], export: Export) -> dict[str, Any]:
     task = resolved["tasks"].get(export.task, {})
     source = task.get("source", {})
     found["confidence"] = task.get("evaluation", {}).get("confidence", 0.95)
-    found |= {key: spec[key] for key in ("kind", "learner", "quantization") if key in spec}
+    found |= {key: spec[key] for key in ("kind", "learner") if key in spec}
+    if bits := spec.get("quantization", {}).get("bits"):
+        found["quantization"] = {"bits": bits}
+    if found["merge"] is None:  # others read a quantised base in other numbers
+        found["merge"] = bits in (4, 8)
     for name, entry in (("base_entry", base), ("source", source)):
         found[name] = {key: entry[key] for key in SAID if key in entry}
     return found

@@ -28,6 +28,6 @@ def check(project: Project, name: str, resolved: dict[str, Any]) -> None:
         text = f"is for encoders and embedders, and {export.model} is of learner {model.learner}: leave it out"
         problem(("exports", name, "onnx"), text)
     bits = spec.get("quantization", {}).get("bits", 16)
-    if bits != 16 and not export.merge:
+    if bits != 16 and export.merge is False:
         text = f"models.{export.model} stands on a base in {bits} bits, which others read in other numbers: write true"
         problem(("exports", name, "merge"), text)

@@ -18,7 +18,9 @@ class Export(Strict):
     rows: Annotated[int, Field(ge=64)] = Field(
         64, description="calibration rows that the exported folder must answer as the model does; of fewer, all"
     )
-    merge: bool = Field(False, description="llm: adapter and base as one model, of numbers `dtype`")
+    merge: bool | None = Field(
+        None, description="llm: adapter and base as one model, of numbers `dtype`; default: of a base in 8 or 4 bits"
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32",
         description="llm, of merged weights; float32: the model's answers; the others: half the size, each weight "

@@ -37,7 +37,7 @@ def changed(folder, text):
         ),
         ("exports:\n  out: {model: cross, task: questions, base: encoder, onnx: int4}\n", "float32"),
         (
-            "quantization: {bits: 4}\nexports:\n  out: {model: chatty, task: questions, base: llm}\n",
+            "quantization: {bits: 4}\nexports:\n  out: {model: chatty, task: questions, base: llm, merge: false}\n",
             "exports.out.merge: models.chatty stands on a base in 4 bits, which others read in other numbers: write",
         ),
     ],
