@@ -64,6 +64,13 @@ def test_8_bits_are_measured_as_the_task_is(tmp_path):
     assert found["evaluation"] == {key: task[key] for key in ("kind", "labels", "bootstrap", "confidence", "seed")}
 
 
+@pytest.mark.parametrize(("bits", "merged"), [(16, False), (8, True), (4, True)])
+def test_a_quantised_base_is_merged_unless_the_entry_says_otherwise(tmp_path, bits, merged):
+    entry = f"quantization: {{bits: {bits}}}\nexports:\n  out: {{model: chatty, task: questions, base: llm}}\n"
+    found = changed(tmp_path, entry).resolved["exports"]["out"]
+    assert (found["merge"], found["quantization"]) == (merged, {"bits": bits})
+
+
 def test_no_stage_but_export_runs_the_code_of_exports(tmp_path):
     code = Code(ROOT)
     for name in ("stages.train", "stages.predict", "stages.calibrate", "stages.evaluate", "stages.report"):
