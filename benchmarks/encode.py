@@ -1,10 +1,13 @@
 """Compare the speed of encoding texts: `retune.encoders.bi_encoder` and `SentenceTransformer.encode` at batch 32.
 
     python benchmarks/encode.py --model models/retrieval_embedder
+    python benchmarks/encode.py --model models/retrieval_embedder --onnx exports/embedder_onnx exports/embedder_int8
 
 Both open the same saved embedder and encode the same documents, of 20 to 500 characters in random order, as one would
 call them: SentenceTransformer in its own dtype (float32), Retune in the one that it chooses for this machine, or in
-`--dtype`. Prints rows per second (the median of `--repeat` runs, in turn), their ratio, and how far vectors differ.
+`--dtype`; `--onnx` adds exported folders of the same model, run by onnxruntime in Retune's batches. Prints for each the
+rows per second and per second of processor time, which other programs of the machine change less (medians of `--repeat`
+runs, in turn), and how far its vectors are from those of SentenceTransformer.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
+from retune import exports
 from retune.encoders import bi_encoder, tokens, transformer
+from retune.exports.folder import read_card
+from retune.learners.retriever.predict import Retriever
 from retune.params import Params
 from retune.sources.samples import retrieval
 from retune.training import hardware
@@ -35,26 +41,38 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained embedder of kind ranking")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--onnx", type=Path, nargs="*", default=[], help="folders of its exports with `onnx:`")
     parser.add_argument("--dtype", default="auto", help="of Retune: auto, float32, bfloat16")
     options = parser.parse_args()
     texts = documents(options.rows)
-    methods = {"SentenceTransformer.encode": theirs(options.model), "Retune": ours(options.model, options.dtype)}
+    name = f"Retune, {options.dtype}"
+    methods = {"SentenceTransformer.encode": theirs(options.model), name: ours(options.model, options.dtype)}
+    for folder in options.onnx:
+        methods[f"ONNX, {read_card(folder).dtype}"] = by_graph(folder)
     vectors = {name: encode(texts[:64]) for name, encode in methods.items()}  # the first call is slow
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     for _ in range(options.repeat):
         for name, encode in methods.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             vectors[name] = encode(texts)
-            seconds[name].append(time.perf_counter() - start)
-    first, second = vectors.values()
-    distance = 1 - (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
-    rates = {name: len(texts) / statistics.median(times) for name, times in seconds.items()}
+            seconds[name].append((time.perf_counter() - start, time.process_time() - used))
+    first = unit(vectors["SentenceTransformer.encode"])
     print(f"{len(texts)} documents, {torch.get_num_threads()} threads\n")
-    print("| | rows per second |\n|:--|--:|")
-    for name, rate in rates.items():
-        print(f"| {name} | {rate:.1f} |")
-    print(f"\nratio {rates['Retune'] / rates['SentenceTransformer.encode']:.2f}, ", end="")
-    print(f"largest cosine distance {distance.max():.1e}")
+    print("| | rows a second | rows a second of processor time | ratio | largest cosine distance |")
+    print("|:--|--:|--:|--:|--:|")
+    first_rate = 0.0
+    for name, times in seconds.items():
+        wall, processor = (len(texts) / statistics.median(column) for column in zip(*times, strict=True))
+        first_rate = first_rate or processor
+        distance = float((1 - (first * unit(vectors[name])).sum(-1)).max())
+        print(f"| {name} | {wall:.1f} | {processor:.1f} | {processor / first_rate:.2f} | {max(distance, 0.0):.1e} |")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Of length 1, in float64."""
+    exact = vectors.astype(np.float64)
+    scaled: np.ndarray = exact / np.linalg.norm(exact, axis=-1, keepdims=True)
+    return scaled
 
 
 def documents(rows: int) -> list[str]:
@@ -80,11 +98,22 @@ def ours(model: Path, dtype: str) -> Callable[[list[str]], np.ndarray]:
     options = json.loads((model / "embedder.json").read_text(encoding="utf-8"))
     tokenizer = tokens.tokenizer_of(model)
     loaded = bi_encoder.BiEncoder(transformer.load(model, chosen), options["pooling"]).to(chosen.device).eval()
-    prefix, limit = options["prefixes"]["document"], options["max_length"]
+    return encoding(Retriever(loaded, tokenizer, options["prefixes"], options["max_length"], chosen))
+
+
+def by_graph(folder: Path) -> Callable[[list[str]], np.ndarray]:
+    """As `retune.load` embeds with an export."""
+    return encoding(exports.load(folder, read_card(folder), Params(threads=0)))
+
+
+def encoding(retriever: Any) -> Callable[[list[str]], np.ndarray]:
+    """Documents to vectors, in Retune's batches."""
 
     def encode(texts: list[str]) -> np.ndarray:
-        encoded = tokens.encode(tokenizer, [prefix + text for text in texts], None, limit)
-        return np.asarray(bi_encoder.vectors(loaded, encoded, int(tokenizer.pad_token_id), chosen))
+        given = [retriever.prefixes["document"] + text for text in texts]
+        encoded = tokens.encode(retriever.tokenizer, given, None, retriever.max_length)
+        pad_id = int(retriever.tokenizer.pad_token_id)
+        return np.asarray(bi_encoder.vectors(retriever.model, encoded, pad_id, retriever.chosen))
 
     return encode
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from retune.pipeline.stage import Stage, stage
-from retune.report import inputs, markdown, page
+from retune.report import inputs, markdown, page, parity
 
 
 @stage
 def report(run: Stage) -> None:
     """Read what the stages before have measured, and write it as a page and as Markdown."""
-    tasks = inputs.read(run.params)
-    for target, text in (("reports/index.html", page.render(tasks)), ("reports/summary.md", markdown.render(tasks))):
+    tasks, handed = inputs.read(run.params), parity.read(run.params)
+    pages = {
+        "reports/index.html": page.render(tasks, handed),
+        "reports/summary.md": markdown.render(tasks, handed),
+    }
+    for target, text in pages.items():
         with run.output(target) as file:
             file.write_text(text, encoding="utf-8")
         run.log.info("%s: %.0f KB", target, len(text.encode()) / 1000)

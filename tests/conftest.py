@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,40 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of stages would each compile the same modules again
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples in every run, however slow
 settings.load_profile("same")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long bytes by their length: an archive has the time at which it was made, and workers must agree on names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the workers of pytest-xdist begin with the whole builds: what is left for the end is short, and divides well.
+
+    Each gets an equal part of the tests, in their order. The first gets those that share `built`, for which others
+    would wait, and the second the other whole builds.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    sharing = [item for item in items if "built" in item.fixturenames and _shares(item)]
+    others = [item for item in items if "whole_builds" in item.path.parts and item not in sharing]
+    first = {*sharing, *others}
+    rest = [item for item in items if item not in first]
+    beside = max(0, len(items) // workers - len(sharing))
+    items[:] = [*sharing, *rest[:beside], *others, *rest[beside:]]
+
+
+def pytest_collection_finish() -> None:
+    """Hide what imports have made from the garbage collector, which each training has look at every object there is."""
+    gc.collect()
+    gc.freeze()
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether it is the `built` of this file that the test uses."""
+    return item._fixtureinfo.name2fixturedefs["built"][-1].scope == "session"
 
 
 @pytest.fixture(scope="session")

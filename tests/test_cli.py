@@ -63,3 +63,9 @@ def test_pin_refuses_what_is_not_on_a_hub(tmp_path):
 @pytest.mark.parametrize("name", ["scratch", "questions"])
 def test_show_knows_bases_and_tasks(name, tmp_path):
     assert f'"{name}"' in printed(write(tmp_path), "show", name)
+
+
+def test_export_says_what_took_its_place(tmp_path):
+    said = printed(tmp_path, "export", "alignment", "--format", "sharegpt", "--out", "there", fails=True)
+    assert "`retune rows TASK --out FOLDER`" in said
+    assert "`dvc repro export@NAME`" in said

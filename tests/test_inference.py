@@ -195,6 +195,55 @@ def test_texts_are_classified_from_python(root: Path) -> None:
         retune.load(root / "models/same").predict([{"text_a": "a"}])
 
 
+def test_pairs_are_classified_and_aligned_one_by_one_or_in_a_batch(root: Path) -> None:
+    model = retune.load(root / "models/same")
+    wanted = [
+        {"label": row["label"], "probability": row["probability"]}
+        for row in model.predict([{"text_a": a, "text_b": b} for a, b in PAIRS])
+    ]
+    assert model.classify(PAIRS) == model.similar(PAIRS) == wanted
+    assert model.similar([list(pair) for pair in PAIRS]) == wanted  # as JSON has them
+    aligned = model.align(PAIRS)
+    assert [{"label": row["label"], "probability": row["probability"]} for row in aligned] == wanted
+    assert [model.align(*pair) for pair in PAIRS] == [
+        row | {"probability": pytest.approx(row["probability"])} for row in aligned
+    ]
+    assert model.similar([]) == model.align([]) == model.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "inputs", "said"),
+    [
+        (
+            "same",
+            "score",
+            ("a",),
+            r"score is for kind scoring, and same is of kind pair: call similar\(pairs\) or align",
+        ),
+        ("same", "rerank", ("a", ["b"]), "rerank is for kind ranking, and same is of kind pair: call similar"),
+        ("same", "embed", (["a"],), "embed is for learner embedder, and same is of learner linear: call similar"),
+        (
+            "intent",
+            "similar",
+            ([("a", "b")],),
+            r"similar is for kind pair, and intent is of .*: call classify\(texts\)",
+        ),
+        ("intent", "align", ("a", "b"), r"align is for kind pair, and intent is of kind classification: call classify"),
+        ("intent", "classify", ("帮我查",), "classify of intent takes a list of texts, not one text"),
+        ("same", "similar", ("帮我查",), "similar of same takes a list of pairs, not one text"),
+        ("same", "classify", (["a"],), r"classify of same: input 0 \(from 0\) is no pair of text_a and text_b"),
+        ("same", "similar", ([("a", "b"), ("a", 1)],), r"input 1 \(from 0\) is no pair of text_a and text_b"),
+        ("intent", "classify", ([("a", "b")],), r"classify of intent: input 0 \(from 0\) is no text"),
+        ("intent", "classify", (["a", None],), r"row 1 \(from 0\) has no `text`"),
+    ],
+)
+def test_a_wrong_method_or_input_is_one_sentence_that_names_the_right_one(
+    root: Path, name: str, method: str, inputs: tuple[Any, ...], said: str
+) -> None:
+    with pytest.raises(RetuneError, match=said):
+        getattr(retune.load(root / "models" / name), method)(*inputs)
+
+
 @pytest.mark.slow
 def test_a_typed_line_is_labelled_with_the_likeliest_three(root: Path) -> None:
     out, _ = run(root, "ask", "intent", text=f"{TEXTS[2]}\n{TEXTS[0]}\n\n{TEXTS[1]}\n")

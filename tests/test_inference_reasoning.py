@@ -62,7 +62,13 @@ def test_a_document_is_scored_in_chosen_dimensions(root: Path) -> None:
     assert model.score("差")["growth"]["score"] == 1
     with pytest.raises(RetuneError, match="no dimension `markt` of risk_llm; did you mean `market`"):
         model.score("好", ["markt"])
-    with pytest.raises(RetuneError, match="align is for pairs"):
+    listed = model.score(["好", "差"], ["market"])
+    assert listed[0]["market"]["expected"] == pytest.approx(found["market"]["expected"], abs=1e-4)
+    assert [one["market"]["score"] for one in listed] == [10, 1]
+    assert model.score([]) == []
+    with pytest.raises(
+        RetuneError, match=r"align is for kind pair, and risk_llm is of kind scoring: call score\(document\)"
+    ):
         model.align("a", "b")
 
 

@@ -79,6 +79,12 @@ def test_a_cycle_of_modules_is_told_inside_a_package_too(tree):
 
 def test_a_package_that_the_table_does_not_know_is_told(tree):
     (found,) = problems(
-        tree({"retune/serve/__init__.py": "", "retune/data/labels.py": "", "stages/serve.py": "import retune.serve"})
+        tree(
+            {
+                "retune/cluster/__init__.py": "",
+                "retune/data/labels.py": "",
+                "stages/cluster.py": "import retune.cluster",
+            }
+        )
     )
-    assert found.startswith("retune/serve is not in the table")
+    assert found.startswith("retune/cluster is not in the table")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from retune.cli import answering, building, declarations, judging
+from retune.cli import answering, building, declarations, judging, serving
 from retune.errors import RetuneError
 
 commands = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     building.repro,
     building.pull,
     building.push,
+    building.publish,
     building.verify,
     building.provenance,
     judging.checkpoints,
@@ -31,9 +32,15 @@ for command in (
     answering.score,
     answering.align,
     answering.ask,
-    answering.export,
+    answering.rows,
+    serving.serve,
 ):
     commands.command()(command)
+
+
+commands.command(hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+    answering.export
+)
 
 
 def app() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retune.errors import RetuneError, unknown
 
+if TYPE_CHECKING:
+    from retune.inference import Model
+
+OTHERS = ", a folder exports/NAME, or one of a revision: REV:models/NAME, REPO@REV:models/NAME"
+
 
 def predict(
-    model: Annotated[str, typer.Argument(help="a built model")],
+    model: Annotated[str, typer.Argument(help=f"a built model{OTHERS}")],
     file: Annotated[Path, typer.Argument(help="csv, tsv, json, jsonl, parquet or xlsx, without labels")],
     out: Annotated[Path | None, typer.Option(help="csv or jsonl file to write; default: standard output")] = None,
     form: Annotated[str | None, typer.Option("--format", help="csv, jsonl, or contest (lines of id and label)")] = None,
@@ -25,12 +30,12 @@ def predict(
 
     Kind scoring: one line for each record and dimension.
     """
-    from retune import inference, params, predict_file
+    from retune import params, predict_file
 
     if form not in (None, "csv", "jsonl", "contest"):
         raise RetuneError(f"--format {form}: take csv, jsonl or contest")
-    loaded = inference.load(Path("models") / model)
-    task = params.load().tasks.get(loaded.spec.task, {})
+    loaded = _labelled(_loaded(model))
+    task = params.load().tasks.get(loaded.spec.task, {}) if params.RESOLVED.is_file() else {}
     pairs = [one.partition("=") for one in column or []]
     if odd := [one for one in pairs if not one[2]]:
         raise RetuneError(f"--column {odd[0][0]}: give NAME=FIELD, such as {loaded.texts[0]}=sentence1")
@@ -45,28 +50,41 @@ def predict(
 
 
 def score(
-    model: Annotated[str, typer.Argument(help="a built model of kind scoring")],
+    model: Annotated[str, typer.Argument(help=f"a built model of kind scoring{OTHERS}")],
     document: Annotated[str, typer.Argument(help="a text, or a file that holds one")],
     dimensions: Annotated[str, typer.Option(help="A,B,...; default: all")] = "",
 ) -> None:
     """Score one document: for each dimension the score, its expected value, reason and reasoning, as JSON."""
-    from retune import inference
-
     text = Path(document).read_text(encoding="utf-8") if _is_file(document) else document
-    found = inference.load(Path("models") / model).score(text, _listed(dimensions) or None)
+    found = _loaded(model).score(text, _listed(dimensions) or None)
     typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def align(
-    model: Annotated[str, typer.Argument(help="a built model of kind pair")],
+    model: Annotated[str, typer.Argument(help=f"a built model of kind pair{OTHERS}")],
     question: Annotated[str, typer.Argument(help="the first text")],
     chunk: Annotated[str, typer.Argument(help="the second text")],
 ) -> None:
     """Compare two texts: label, its answer in the prompt, probability and reasoning, as JSON."""
+    found = _loaded(model).align(question, chunk)
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+def _loaded(name: str) -> Model:
+    """A model of this project by its name alone, or anything that `retune.load` takes."""
     from retune import inference
 
-    found = inference.load(Path("models") / model).align(question, chunk)
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    return inference.load(name if "/" in name or ":" in name else Path("models") / name)
+
+
+def _labelled(model: Model) -> Model:
+    """The model, if its rows are texts to label or to score."""
+    if model.spec.kind == "ranking":
+        raise RetuneError(
+            f"{model.name} is of kind ranking, whose rows are no lines of a file: from Python, "
+            f'`retune.load("models/{model.name}").rerank(query, documents)`'
+        )
+    return model
 
 
 def _listed(names: str) -> list[str]:
@@ -81,11 +99,9 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
+def ask(model: Annotated[str, typer.Argument(help=f"a built model{OTHERS}")]) -> None:
     """Label what is typed, a text a line (a pair: two): the label, and the likeliest three; an empty line ends."""
-    from retune import inference
-
-    loaded = inference.load(Path("models") / model)
+    loaded = _labelled(_loaded(model))
     while True:
         try:
             row = {name: input(f"{name}> " if sys.stdin.isatty() else "") for name in loaded.texts}
@@ -105,7 +121,7 @@ def ask(model: Annotated[str, typer.Argument(help="a built model")]) -> None:
         typer.echo(f"{found['label']}  ({likeliest})")
 
 
-def export(
+def rows(
     task: Annotated[str, typer.Argument(help="a task whose splits are built")],
     out: Annotated[Path, typer.Option(help="folder that gets a file for each split")],
     form: Annotated[str, typer.Option("--format", help="sharegpt, alpaca, or jsonl (the table as it is)")] = "sharegpt",
@@ -125,5 +141,13 @@ def export(
         raise RetuneError(unknown("task", task, list(known)))
     folder = Path("data/splits") / task
     counts = export_rows.export(task, known[task], folder, form, out, split or SPLITS, thinking)
-    for file, rows in counts.items():
-        typer.echo(f"{out / file}: {rows:,} rows")
+    for file, count in counts.items():
+        typer.echo(f"{out / file}: {count:,} rows")
+
+
+def export() -> None:
+    """Say what took the place of a command that wrote rows."""
+    raise RetuneError(
+        "rows are written by `retune rows TASK --out FOLDER`; a model is exported by an entry of `exports` in "
+        "params.yaml and `dvc repro export@NAME` (docs/exports.md)"
+    )

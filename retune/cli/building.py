@@ -64,6 +64,21 @@ def push(
     remotes.push(remote, typer.echo)
 
 
+def publish(
+    name: Annotated[str, typer.Argument(help="a folder of exports/")],
+    to: Annotated[str, typer.Option(help="hf:OWNER/NAME or ms:OWNER/NAME")],
+    public: Annotated[bool, typer.Option("--public", help="for everybody; default: private")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list files, sizes and where to; send nothing")] = False,
+) -> None:
+    """Send an export to the Hugging Face hub or ModelScope: private, and only with the proof that it answers alike.
+
+    The token is read from HF_TOKEN or MODELSCOPE_API_TOKEN.
+    """
+    from retune.exports import publish as publishing
+
+    publishing.publish(name, to, public, dry_run, typer.echo)
+
+
 def verify(
     models: Annotated[list[str] | None, typer.Argument(help="built models; default: every stage that computes")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="leave the copy, to look into it")] = False,

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from retune.pipeline.schema.catalog import Checkpoint, Source
+from retune.pipeline.schema.export import Export
 from retune.pipeline.schema.params import Gate, Model, Params, Prompt, Task
 from retune.pipeline.validation import check, concrete, fields, salvage
 from retune.pipeline.yaml_file import Document, read
@@ -30,6 +31,7 @@ class Project:
     bases: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    exports: dict[str, Export] = field(default_factory=dict)
     gate: dict[str, Gate] = field(default_factory=dict)
     defaults: dict[str, BaseModel] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
@@ -87,6 +89,7 @@ def load(folder: Path, params: Path | None = None) -> Project:
     project.bases = {role: name for role, name in mapping(data.get("bases")).items() if isinstance(name, str)}
     project.tasks = _entries(Task, data.get("tasks"))
     project.models = _entries(Model, data.get("models"))
+    project.exports = _entries(Export, data.get("exports"))
     project.gate = _entries(Gate, data.get("gate"))
     for name, schema in default_sections().items():
         project.defaults[name] = salvage(schema, data.get(name, {})) or schema()

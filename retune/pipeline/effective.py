@@ -98,6 +98,7 @@ KEYS: dict[str, Key] = {
         ("classifier", "reranker", "pair_embedder", *LLM),
         lambda spec: tuned(spec) and spec["hardware"]["processes"] != 1,
     ),
+    **_keys("api", "logprobs max_tokens temperature", ("api",), lambda spec: spec["api"]["protocol"] == "chat"),
     # One process has nobody to share with, but it may keep the layers in the machine's memory.
     "hardware.sharding": Key(
         ("classifier", "reranker", "pair_embedder", *LLM),

@@ -26,7 +26,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from retune import learners
+from retune import exports, learners
 from retune.errors import RetuneError
 from retune.pipeline.syntax import imported_names, prefixes, syntax
 from retune.pipeline.uncounted import UNCOUNTED, UNCOUNTED_PACKAGES
@@ -45,6 +45,7 @@ STAGES = {
     "predict": "models",
     "calibrate": "models",
     "evaluate": "models",
+    "export": "exports",
     "compare": "tasks",
 }
 """Stage -> the section of params.yaml whose entries are its instances; `report` has one instance."""
@@ -61,6 +62,8 @@ DATA = (".css", ".html", ".js", ".txt", ".yaml")
 ENGINES = {
     "accelerate": ("torch",),
     "bitsandbytes": ("torch",),
+    "onnxscript": ("numpy", "onnx", "onnx-ir"),
+    "onnxruntime": ("numpy",),
     "peft": ("accelerate", "safetensors", "torch", "transformers"),
     "polars": ("polars-runtime-32",),
     "scikit-learn": ("numpy", "scipy"),
@@ -235,7 +238,11 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     if stage in ("train", "predict"):
         part = "fit" if stage == "train" else "predict"
         found.append(f"{learners.module(entry['learner'], entry['kind'])}.{part}")
-    if stage in ("calibrate", "evaluate", "compare"):
+    if stage == "export":
+        learner = learners.module(entry["learner"], entry["kind"])
+        form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
+        found += [f"{learner}.predict", form, *exports.opener_scripts(form)]
+    if stage in ("calibrate", "evaluate", "compare") or entry.get("onnx") == "int8":
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
     if stage == "evaluate":
         found.append(f"retune.evaluation.details.{entry['kind']}")
@@ -249,9 +256,9 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     """Distributions that compute for a stage instance by its parameters alone: transformers imports them."""
     quantised = entry.get("quantization", {}).get("bits", 16) < 16
     tuned = entry.get("training", {}).get("epochs", 0) > 0
-    if quantised and (stage == "predict" or (stage == "train" and tuned)):
+    if quantised and (stage in ("predict", "export") or (stage == "train" and tuned)):
         return ("bitsandbytes",)
-    return ()
+    return ("onnxscript",) if entry.get("onnx") else ()
 
 
 def contents(folder: Path, resolved: dict[str, Any]) -> dict[str, Any]:

@@ -83,11 +83,13 @@ def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
     """Name -> stages in their order, in phases: the stages of a phase build on those of the phases before, alone."""
     models = {name: model for name, model in resolved.models.items() if model.task in tasks}
     bases = dict.fromkeys(model.base for model in models.values())
+    exports = resolved.get("exports", {})
+    handed_on = {model: [f"export@{name}" for name in exports if exports[name].model == model] for model in models}
     longest_first = sorted(models, key=lambda name: -_cost(models[name]))
     return [
         {f"download_base@{base}": [f"download_base@{base}"] for base in bases}
         | {task: [f"{stage}@{task}" for stage in DATA] for task in tasks},
-        {name: [f"{stage}@{name}" for stage in MODEL] for name in longest_first}
+        {name: [*(f"{stage}@{name}" for stage in MODEL), *handed_on[name]] for name in longest_first}
         | {f"explore@{task}": [f"explore@{task}"] for task in tasks},
     ]
 

@@ -27,6 +27,7 @@ READS = {
     "predict": "predictions.{key}",
     "calibrate": "tasks.{task}.calibration",
     "evaluate": "tasks.{task}.evaluation",
+    "export": "exports.{key}",
     "compare": "tasks.{key}.comparison",
 }
 """Stage -> the part of the resolved file that its instance `key` (a model's: of `task`) reads."""
@@ -35,7 +36,7 @@ FOR_PEOPLE = ("license", "note")
 """What a base says to people: it stands in the report, and in no file that a training reads."""
 
 SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "models")
-"""What the report shows of a task, beside its intervals; of models and bases it shows all."""
+"""What the report shows of a task, beside its intervals; of models and bases it shows all, of exports the model."""
 
 OF_INTERVALS = ("confidence", "bootstrap")
 """What it shows of a task's section `evaluation`."""
@@ -45,6 +46,7 @@ SHOWN_KEYS = (
     *(f"tasks.*.evaluation.{key}" for key in OF_INTERVALS),
     "models.*",
     "bases.*",
+    "exports.*.model",
 )
 """The same as keys of the resolved file; `*` is any name."""
 
@@ -128,7 +130,9 @@ def _shown(resolved: dict[str, Any]) -> Any:
         }
         for name, task in resolved["tasks"].items()
     }
-    return {"tasks": tasks, "models": resolved["models"], "bases": resolved["bases"]}
+    exports = {name: one["model"] for name, one in resolved["exports"].items()}
+    found = {"tasks": tasks, "models": resolved["models"], "bases": resolved["bases"]}
+    return {**found, **({"exports": exports} if exports else {})}
 
 
 def content_hash(value: Any) -> str:

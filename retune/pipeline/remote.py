@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from retune.errors import RetuneError
 from retune.pipeline import disk_error
 from retune.pipeline.shared_outputs import chosen
+from retune.sources import cache
 
 JOBS = 16
 """Questions to the remote at a time."""
@@ -34,7 +36,7 @@ def pull(names: Sequence[str], without_bases: bool, remote: str | None, say: Cal
 
     with _repo(remote) as (repo, odb), repo.lock:
         outs = [out for out in chosen(repo.index.outs, names, without_bases) if out.use_cache and out.hash_info]
-        files = _files(repo, odb, outs)
+        files = _files(repo, odb, _hashes(outs))
         here = repo.cache.local
         wanted = {oid for found in files.values() for oid in found or () if not here.exists(oid)}
         sizes = _sizes(odb, wanted)
@@ -71,7 +73,7 @@ def push(remote: str | None, say: Callable[[str], None]) -> None:
     with _repo(remote) as (repo, odb), repo.lock:
         here = repo.cache.local
         outs = [out for out in repo.index.outs if out.hash_info and (out.use_cache or here.exists(out.hash_info.value))]
-        files = _files(repo, odb, outs)
+        files = _files(repo, odb, _hashes(outs))
         sizes = _sizes(odb, {oid for found in files.values() for oid in found or ()})
         new = {oid for oid, size in sizes.items() if size is None}
         absent = [
@@ -87,6 +89,38 @@ def push(remote: str | None, say: Callable[[str], None]) -> None:
             raise RetuneError(
                 f"{_listed(absent)} {_is(absent)} neither in the cache here nor in the remote: `dvc repro` builds it"
             )
+
+
+def bring(
+    project: Path | str,
+    wanted: Mapping[str, str],
+    keep: Callable[[str, dict[str, Path]], None],
+    say: Callable[[str], None],
+) -> None:
+    """Fetch outputs, path -> hash as a dvc.lock has it, into the cache of a project, and hand each to `keep`.
+
+    `project`: its folder, or (a text) the address of a repository; the remote is the one that it names now. `keep` gets
+    the path and the files of an output, by their names in it ("" where it is a file), as they lie in the cache. Raises
+    `RetuneError`, before anything is fetched, where the cache and the remote lack one.
+    """
+    with _repo(None, project) as (repo, odb):
+        files = _files(repo, odb, wanted)
+        here = repo.cache.local
+        new = {oid for found in files.values() for oid in found or () if not here.exists(oid)}
+        sizes = _sizes(odb, new)
+        absent = [path for path, found in files.items() if found is None or any(sizes.get(o, 0) is None for o in found)]
+        if absent:
+            raise RetuneError(
+                f"{_listed(absent)} {_is(absent)} neither in the cache nor in a remote of {repo.url or repo.root_dir}: "
+                "whoever built it runs `retune push`, or check that revision out and build it by `dvc repro`"
+            )
+        if new:
+            say(f"{_amount({oid: sizes[oid] or 0 for oid in new})} to fetch from {_address(repo, None)}")
+            _transfer(repo, odb, here, new)
+        for path, oid in wanted.items():
+            store = Path(here.oid_to_path(oid))
+            entries = json.loads(store.read_bytes()) if oid.endswith(".dir") else [{"relpath": "", "md5": oid}]
+            keep(path, {entry["relpath"]: Path(here.oid_to_path(entry["md5"])) for entry in entries})
 
 
 def take(targets: Sequence[str], say: Callable[[str], None]) -> None:
@@ -129,17 +163,26 @@ def _restore(repo: Any, stage: Any) -> None:
 
 
 @contextlib.contextmanager
-def _repo(remote: str | None) -> Iterator[tuple[Any, Any]]:
-    """DVC's view of the project here, and the remote's store; its errors as ours."""
-    from dvc.repo import Repo
+def _repo(remote: str | None, project: Path | str | None = None) -> Iterator[tuple[Any, Any]]:
+    """DVC's view of a project (default: the one here), and the remote's store; its errors as ours.
 
+    A project here without a remote is its own. A text is the address of a repository, which DVC clones for a moment;
+    what is fetched of it lies in Retune's own cache.
+    """
+    from dvc.repo import Repo
+    from dvc.repo.open_repo import clean_repos
+
+    settings = {"cache": {"dir": str(cache.folder() / "dvc")}} if isinstance(project, str) else {}
     try:
-        with Repo() as repo:
+        with Repo.open(str(project), config=settings) if project else Repo() as repo:
             yield repo, repo.cloud.get_remote_odb(remote, "pull")
     except RetuneError:
         raise
     except Exception as error:  # each remote has errors of its own, of no common class
-        raise RetuneError(_words(error)) from error
+        raise RetuneError(f"{project}: {_words(error)}" if project else _words(error)) from error
+    finally:
+        if isinstance(project, str):
+            clean_repos()  # DVC's commands do it when they end; else the clone stays among the temporary files
 
 
 def _words(error: Exception) -> str:
@@ -188,13 +231,16 @@ def _transfer(repo: Any, source: Any, target: Any, oids: Iterable[str]) -> None:
         raise RetuneError(f"{len(done.failed)} files did not arrive, see above: the same command goes on from there")
 
 
-def _files(repo: Any, odb: Any, outs: Sequence[Any]) -> dict[str, set[str] | None]:
+def _hashes(outs: Iterable[Any]) -> dict[str, str]:
+    return {out.def_path: out.hash_info.value for out in outs}
+
+
+def _files(repo: Any, odb: Any, outs: Mapping[str, str]) -> dict[str, set[str] | None]:
     """Path -> hashes of an output and of the files in it; None where its list of files is nowhere."""
     here = repo.cache.local
 
-    def of(out: Any) -> set[str] | None:
-        oid = out.hash_info.value
-        if not out.hash_info.isdir:
+    def of(oid: str) -> set[str] | None:
+        if not oid.endswith(".dir"):
             return {oid}
         store = here if here.exists(oid) else odb
         try:
@@ -203,7 +249,7 @@ def _files(repo: Any, odb: Any, outs: Sequence[Any]) -> dict[str, set[str] | Non
             return None
 
     with ThreadPoolExecutor(JOBS) as pool:
-        return dict(zip((out.def_path for out in outs), pool.map(of, outs), strict=True))
+        return dict(zip(outs, pool.map(of, outs.values()), strict=True))
 
 
 def _sizes(odb: Any, oids: Iterable[str]) -> dict[str, int | None]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from retune.report import comparison_words, provenance, words
+from retune.report import comparison_words, parity, provenance, words
 from retune.report.cautions import cautions
 from retune.report.comparison_words import Difference, Pair
 from retune.report.inputs import Model, Task
 from retune.report.words import SAME
 
 
-def render(tasks: list[Task]) -> str:
-    """The summary of these tasks, the same text for the same inputs."""
-    return "\n\n".join(["# Retune report", *(block for task in tasks for block in _task(task))]) + "\n"
+def render(tasks: list[Task], handed: Sequence[parity.Parity] = ()) -> str:
+    """The summary of these tasks and the exports `handed`, the same text for the same inputs."""
+    blocks = [block for task in tasks for block in _task(task)]
+    return "\n\n".join(["# Retune report", *blocks, *(_exports(handed) if handed else [])]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -31,6 +33,11 @@ def table(header: list[str], rows: list[list[str]], text_columns: int = 1) -> st
     """A table whose first columns are text and whose others are numbers, aligned to the right."""
     lines = [header, [":--" if i < text_columns else "--:" for i in range(len(header))], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _exports(handed: Sequence[parity.Parity]) -> list[str]:
+    rows = [[escape(one.name), *map(escape, one.cells)] for one in handed]
+    return ["## Exports", parity.NOTE, table(list(parity.HEADS), rows, len(parity.TEXTS))]
 
 
 def _task(task: Task) -> list[str]:

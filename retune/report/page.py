@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from retune.report import comparison_words, figures, provenance, reasoning
+from retune.report import comparison_words, figures, parity, provenance, reasoning
 from retune.report.cautions import cautions
 from retune.report.inputs import Task
 from retune.report.jinja import environment
@@ -12,9 +13,10 @@ from retune.report.jinja import environment
 MATRIX = 12  # models; a larger matrix can't be read, the list of pairs can
 
 
-def render(tasks: list[Task]) -> str:
-    """The page over these tasks, the same text for the same inputs."""
-    return environment().get_template("page.html").render(tasks=[_view(task) for task in tasks])
+def render(tasks: list[Task], handed: Sequence[parity.Parity] = ()) -> str:
+    """The page over these tasks and the exports `handed`, the same text for the same inputs."""
+    template = environment().get_template("page.html")
+    return template.render(tasks=[_view(task) for task in tasks], handed=handed, parity=parity)
 
 
 def _view(task: Task) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,6 +17,9 @@ from retune.pipeline import dvc_hash
 from retune.pipeline.yaml_file import LOADER
 from retune.training import provenance
 from retune.verify import lock, machine
+
+if TYPE_CHECKING:
+    from retune.pipeline.revision import Revision
 
 
 def of(folder: Path, model: str) -> dict[str, Any]:
@@ -55,23 +58,65 @@ def of(folder: Path, model: str) -> dict[str, Any]:
     }
 
 
-def recorded_by(folder: Path, address: str, path: str, md5: str) -> dict[str, str] | None:
+def at(found: Revision, model: str, folder: Path, spec: dict[str, Any], made: dict[str, Any] | None) -> dict[str, Any]:
+    """All that is known of a model that was loaded from a revision, into `folder`; the keys of `of`, without a run.
+
+    `made`: its provenance, where that is not in its folder. `loaded`: the repository (None: the project here), the
+    revision as it was named, and the commit that it meant.
+    """
+    path = found.asked.path
+    stage = f"{'train' if path.startswith('models/') else 'export'}@{PurePosixPath(path).name}"
+    made = made or provenance.read(folder)
+    deps = {dep["path"]: dep.get("md5", "") for dep in found.stages.get(f"train@{model}", {}).get("deps") or ()}
+    data = {dep: md5 for dep, md5 in deps.items() if RESOLVED_PARTS not in Path(dep).parents}
+    md5 = found.outputs.get(path, "")
+    return {
+        "model": model,
+        "hash": md5,
+        "commit": recorded_by(found.git, stage, path, md5, found.commit, f"{found.prefix}{lock.LOCK}"),
+        "data": data,
+        "same_data": not made or made.get("data") == data,
+        "parameters": spec,
+        "seed": spec.get("seed"),
+        "python": made.get("python"),
+        "packages": made.get("packages", {}),
+        "machine": made.get("machine", {}),
+        "here": machine.packages(made),
+        "loaded": {"repo": found.asked.repo, "revision": found.asked.rev, "commit": found.commit},
+    }
+
+
+def exported(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """What an export says of its model, and the commit of the project around it that recorded it, if there is one."""
+    path = f"exports/{folder.name}"
+    root = folder.absolute().parent.parent
+    built = lock.read(root) if (root / lock.LOCK).is_file() else []
+    mine = next((one for one in built if path in one.outs), None)
+    commit = recorded_by(root, mine.address, path, mine.outs[path]) if mine else None
+    return {"model": card["name"], **card["provenance"], "parameters": card["spec"], "commit": commit, "loaded": None}
+
+
+def recorded_by(
+    folder: Path, address: str, path: str, md5: str, head: str = "HEAD", file: str = f"./{lock.LOCK}"
+) -> dict[str, str] | None:
     """`hash`, `date`, `subject` of the newest commit whose dvc.lock has the model with this hash and its parent's not.
 
-    None where HEAD does not have it, and without git.
+    None where `head` does not have it, and without git.
     """
-    if not md5 or _hash_at(folder, "HEAD", address, path) != md5:
+    if not md5 or _hash_at(folder, head, address, path, file) != md5:
         return None
-    log = _git(folder, "log", f"-S{md5}", "--format=%H%x09%cI%x09%s", "--", lock.LOCK) or ""
+    among = f":/{file}" if not file.startswith(".") else file
+    log = _git(folder, "log", f"-S{md5}", "--format=%H%x09%cI%x09%s", head, "--", among) or ""
     for line in log.splitlines():
         commit, date, subject = line.split("\t", 2)
-        if _hash_at(folder, commit, address, path) == md5 != _hash_at(folder, f"{commit}^", address, path):
+        before = _hash_at(folder, f"{commit}^", address, path, file)
+        if _hash_at(folder, commit, address, path, file) == md5 != before:
             return {"hash": commit, "date": date, "subject": subject}
     return None
 
 
-def _hash_at(folder: Path, revision: str, address: str, path: str) -> str | None:
-    text = _git(folder, "show", f"{revision}:./{lock.LOCK}")
+def _hash_at(folder: Path, revision: str, address: str, path: str, file: str) -> str | None:
+    text = _git(folder, "show", f"{revision}:{file}")
     stages = (yaml.load(text or "", LOADER) or {}).get("stages") or {}
     outs = stages.get(address, {}).get("outs") or ()
     return next((out.get("md5") for out in outs if out["path"] == path), None)

@@ -26,7 +26,7 @@ from retune.params import Params, loads
 from retune.pipeline.schema.params import Api
 from retune.report import inputs
 from retune.sources import retry
-from tests.support import ROOT, chat_server, tiny_llm
+from tests.support import ROOT, chat_server, tiny_llm, warm_python
 from tests.support.chat_server import KEY, ChatServer
 from tests.support.llm_fit import PROMPT, rows, spec_of
 
@@ -269,7 +269,7 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     server.faults = [chat_server.saying("也许")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for stage in ("train", "predict", "calibrate", "evaluate"):
-        command = [sys.executable, "-m", f"stages.{stage}", "remote"]
+        command = [f"{warm_python.folder()}/python", "-m", f"stages.{stage}", "remote"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     measured = json.loads(Path("reports/metrics/remote.json").read_text())["test"]

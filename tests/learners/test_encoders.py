@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from retune.learners.classifier.model import Classifier
 from retune.learners.pair_embedder.model import PairTexts
 from retune.learners.pair_embedder.start import logistic
 from retune.params import loads
-from tests.support import ROOT
+from tests.support import ROOT, warm_python
 from tests.support.encoder_fit import fit, load, spec_of, weights
 from tests.support.tiny_encoder import pairs, tiny_encoder
 
@@ -150,7 +149,7 @@ encoder_fit.fit(learner, base, folder, encoder_fit.spec_of(loss={"r_drop": 1.0})
 def test_a_killed_fit_resumes_to_the_same_bytes(learner, base, tmp_path):
     spec = spec_of(loss={"r_drop": 1.0})
     whole, want = fit(learner, base, tmp_path / "whole", spec)
-    command = [sys.executable, "-c", KILLED, learner, str(base), str(tmp_path / "killed")]
+    command = [f"{warm_python.folder()}/python", "-c", KILLED, learner, str(base), str(tmp_path / "killed")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 9, done.stderr
     assert [path.name for path in (tmp_path / "killed/scratch").iterdir()] == ["checkpoint-4"]

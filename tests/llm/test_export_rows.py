@@ -220,7 +220,7 @@ def test_what_cant_be_exported_is_said(tmp_path):
 @pytest.mark.slow
 def test_the_command_writes_the_files_of_a_task(tmp_path):
     folder = write(tmp_path / "project")
-    assert "run `dvc repro resolve`" in printed(folder, "export", "questions", "--out", "out", fails=True)
+    assert "run `dvc repro resolve`" in printed(folder, "rows", "questions", "--out", "out", fails=True)
     from retune.pipeline.reads import dumps
     from retune.pipeline.resolve import resolve
 
@@ -228,9 +228,9 @@ def test_the_command_writes_the_files_of_a_task(tmp_path):
     (folder / "data/splits/questions").mkdir(parents=True)
     for split in ("train", "dev", "calibration", "test"):
         pl.DataFrame(PAIRS).write_parquet(folder / f"data/splits/questions/{split}.parquet")
-    assert "out/questions_test.json: 2 rows" in printed(folder, "export", "questions", "--out", "out")
+    assert "out/questions_test.json: 2 rows" in printed(folder, "rows", "questions", "--out", "out")
     assert len(list((folder / "out").iterdir())) == 5
     shutil.rmtree(folder / "out")
-    printed(folder, "export", "questions", "--format", "jsonl", "--split", "dev", "--out", "out")
+    printed(folder, "rows", "questions", "--format", "jsonl", "--split", "dev", "--out", "out")
     assert [path.name for path in (folder / "out").iterdir()] == ["questions_dev.jsonl"]
-    assert "did you mean `questions`" in printed(folder, "export", "question", "--out", "out", fails=True)
+    assert "did you mean `questions`" in printed(folder, "rows", "question", "--out", "out", fails=True)

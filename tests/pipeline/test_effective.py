@@ -96,7 +96,7 @@ def as_declared() -> dict[str, str]:
         ("ranking_loss", "margin", 0.2, ()),
         ("lora", "r", 64, [f"train@{name}" for name in TUNED_LLMS]),
         ("quantization", "double", False, ()),
-        ("quantization", "bits", 8, [f"train@{name}" for name in LLMS]),
+        ("quantization", "bits", 8, [*(f"train@{name}" for name in LLMS), "export@similarity_llm"]),
         ("linear", "c", 2.0, [f"train@{name}" for name in LINEAR]),
         ("linear", "class_weights", "balanced", [f"train@{name}" for name in LINEAR if name != "risk_linear"]),
         ("hardware", "sharding", "optimizer", ()),

@@ -48,6 +48,7 @@ def test_every_stage_instance_has_a_fingerprint(folder):
         "bases": ["scratch", "encoder", "llm"],
         "tasks": ["questions"],
         "models": ["plain", "untuned", "cross", "chatty"],
+        "exports": [],
     }
     assert {stage: list(code[stage]) for stage in STAGES} == {
         stage: parts[section] for stage, section in STAGES.items()
@@ -137,7 +138,7 @@ def test_a_prompt_changes_the_llms_section_what_is_explored_and_no_fingerprint(f
     after = resolved(folder)
     assert after["code"] == before["code"]
     assert {name for name in after["models"] if after["models"][name] != before["models"][name]} == {"chatty"}
-    for section in ("exploration", "prompt"):  # `retune export` reads the latter, no stage does
+    for section in ("exploration", "prompt"):  # `retune rows` reads the latter, no stage does
         assert after["tasks"]["questions"].pop(section) != before["tasks"]["questions"].pop(section)
     assert after["tasks"] == before["tasks"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from retune import params
 from retune.errors import RetuneError
 from retune.pipeline import parallel_repro, processes
 from tests.support import ROOT
@@ -58,6 +60,13 @@ def test_a_run_is_ended_gently_and_then_with_force_its_children_too(monkeypatch,
             signal.signal(number, handler)
     assert process.returncode == {"": -signal.SIGINT, "INT": -signal.SIGTERM, "INT TERM": -signal.SIGKILL}[trapped]
     assert gone(child)
+
+
+def test_an_export_is_built_behind_its_model():
+    model = {"task": "calls", "base": "scratch", "learner": "linear"}
+    resolved = params.loads(json.dumps({"models": {"small": model}, "exports": {"handed": {"model": "small"}}}))
+    built = [stage for phase in parallel_repro.phases(resolved, ["calls"]) for stage in phase.get("small", [])]
+    assert built == ["train@small", "predict@small", "calibrate@small", "evaluate@small", "export@handed"]
 
 
 def test_what_does_not_need_a_failed_chain_is_built_before_the_build_ends(monkeypatch):

@@ -77,8 +77,9 @@ def test_a_profile_builds_what_it_names_whatever_joins_the_default_build(profile
 LATER = {
     "tasks": "{kind: pair, source: similarity-sample, prompt: similarity}",
     "models": "{task: similarity, learner: llm, base: llm}",
+    "exports": "{model: later, task: similarity, base: llm}",
 }
-"""A task and a model that somebody adds to params.yaml."""
+"""A task, a model and an export of it that somebody adds to params.yaml."""
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)

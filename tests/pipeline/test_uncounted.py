@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 LEAVES = {"retune", "retune.errors", "retune.params", "retune.pipeline", "retune.atomic_file"}
 DECLARING = {
+    "retune.exports",  # the table alone
     "retune.learners",  # the table alone
     "retune.pipeline.fingerprint",
     "retune.pipeline.instances",

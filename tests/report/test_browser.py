@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retune import params
-from retune.report import inputs, page
+from retune.report import inputs, page, parity
 from tests.support import scoring_project
 from tests.support.report_inputs import build
 
@@ -20,7 +20,17 @@ pytestmark = pytest.mark.slow
 def report(tmp_path_factory) -> Path:
     folder = build(tmp_path_factory.mktemp("browser"))
     file = folder / "reports/index.html"
-    file.write_text(page.render(inputs.read(params.load(folder / "params-resolved.json"), folder)), encoding="utf-8")
+    found = {
+        "form": "cross-encoder",
+        "loader": "sentence-transformers 6.2.0",
+        "dtype": "float32",
+        "rows": 128,
+        "cut": 3,
+    }
+    found |= {"largest_difference": 4.1e-6, "mean_difference": 7e-7, "tolerance": 1e-4, "equal_decisions": 1.0}
+    handed = [parity.Parity("similarity_embedder", "similarity_embedder", found)]
+    tasks = inputs.read(params.load(folder / "params-resolved.json"), folder)
+    file.write_text(page.render(tasks, handed), encoding="utf-8")
     scored = scoring_project.build(tmp_path_factory.mktemp("scored"))
     tasks = inputs.read(params.load(scored / "params-resolved.json"), scored)
     (file.parent / "scored.html").write_text(page.render(tasks), encoding="utf-8")

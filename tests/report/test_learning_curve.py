@@ -10,6 +10,7 @@ import pytest
 
 from retune.errors import RetuneError
 from retune.report import learning_curve
+from tests.support import warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, "git", "init", "-q")
     run(root, "git", "config", "user.email", "a@b.c")
     run(root, "git", "config", "user.name", "a")
-    dvc = (sys.executable, "-m", "dvc")
+    dvc = (f"{warm_python.folder()}/dvc",)
     run(root, *dvc, "init", "-q")
     run(root, *dvc, "repro", "-q")
     run(root, "git", "add", "-A")

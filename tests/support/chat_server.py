@@ -18,6 +18,8 @@ KEY = "sk-secret-of-the-test"
 class ChatServer:
     """Answers POST /v1/chat/completions; `faults` are taken before answers, one each."""
 
+    path = "/v1/chat/completions"
+
     def __init__(self, folder: Path | None, offers_logprobs: bool | None = True) -> None:
         if folder:
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -94,6 +96,26 @@ class ScriptedServer(ChatServer):
         }
 
 
+class DecisionServer(ChatServer):
+    """Answers POST /v1/systemone as `transformers serve` does: transformers' own pipeline over a decision model."""
+
+    path = "/v1/systemone"
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import pipeline
+
+        super().__init__(folder)
+        self.decide = pipeline("decision", model=self.model, tokenizer=self.tokenizer)
+
+    @torch.inference_mode()
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request.keys() <= {"model", "state", "questions", "assets"}, "others are refused there"
+        inputs = self.decide.preprocess({"state": request["state"], "questions": request["questions"]})
+        answers = self.decide.postprocess(self.decide.forward(inputs))
+        read = sum(prompt["input_ids"].shape[-1] for prompt, _ in inputs["prompts"])
+        return {"model": request["model"], "answers": answers, "usage": {"input_tokens": read, "output_tokens": 0}}
+
+
 class Handler(BaseHTTPRequestHandler):
     chat: ChatServer
 
@@ -109,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             fault = chat.faults.pop(0) if chat.faults else None
         try:
             time.sleep(chat.delay)
-            if self.path != "/v1/chat/completions":
+            if self.path != chat.path:
                 self.send(404, {"error": {"message": "no such page"}})
             elif self.headers["Authorization"] != f"Bearer {KEY}":
                 self.send(401, {"error": {"message": f"Incorrect API key: {self.headers['Authorization']}"}})
@@ -119,8 +141,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.send(400, {"error": {"message": "`logprobs` is not supported by this model"}})
             else:
                 with chat.lock:
-                    answer = chat.complete(request)
-                self.send(200, answer)
+                    try:
+                        status, answer = 200, chat.complete(request)
+                    except ValueError as error:  # as of a template that refuses a question
+                        status, answer = 400, {"detail": str(error)}
+                self.send(status, answer)
         finally:
             self.end()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT, PULL = "a" * 39 + "1", "b" * 39 + "2"
@@ -52,10 +52,14 @@ class Hub:
             if request.path.startswith(("/file/", "/cdn/")) or "FilePath" in request.query
         ]
 
+    def answering(self) -> type[Answer]:
+        """The class of its answers."""
+        return Answer
+
     @contextmanager
-    def running(self) -> Iterator[Hub]:
+    def running(self) -> Iterator[Self]:
         """Serve on a free port; `url` is set."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (Answer,), {"hub": self}))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (self.answering(),), {"hub": self}))
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

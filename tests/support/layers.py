@@ -20,7 +20,9 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 
 MAY_IMPORT = {
     "verify": {"pipeline", "training"},
-    "pipeline": {"learners", "sources"},
+    "pipeline": {"exports", "learners", "sources"},
+    "serve": set(),
+    "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},
     "report": {"data", "evaluation", "llm", "training"},
     "learners": {"data", "encoders", "evaluation", "llm", "sources", "training"},
     "encoders": {"training"},

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -20,16 +21,18 @@ RUNNING = re.compile(r"Running stage '([^']+)'")
 class Project:
     """A clone in a folder of its own, with the commands that a user would give."""
 
-    def __init__(self, folder: Path, warm: bool = True) -> None:
-        self.folder, self.warm = folder, warm  # warm: stages run in processes that have torch imported
+    def __init__(self, folder: Path, cold: Collection[str] = ()) -> None:
+        self.folder, self.cold = folder, cold  # cold: stages that do not fork from a process that has torch imported
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command in the project; its output, or an AssertionError that shows it."""
-        binaries = os.pathsep.join([*([warm_python.folder()] if self.warm else []), str(Path(sys.executable).parent)])
+        binaries = os.pathsep.join([warm_python.folder(), str(Path(sys.executable).parent)])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
         environment |= {
             "PATH": f"{binaries}{os.pathsep}{environment['PATH']}",
             "OMP_NUM_THREADS": "1",
+            warm_python.COLD: " ".join(self.cold),
+            "DVC_NO_ANALYTICS": "true",
             "RETUNE_CACHE": str(self.folder.parent / "cache"),
             "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
             "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
@@ -76,11 +79,19 @@ class Project:
 
     def copy(self, folder: Path) -> Project:
         """An equal project elsewhere, with the cache and the workspace."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=_copy)
         return Project(folder)
 
 
-def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
+def _copy(source: str, target: str) -> None:
+    """Link what DVC and git write once and never change, and copy the rest."""
+    if "/.dvc/cache/" in source or "/.git/objects/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def clone(folder: Path, bases: dict[str, Path], cold: Collection[str] = ()) -> Project:
     """The files of this checkout in `folder`, with small settings and `bases` (role -> a local checkpoint)."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -91,6 +102,10 @@ def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    for cached in (file for part in ("retune", "stages") for file in (ROOT / part).rglob("__pycache__/*.pyc")):
+        target = folder / cached.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(cached, target)  # or hundreds of modules would be compiled again; an edited one is
 
     catalog = yaml.safe_load((folder / "models/catalog.yaml").read_text(encoding="utf-8"))
     for role, path in bases.items():
@@ -105,13 +120,14 @@ def clone(folder: Path, bases: dict[str, Path], warm: bool = True) -> Project:
     for name, training in SMALL.items():
         if training:
             params["models"][name]["training"] = training
+    params["exports"] = {}
     params["evaluation"]["bootstrap"] = 100
     params["lora"] = {"r": 4, "alpha": 8}
     params["linear"] = {"c": 1.0, "analyzer": "char"}  # one fit instead of eighteen
     params["hardware"] = {"device": "cpu", "dtype": "float32", "threads": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
-    project = Project(folder, warm)
+    project = Project(folder, cold)
     project.run("git", "init", "-q", "-b", "main")
     if not (folder / ".dvc/config").exists():
         project.run("dvc", "init", "-q")

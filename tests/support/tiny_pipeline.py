@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import ROOT
+from tests.support import ROOT, warm_python
 
 STAGE = """
 import sys, time
@@ -74,7 +74,10 @@ def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
 
 def run(folder: Path, *command: str, fails: bool = False, **more: str) -> str:
     """Run a command there, with `more` variables; what it printed, or an AssertionError that shows it."""
-    with start(folder, *command, **more) as process:
+    program, *arguments = command
+    if program == "dvc":
+        program = f"{warm_python.folder()}/dvc"
+    with start(folder, program, *arguments, **more) as process:
         said = process.communicate(timeout=60)[0]
     assert bool(process.returncode) == fails, said
     return said

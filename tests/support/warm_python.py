@@ -1,7 +1,8 @@
-"""A `python` for the stages of whole builds that has torch and the like imported: it forks, in a second's place.
+"""A `python` for tests that has torch and the like imported: it forks, in place of seconds of imports.
 
-`folder` gives a directory for the front of PATH. The `python` in it hands `-m stages.NAME ARGUMENTS`, with its folder,
-environment and standard streams, to a server that forks for each; anything else runs in the real one.
+`folder` gives a directory for the front of PATH. The `python` in it hands `-m stages.NAME`, `-m retune.cli`, `-c CODE`
+and `FILE.py`, with their arguments, its folder, environment and standard streams, to a server that forks for each;
+anything else runs in the real one. So do a `retune` and a `dvc` there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
@@ -25,26 +27,50 @@ from pathlib import Path
 HEAVY = (
     "torch",
     "transformers",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.qwen2.modeling_qwen2",
+    "transformers.trainer",
     "peft",
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
     "scipy.stats",
     "altair",
+    "pydantic.dataclasses",
+    "typer",
+    "polars",
+    "dataframely",
+    "dvc.cli.parser",
+    "dvc.repo.init",
+    "dvc.repo.index",
+    "dvc.repo.graph",
+    "dvc.repo.reproduce",
+    "dvc.repo.experiments.executor.local",
+    "dvc.utils.strictyaml",
+    "dvc_data.hashfile.status",
+    "pygit2",
 )
-"""What a stage would import for seconds; nothing here starts threads, and nothing of this project is among it."""
+"""What a stage would import for seconds, and nothing of this project: a test may edit it.
+
+None has threads that a fork would miss: polars starts those that compute with the first query, and those of its
+allocator start again.
+"""
+
+COLD = "RETUNE_TEST_COLD"
+"""A variable that names stages of DVC for which the real one runs, with spaces between them."""
 
 
 @functools.cache
 def folder() -> str:
     """Start the server of this process, which ends with it; the directory of its `python`."""
-    place = Path(tempfile.mkdtemp(prefix="retune-warm-"))
+    place = Path(tempfile.mkdtemp(prefix="retune-warm-dvc-"))  # by which word recovery knows a process of DVC
     command = [sys.executable, __file__, str(place / "socket")]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     assert server.stdout
     assert server.stdout.readline() == b"ready\n"
-    shim = place / "python"
-    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {place}/socket "$@"\n')
-    shim.chmod(0o755)
+    ask = f"exec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {place}/socket"
+    for name, words in (("python", ""), ("retune", "-m retune.cli"), ("dvc", "-m dvc")):
+        (place / name).write_text(f'#!/bin/sh\n{ask} {words} "$@"\n')
+        (place / name).chmod(0o755)
     return str(place)
 
 
@@ -54,9 +80,10 @@ def environment() -> dict[str, str]:
 
 
 def serve(path: str) -> None:
-    """Import, say so, and run stages until standard input ends."""
+    """Import, say so, and run what is asked for until standard input ends."""
     for name in HEAVY:
         __import__(name)
+    gc.freeze()  # or it would look at, and so copy, the pages of all of these in each process
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen()
@@ -82,6 +109,10 @@ def watch(connection: socket.socket) -> None:
     for descriptor in (0, 1, *descriptors):
         os.close(descriptor)
     connection.sendall(f"{child}\n".encode())
+    if hasattr(os, "pidfd_open"):  # on Linux
+        ended = select.select([connection, os.pidfd_open(child)], [], [])[0]
+        if ended == [connection]:  # who asked was killed
+            os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
@@ -100,12 +131,11 @@ def run(request: dict[str, object], descriptors: list[int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
-    sys.path[0] = folder
+    sys.path[0] = str(Path(arguments[0]).resolve().parent) if arguments[0].endswith(".py") else folder
     sys.path[1:1] = [part for part in variables.get("PYTHONPATH", "").split(os.pathsep) if part]
-    sys.argv = list(arguments[1:])
     code: object = 0
     try:
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        execute(*arguments)
     except SystemExit as stop:
         code = stop.code
     except BaseException:
@@ -120,9 +150,32 @@ def run(request: dict[str, object], descriptors: list[int]) -> None:
     os._exit(code if isinstance(code, int) else 0)
 
 
+def execute(first: str, *rest: str) -> None:
+    """What Python does with these arguments."""
+    sys.argv = [*([first] if first.endswith(".py") else []), *rest]
+    if first.endswith(".py"):
+        runpy.run_path(first, run_name="__main__")
+    elif first == "-m":
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[0] = "-c"
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+
+
+def served(first: str = "", module: str = "", *_: str) -> bool:
+    """Whether the server runs what has these arguments."""
+    if os.environ.get("DVC_STAGE") in os.environ.get(COLD, "").split():
+        return False
+    return (
+        first == "-c"
+        or first.endswith(".py")
+        or (first == "-m" and module.startswith(("stages.", "retune.cli", "dvc")))
+    )
+
+
 def ask(path: str, arguments: list[str]) -> int:
-    """Have a stage run by the server; its exit code. Signals go on to it."""
-    if arguments[:1] != ["-m"] or not arguments[1].startswith("stages."):
+    """Have it run by the server; its exit code. Signals go on to it."""
+    if not served(*arguments):
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,24 +13,25 @@ import torch.nn.functional as F
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from tests.support import ROOT, ranking_fit, tiny_encoder, tiny_llm
+from tests.support import ROOT, ranking_fit, tiny_encoder, tiny_llm, warm_python
 
 pytestmark = pytest.mark.slow
-
-
-def bench(base: Path, work: Path, *options: str) -> str:
-    command = [sys.executable, "benchmarks/llm.py", "--base", str(base), "--work", str(work), "--dtype", "float32"]
-    few = ["--rows", "8", "--dev-rows", "4", "--threads", "1", "--tools", "retune", "--methods", "labels,apart"]
-    done = subprocess.run([*command, *few, *options], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_training_and_classification_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    import llm
+
+    monkeypatch.setattr(llm, "interpreter", lambda _: Path(warm_python.folder()) / "python")
     base = tiny_llm.tiny_llm(tmp_path / "base")
-    said = bench(base, tmp_path / "work", "--apart-rows", "2")
+    options = ["--base", str(base), "--work", str(tmp_path / "work"), "--dtype", "float32", "--rows", "8"]
+    options += ["--dev-rows", "4", "--threads", "1", "--tools", "retune", "--methods", "labels,apart"]
+    monkeypatch.setattr(sys, "argv", ["llm.py", *options, "--apart-rows", "2"])
+    llm.main()
+    said = capsys.readouterr().out
     assert "| retune |" in said
     assert re.search(r"[\d,]+ tokens computed; .* of the time that its steps took", said)
     results = [json.loads(line) for line in (tmp_path / "work/results.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -88,17 +87,21 @@ def shared(a: list[int], b: list[int]) -> float:
     return same / min(len(a), len(b))
 
 
-def test_encoding_is_compared_and_gives_the_same_vectors(tmp_path: Path) -> None:
+def test_encoding_is_compared_and_gives_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec, base = ranking_fit.spec_of("embedder", epochs=0, max_length=100), tmp_path / "base"
     base.mkdir()
     out, _ = ranking_fit.fit(spec, tiny_encoder.tiny_encoder(base), tmp_path)
     few = ["--rows", "40", "--repeat", "1", "--dtype", "float32"]
-    command = [sys.executable, "benchmarks/encode.py", "--model", str(out), *few]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "| Retune |" in done.stdout
-    assert float(done.stdout.split()[-1]) < 1e-5
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(sys, "argv", ["encode.py", "--model", str(out), *few])
+    import encode
+
+    encode.main()
+    said = capsys.readouterr().out
+    assert "| Retune, float32 |" in said
+    assert float(said.split()[-2]) < 1e-5
 
 
 def test_a_difference_of_dev_losses_comes_from_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:

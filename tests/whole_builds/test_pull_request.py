@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import ROOT
+from tests.support import ROOT, warm_python
 from tests.support.pull_request_server import Comments, served
 
 pytestmark = pytest.mark.slow
@@ -61,11 +61,9 @@ class Runner:
 
 
 def installed(checkout: Path) -> None:
-    """What `make .venv/installed` makes: this environment."""
+    """What `make .venv/installed` makes: a folder with the commands."""
     (checkout / ".venv").mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
-        if (Path(sys.prefix) / name).exists():
-            (checkout / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    (checkout / ".venv/bin").symlink_to(warm_python.folder())
     (checkout / ".venv/installed").touch()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import yaml
@@ -12,7 +11,7 @@ from tests.support.project import Project
 
 pytestmark = pytest.mark.slow
 
-RETUNE = (sys.executable, "-m", "retune.cli")
+RETUNE = ("python", "-m", "retune.cli")
 
 
 def test_a_model_is_rebuilt_to_the_same_bytes(project: Project) -> None:

@@ -15,7 +15,7 @@ from retune.data import kinds, labels, written_answers
 from retune.errors import RetuneError
 from retune.llm.prompt import template
 from retune.params import Params
-from retune.sources import chat_api
+from retune.sources import chat_api, decision_api
 from retune.sources.chat_api import Reply
 
 log = logging.getLogger("retune")
@@ -39,7 +39,9 @@ class PromptedEndpoint:
         """
         rows = list(frame.select(kinds.of(self.spec.kind).TEXTS).iter_rows(named=True))
         replies = self.ask(rows)
-        read = [read_reply(reply, self.answers) for reply in replies]
+        decides = self.spec.api.protocol == "decision"
+        texts = [str(label) for label in self.spec.labels] if decides else self.answers
+        read = [(read_decision if decides else read_reply)(reply, texts) for reply in replies]
         parsed = pl.Series([one is not None for one in read], dtype=pl.Boolean)
         nothing = np.zeros(len(self.answers))
         log_probs = np.array([nothing if one is None else one for one in read]).reshape(-1, len(self.answers))
@@ -64,6 +66,11 @@ class PromptedEndpoint:
         if not rows:
             return []
         api, how = self.spec.api, "by parsing"
+        if api.protocol == "decision":
+            instructions = template.system(self.spec.prompt, self.spec.labels)
+            criteria = dict(zip(map(str, self.spec.labels), self.answers, strict=True))
+            log.info("%s at %s decides among %s", api.model, api.url, ", ".join(criteria))
+            return decision_api.ask(api, [decision_api.request(api, row, instructions, criteria) for row in rows])
         wanted = api.logprobs != "never"
         if wanted:  # the first row shows whether the endpoint takes the question
             first = chat_api.ask(api, [self.request(rows[0], logprobs=True)])[0]
@@ -89,6 +96,13 @@ class PromptedEndpoint:
         if unparsed:
             ended = f"; api.max_tokens ({self.spec.api.max_tokens}) cut {cut}: a larger one may help" if cut else ""
             log.warning("%d of %d answers name no label; they count as wrong%s", unparsed, len(spent), ended)
+
+
+def read_decision(reply: Reply, labels: Sequence[str]) -> np.ndarray | None:
+    """Log-probabilities of the labels, float64 [labels]; None where the endpoint gave none of one."""
+    known = dict(reply.top)
+    names = [label.encode().hex() for label in labels]
+    return np.array([known[name] for name in names]) if known.keys() == set(names) else None
 
 
 def read_reply(reply: Reply, texts: Sequence[str]) -> np.ndarray | None:

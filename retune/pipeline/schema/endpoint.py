@@ -38,6 +38,11 @@ class Endpoint(Strict):
 class Api(Endpoint):
     """The endpoint that answers a task's prompt."""
 
+    protocol: Literal["chat", "decision"] = Field(
+        "chat",
+        description="chat: the prompt goes to url/chat/completions; decision: a typed question to url/systemone, as "
+        "`transformers serve` answers it (docs/decision-models.md)",
+    )
     logprobs: Literal["auto", "always", "never"] = Field(
         "auto",
         description="read labels by the probability of the first token; auto: where that tells answers apart",

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from retune.pipeline.schema.catalog import Strict, Unit
 from retune.pipeline.schema.endpoint import Api
+from retune.pipeline.schema.export import Export
 from retune.pipeline.schema.model import (
     Bm25,
     CurriculumStage,
@@ -174,6 +175,9 @@ class Params(Strict):
     bases: dict[Name, str] = Field(description="role -> entry of models/catalog.yaml; only these are fetched")
     tasks: dict[Name, Task] = Field(description="name -> task")
     models: dict[Name, Model] = Field(description="name -> model")
+    exports: dict[Name, Export] = Field(
+        default_factory=dict, description="name -> model that is handed on as a folder exports/NAME"
+    )
     gate: dict[Name, Gate] = Field(
         default_factory=dict, description="task -> what `retune gate` forgives; default: primary metric, no tolerance"
     )

@@ -19,13 +19,20 @@ from retune.encoders import transformer
 from retune.errors import RetuneError
 from retune.params import Params, loads
 from retune.training import hardware
-from tests.support import ROOT, encoder_fit, rank_fit, tiny_llm
+from retune.training.distributed import launch
+from tests.support import ROOT, encoder_fit, fork_server, rank_fit, tiny_llm
 from tests.support.llm_fit import fitted
 from tests.support.llm_fit import spec_of as llm_spec
 from tests.support.loss_curve import curve
 from tests.support.tiny_encoder import pairs, tiny_encoder
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes fork; `test_a_killed_stage_leaves_no_process_behind` spawns, as a stage does."""
+    monkeypatch.setattr(launch, "multiprocessing", fork_server)
 
 
 def with_processes(spec: Params, count: int) -> Params:

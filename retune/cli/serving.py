@@ -1,0 +1,63 @@
+"""The command that serves models over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retune.errors import RetuneError
+
+
+def serve(
+    models: Annotated[list[str], typer.Argument(help="built models, or folders such as exports/NAME")],
+    host: Annotated[str, typer.Option(help="the address to listen at; 0.0.0.0 is all of this machine")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="one for all models; default: embedders 8001, other rankings 8002, all else 8000"
+        ),
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="let other machines ask without a token")] = False,
+    max_batch: Annotated[int, typer.Option(min=1, help="texts, pairs or documents of one request")] = 256,
+    max_body: Annotated[int, typer.Option(min=1024, help="bytes of one request")] = 4 * 2**20,
+    max_tokens: Annotated[int, typer.Option(min=1, help="of one text; what a model can't read of it is cut")] = 8192,
+    queue: Annotated[int, typer.Option(min=1, help="rows that may wait for a model; beyond that: 429")] = 1024,
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds in which a request is answered")] = 60.0,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0.001, help="about how long a batch may take: what a request waits for its own at most")
+    ] = 0.5,
+    access_log: Annotated[bool, typer.Option("--access-log", help="a line for each request, without texts")] = False,
+) -> None:
+    """Serve models over HTTP, with the answers of `retune.load`; see docs/serve.md.
+
+    Bearer tokens come from RETUNE_SERVE_TOKENS; without one only this machine may ask.
+    """
+    import logging
+
+    from retune import inference
+
+    try:
+        from retune.serve import access, server
+        from retune.serve.options import Options
+    except ModuleNotFoundError as error:
+        raise RetuneError(f"{error.name} is not installed: `pip install 'retune[serve]'`") from None
+
+    tokens = access.tokens()
+    access.check(host, tokens, insecure)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    loaded = [inference.load(_folder(model)) for model in models]
+    names = [model.name for model in loaded]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RetuneError(f"two models are named {twice}: serve them in two processes, with a --port each")
+    if access_log:
+        logging.getLogger("retune").setLevel(logging.INFO)
+    options = Options(max_batch, max_body, max_tokens, queue, timeout, batch_seconds, access_log)
+    server.serve(loaded, host, port, options, tokens, lambda line: typer.echo(line, err=True))
+
+
+def _folder(model: str) -> Path:
+    """A path as it is said; a name is a model of the project."""
+    path = Path(model)
+    return path if len(path.parts) > 1 or (path / "export.json").is_file() else Path("models") / model
