@@ -6,8 +6,8 @@ versions that requirements.lock gives to the packages that these modules import,
 compute for them.
 
 Not counted: comments, docstrings, annotations, formatting, the order of imports (retune.pipeline.syntax); imports under
-`if TYPE_CHECKING:`; the modules and packages of retune.pipeline.uncounted; the standard library and the
-minor version of Python; packages that only come along with another one (a new `certifi` must not retrain a model).
+`if TYPE_CHECKING:`; what retune.pipeline.uncounted names; the standard library, the minor version of Python, and
+packages that only come along with another one (a new `certifi` must not retrain a model).
 
 A data file (of a suffix in `DATA`: an editor's backup or a note is none) belongs to the module beside it of the same
 stem (`samples/similarity.yaml` to `retune.sources.samples.similarity`), else to the nearest package above it
@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from retune import exports, learners
 from retune.errors import RetuneError
@@ -148,7 +150,7 @@ class Code:
         lines: dict[str, list[str]] = {}
         for line in path.read_text(encoding="utf-8").splitlines():
             if match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:===?|@)\s*([^\s;\\]+)", line):
-                lines.setdefault(normalised(match[1]), []).append(match[2])
+                lines.setdefault(canonicalize_name(match[1]), []).append(match[2])
         return {name: " or ".join(sorted(versions)) for name, versions in lines.items()}
 
     def module(self, name: str) -> Module:
@@ -196,7 +198,7 @@ class Code:
         """The locked version of every distribution that counts for these modules and for further `packages`."""
         counted: dict[str, str] = {}
         ahead = [(package, name) for name in modules for package in sorted(self.module(name).packages)]
-        wanted = [(DISTRIBUTIONS.get(package, normalised(package)), name) for package, name in ahead]
+        wanted = [(DISTRIBUTIONS.get(package, canonicalize_name(package)), name) for package, name in ahead]
         wanted += [(package, LOCK) for package in packages]
         while wanted:
             distribution, importer = wanted.pop()
@@ -225,11 +227,6 @@ class Code:
 def _syntax_of(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
     """The syntax of a module's bytes: most of what `resolve` takes, and the same for a copy of the project."""
     return syntax(ast.parse(source))
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def roots(stage: str, entry: dict[str, Any]) -> list[str]:

@@ -16,21 +16,23 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from retune.errors import RetuneError
-from retune.pipeline import auto, declarations, effective, fingerprint, kind_constants, meanings, path_entries
+from retune.pipeline import (
+    auto,
+    declarations,
+    effective,
+    export_section,
+    fingerprint,
+    kind_constants,
+    meanings,
+    path_entries,
+)
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
 from retune.pipeline.declarations import Project
 from retune.pipeline.reads import files
 from retune.pipeline.schema.catalog import Source
-from retune.pipeline.schema.export import Export
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
-
-SAID = ("name", "kind", "repo", "revision", "license", "note")
-"""What an export's card says of its base and of its data."""
-
-MEASURED = ("kind", "labels", "bootstrap", "confidence", "seed")
-"""What of a task's section `evaluation` the measurement of an export with 8-bit weights reads."""
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
@@ -74,7 +76,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
         # Beside the models: `train` depends on all of a model's section, and what predicts trains nothing.
         "predictions": {name: _generation(declared, name, model) for name, model in declared.models.items()},
     }
-    resolved["exports"] = {name: _export(resolved, entry) for name, entry in declared.exports.items()}
+    resolved["exports"] = {name: export_section.of(resolved, entry) for name, entry in declared.exports.items()}
     if declared.gate:
         resolved["gate"] = {name: entry.model_dump() for name, entry in declared.gate.items()}
     for name, task in resolved["tasks"].items():
@@ -109,9 +111,7 @@ def _cut(declared: Project, resolved: dict[str, Any]) -> None:
         for section in ("convert", "split", "calibration", "evaluation", "comparison"):
             _name_dimensions(task[section])
     for entry in resolved["exports"].values():
-        if entry["onnx"] == "int8":  # its quality is measured
-            section = tasks[entry["task"]]["evaluation"]
-            entry["evaluation"] = {key: section[key] for key in MEASURED if key in section}
+        entry.update(export_section.measured(entry, tasks[entry["task"]]["evaluation"]))
 
 
 def _name_dimensions(section: dict[str, Any]) -> None:
@@ -278,23 +278,6 @@ def _prompt(declared: Project, task: Task, labels: Sequence[str] | None) -> dict
     else:
         del prompt["reason"]
     return {"prompt": prompt}
-
-
-def _export(resolved: dict[str, Any], export: Export) -> dict[str, Any]:
-    """The entry, what of its model the export reads, and what its card says of the base and of the data."""
-    found = export.model_dump()
-    spec, base = resolved["models"].get(export.model, {}), resolved["bases"].get(export.base, {})
-    task = resolved["tasks"].get(export.task, {})
-    source = task.get("source", {})
-    found["confidence"] = task.get("evaluation", {}).get("confidence", 0.95)
-    found |= {key: spec[key] for key in ("kind", "learner") if key in spec}
-    if bits := spec.get("quantization", {}).get("bits"):
-        found["quantization"] = {"bits": bits}
-    if found["merge"] is None:  # others read a quantised base in other numbers
-        found["merge"] = bits in (4, 8)
-    for name, entry in (("base_entry", base), ("source", source)):
-        found[name] = {key: entry[key] for key in SAID if key in entry}
-    return found
 
 
 def _scoring(task: Task) -> dict[str, Any]:

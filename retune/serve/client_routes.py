@@ -105,7 +105,8 @@ def _width(served: Served, wanted: int | None) -> int | None:
     """To how many numbers a vector is cut. Raises `Refusal` where the embedder was not trained to be cut there."""
     if wanted is None:
         return None
-    whole = int(served.model.predictor.model.encoder.config.hidden_size)  # type: ignore[attr-defined]
+    embedder: Any = served.model.predictor
+    whole = int(embedder.model.encoder.config.hidden_size)
     fitting = sorted({whole, *served.model.spec.get("ranking_loss", {}).get("dimensions", [])})
     if wanted not in fitting:
         said = f"dimensions is {wanted}, and {served.name} was trained for {', '.join(map(str, fitting))}"

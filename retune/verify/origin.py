@@ -37,15 +37,23 @@ def of(folder: Path, model: str) -> dict[str, Any]:
     here = folder / path
     state = "absent" if not here.is_dir() else "same" if dvc_hash.of(here) == md5 else "changed"
     made = provenance.read(here)
-    data = {dep: md5 for dep, md5 in entry.deps.items() if RESOLVED_PARTS not in Path(dep).parents}
     spec_file = here / "spec.json"
     spec = json.loads(spec_file.read_text(encoding="utf-8")) if spec_file.is_file() else {}
     return {
-        "model": model,
-        "hash": md5,
+        **_known(model, md5, spec, made, entry.deps),
         "state": state,
         "commit": recorded_by(folder, entry.address, path, md5),
         "uncommitted": _changed(folder),
+        "run": _run(folder, model),
+    }
+
+
+def _known(model: str, md5: str, spec: dict[str, Any], made: dict[str, Any], deps: dict[str, str]) -> dict[str, Any]:
+    """What its section and its provenance say, and what of it is otherwise here; `deps`: hashes of what it read."""
+    data = {dep: of_data for dep, of_data in deps.items() if RESOLVED_PARTS not in Path(dep).parents}
+    return {
+        "model": model,
+        "hash": md5,
         "data": data,
         "same_data": not made or made.get("data") == data,
         "parameters": spec,
@@ -54,7 +62,6 @@ def of(folder: Path, model: str) -> dict[str, Any]:
         "packages": made.get("packages", {}),
         "machine": made.get("machine", {}),
         "here": machine.packages(made),
-        "run": _run(folder, model),
     }
 
 
@@ -68,20 +75,10 @@ def at(found: Revision, model: str, folder: Path, spec: dict[str, Any], made: di
     stage = f"{'train' if path.startswith('models/') else 'export'}@{PurePosixPath(path).name}"
     made = made or provenance.read(folder)
     deps = {dep["path"]: dep.get("md5", "") for dep in found.stages.get(f"train@{model}", {}).get("deps") or ()}
-    data = {dep: md5 for dep, md5 in deps.items() if RESOLVED_PARTS not in Path(dep).parents}
     md5 = found.outputs.get(path, "")
     return {
-        "model": model,
-        "hash": md5,
+        **_known(model, md5, spec, made, deps),
         "commit": recorded_by(found.git, stage, path, md5, found.commit, f"{found.prefix}{lock.LOCK}"),
-        "data": data,
-        "same_data": not made or made.get("data") == data,
-        "parameters": spec,
-        "seed": spec.get("seed"),
-        "python": made.get("python"),
-        "packages": made.get("packages", {}),
-        "machine": made.get("machine", {}),
-        "here": machine.packages(made),
         "loaded": {"repo": found.asked.repo, "revision": found.asked.rev, "commit": found.commit},
     }
 

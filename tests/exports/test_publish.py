@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from retune.exports import hashes
-from tests.support.command_line import printed
+from tests.support import uploads
 from tests.support.exported_files import CARD, PARITY, README, write
 from tests.support.hub_uploads import PART, Repository, UploadHub
 
@@ -38,10 +38,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[UploadHub]:
 
 
 def publish(export: Path, *arguments: str, fails: bool = False) -> str:
-    said = printed(export.parents[1], "publish", "intent", *arguments, fails=fails)
-    assert TOKEN not in said
-    assert "Traceback" not in said
-    return said
+    return uploads.publish(export, TOKEN, *arguments, fails=fails)
 
 
 def downloaded(hub: UploadHub, repo: str, place: Path) -> dict[str, bytes]:
@@ -147,6 +144,16 @@ def test_nothing_is_sent_without_a_passed_proof_of_these_very_files(
         assert said in found
         assert "`dvc repro export@intent` makes and proves it" in found
     assert hub.seen == []
+
+
+def test_8_bits_are_sent_that_were_proven_in_float32_and_measured(export: Path, hub: UploadHub) -> None:
+    proven = {**PARITY, "largest_difference": 2e-4}
+    eighth: dict[str, Any] = {"tolerance": None, "largest_difference": 0.2, "quality": {"metric": "f1"}}
+    write(export, {}, **eighth, in_float32=proven)
+    assert "it did not pass" in publish(export, "--to", "hf:team/intent", fails=True)
+    write(export, {}, **eighth, in_float32=PARITY)
+    publish(export, "--to", "hf:team/intent")
+    assert set(hub.repos["team/intent"].files) == {".gitattributes", *contents(export)}
 
 
 def test_the_card_may_be_edited_by_hand(export: Path, hub: UploadHub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ TOKEN, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 def test_only_a_token_opens_and_health_needs_none() -> None:
-    service = Service(Slow(0.0), tokens=(OTHER.encode(), TOKEN.encode()))  # type: ignore[arg-type]
+    service = Service(Slow(0.0), tokens=(OTHER.encode(), TOKEN.encode()))
     body = {"texts": ["a"]}
     for header in (None, "", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN):
         headers = {} if header is None else {"Authorization": header}
@@ -79,7 +80,7 @@ def test_the_command_serves_names_of_the_project_and_folders(tmp_path: Path, mon
     from retune.serve import server
 
     asked: list[Path] = []
-    started: list[tuple[object, ...]] = []
+    started: list[Any] = []
     monkeypatch.delenv(access.TOKENS, raising=False)
     monkeypatch.setattr(inference, "load", lambda folder: asked.append(folder) or SimpleNamespace(name=folder.name))
     monkeypatch.setattr(server, "serve", lambda *given: started.append(given[:5]))
@@ -88,7 +89,7 @@ def test_the_command_serves_names_of_the_project_and_folders(tmp_path: Path, mon
     run(tmp_path, "serve", "intent_llm", "exports/small", "here", "--port", "9", "--max-batch", "7", "--timeout", "1.5")
     assert asked == [Path("models/intent_llm"), Path("exports/small"), Path("here")]
     ((models, host, port, options, tokens),) = started
-    assert [one.name for one in models] == ["intent_llm", "small", "here"]  # type: ignore[attr-defined]
+    assert [one.name for one in models] == ["intent_llm", "small", "here"]
     assert (host, port, options, tokens) == ("127.0.0.1", 9, Options(max_batch=7, timeout=1.5), [])
     said = run(tmp_path, "serve", "small", "exports/small", fails=True)[1]
     assert "two models are named small: serve them in two processes, with a --port each" in said

@@ -66,7 +66,8 @@ def test_a_large_batch_is_told_its_size_and_the_limit(service: Service, route: s
 
 def test_a_text_of_too_many_tokens_is_told_their_number_and_the_limit(service: Service) -> None:
     text = "花 " * 30
-    expected = len(model("texts").predictor.tokenizer(text)["input_ids"])  # type: ignore[attr-defined]
+    own: Any = model("texts").predictor
+    expected = len(own.tokenizer(text)["input_ids"])
     error = refused(service, 422, "/classify", {"texts": ["a", text]})
     said = f"texts[1] has {expected} tokens, more than the 20 that one text may have (--max-tokens)"
     assert (error["message"], error["value"], error["limit"]) == (said, expected, 20)
@@ -147,7 +148,7 @@ def test_no_answer_and_no_log_repeats_a_users_text(service: Service, caplog: pyt
     caplog.set_level(logging.DEBUG)
     for body in ({"texts": [SECRET, 3]}, {"texts": SECRET}, {"texts": [SECRET] * 5}, {"texts": [SECRET * 9]}):
         assert SECRET not in service.client.post("/classify", json=body).text
-    broken = Service(Slow(0.0))  # type: ignore[arg-type]
+    broken = Service(Slow(0.0))
     answer = broken.client.post("/classify", json={"texts": ["a secret that breaks it"]})
     broken.close()
     assert answer.status_code == 500
@@ -176,7 +177,7 @@ class Held(Slow):
 def test_a_full_queue_is_429_and_what_waited_is_answered() -> None:
     held = Held()
     held.leave.set()
-    service = Service(held, queue=3)  # type: ignore[arg-type]
+    service = Service(held, queue=3)
 
     async def scene() -> list[httpx.Response]:
         transport = httpx.ASGITransport(service.client.app)
@@ -209,7 +210,7 @@ def test_a_full_queue_is_429_and_what_waited_is_answered() -> None:
 
 def test_what_takes_too_long_is_504_and_names_the_limit() -> None:
     held = Held()
-    service = Service(held, timeout=0.1)  # type: ignore[arg-type]
+    service = Service(held, timeout=0.1)
     error = service.post("/classify", {"texts": ["a"]}, 504)["error"]
     held.leave.set()
     service.close()
@@ -217,7 +218,7 @@ def test_what_takes_too_long_is_504_and_names_the_limit() -> None:
 
 
 def test_a_body_that_does_not_come_is_408() -> None:
-    service = Service(Slow(0.0), timeout=0.05)  # type: ignore[arg-type]
+    service = Service(Slow(0.0), timeout=0.05)
 
     async def body() -> Any:
         yield b'{"texts": '
@@ -238,7 +239,7 @@ def test_a_body_that_does_not_come_is_408() -> None:
 
         received: list[int] = []
         scope = {"type": "http", "method": "POST", "path": "/classify", "headers": [], "query_string": b""}
-        await service.client.app(scope, receive, send)  # type: ignore[arg-type]
+        await service.client.app(scope, receive, send)
         return sent
 
     assert asyncio.run(scene())[0]["status"] == 408

@@ -94,10 +94,11 @@ def test_an_ending_server_is_not_ready_and_closes_its_connections() -> None:
 
 
 def test_an_address_that_is_taken_is_told() -> None:
+    models: list[Any] = [Slow(0.0)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RetuneError, match=f"can't serve at 127.0.0.1:{port} \\(Address already in use\\)"):
-            serve([Slow(0.0)], "127.0.0.1", port, Options())  # type: ignore[list-item]
+            serve(models, "127.0.0.1", port, Options())
 
 
 def test_models_of_two_ports_answer_at_their_own() -> None:

@@ -11,7 +11,11 @@ from retune.exports import hashes
 CARD = {
     "format": 1,
     "name": "intent_encoder",
-    "licence": {"base": {"name": "e5-small", "license": "MIT"}, "data": {"name": "calls", "license": "CC-BY-4.0"}},
+    "licence": {
+        "hub": "mit",
+        "base": {"name": "e5-small", "license": "MIT"},
+        "data": {"name": "calls", "license": "CC-BY-4.0"},
+    },
 }
 PARITY = {
     "loader": "transformers 5.23.0",

@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from tests.support.hub_server import Answer, Hub, Request, git_hash, sha256
+from tests.support.hub_server import Answer, git_hash, sha256
+from tests.support.uploads import UploadAnswer, Uploads
 
 PART = 100_000
 """Bytes above which a large file comes in parts."""
@@ -35,52 +34,20 @@ class Repository:
 
 
 @dataclass
-class UploadHub(Hub):
-    """`token` belongs to a member of `owners`; `refusals`: `METHOD path` (a pattern) -> status and words, always."""
+class UploadHub(Uploads):
+    """The hub."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
     token: str | None = "hf_secret"
-    owners: tuple[str, ...] = ("team",)
-    repos: dict[str, Repository] = field(default_factory=dict)
-    store: dict[str, bytes] = field(default_factory=dict)
-    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def answering(self) -> type[Answer]:
-        return UploadAnswer
+        return HubAnswer
 
 
-class UploadAnswer(Answer):
+class HubAnswer(UploadAnswer):
     """One answer of it."""
 
-    hub: UploadHub
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_POST(self) -> None:
-        self.answer()
-
-    def do_PUT(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        path, body = unquote(urlsplit(self.path).path), self.body()
-        self.hub.seen.append(Request(f"{self.command} {path}", {}, dict(self.headers)))
-        for pattern, (status, said) in self.hub.refusals.items():
-            if re.fullmatch(pattern, f"{self.command} {path}"):
-                self.send(status, b"", {"X-Error-Message": said})
-                return
-        if self.command == "PUT" and path.startswith("/lfs/"):  # a signed address, which asks for no token
-            self.stored(path.removeprefix("/lfs/"), body)
-            return
-        signed = path.startswith("/lfs/") and path.endswith("/complete")
-        if not signed and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            self.send(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
-            return
-        routes: dict[str, Callable[..., None]] = {
+    def routes(self) -> dict[str, Callable[..., None]]:
+        return {
             "POST /api/repos/create": self.create,
             "POST /api/validate-yaml": self.validate,
             "GET /api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?": self.info,
@@ -88,31 +55,24 @@ class UploadAnswer(Answer):
             "POST /api/models/([^/]+/[^/]+)/preupload/main": self.preupload,
             "POST /api/models/([^/]+/[^/]+)/commit/main": self.commit,
             r"POST /([^/]+/[^/]+)\.git/info/lfs/objects/batch": self.batch,
+            "PUT /lfs/(.+)": self.put,
             "POST /lfs/([^/]+)/complete": self.complete,
             "POST /lfs/verify": self.verify,
             "(?:HEAD|GET) /([^/]+/[^/]+)/resolve/([^/]+)/(.+)": self.resolve,
         }
-        for pattern, route in routes.items():
-            if match := re.fullmatch(pattern, f"{self.command} {path}"):
-                self.content = body
-                route(*match.groups())
-                return
-        self.send(404, b"")
 
-    def body(self) -> bytes:
-        """What was sent, in one piece or chunk by chunk."""
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        found = b""
-        while size := int(self.rfile.readline(), 16):
-            found += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return found
+    def needs_token(self, path: str) -> bool:  # a signed address asks for none
+        return not path.startswith("/lfs/") or path == "/lfs/verify"
+
+    def refuse(self, status: int, said: str) -> None:
+        self.send(status, b"", {"X-Error-Message": said})
+
+    def put(self, name: str) -> None:
+        self.stored(name, self.content)
 
     def repository(self, name: str) -> Repository | None:
         """The repository of a name; where there is none, the answer is given."""
-        found = self.hub.repos.get(name)
+        found: Repository | None = self.hub.repos.get(name)
         if found is None:
             self.send(404, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
         return found

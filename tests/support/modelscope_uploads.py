@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.support.hub_server import COMMIT, Answer, Hub, Request, sha256
+from tests.support.hub_server import COMMIT, Answer, sha256
+from tests.support.uploads import UploadAnswer, Uploads
 
 
 @dataclass
@@ -24,48 +23,21 @@ class Repository:
 
 
 @dataclass
-class ModelScopeHub(Hub):
-    """`token` belongs to a member of `owners`; `refusals`: `METHOD path` (a pattern) -> status and words, always."""
+class ModelScopeHub(Uploads):
+    """The hub."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
     token: str | None = "ms_secret"
-    owners: tuple[str, ...] = ("team",)
-    repos: dict[str, Repository] = field(default_factory=dict)
-    store: dict[str, bytes] = field(default_factory=dict)
-    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def answering(self) -> type[Answer]:
         return ModelScopeAnswer
 
 
-class ModelScopeAnswer(Answer):
+class ModelScopeAnswer(UploadAnswer):
     """One answer of it."""
 
-    hub: ModelScopeHub
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def do_POST(self) -> None:
-        self.answer()
-
-    def do_PUT(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        parts = urlsplit(self.path)
-        path, query = unquote(parts.path), {key: value[0] for key, value in parse_qs(parts.query).items()}
-        self.content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.hub.seen.append(Request(f"{self.command} {path}", query, dict(self.headers)))
-        for pattern, (status, said) in self.hub.refusals.items():
-            if re.fullmatch(pattern, f"{self.command} {path}"):
-                self.refuse(status, said)
-                return
-        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            self.refuse(401, "token is invalid")
-            return
+    def routes(self) -> dict[str, Callable[..., None]]:
         name = "([^/]+/[^/]+)"
-        routes: dict[str, Callable[..., None]] = {
+        return {
             f"GET /openapi/v1/models/{name}": self.info,
             f"GET /api/v1/models/{name}": self.info,
             "POST /api/v1/models": self.create,
@@ -75,12 +47,6 @@ class ModelScopeAnswer(Answer):
             f"POST /api/v1/repos/models/{name}/commit/master": self.commit,
             "PUT /blob/(.+)": self.blob,
         }
-        for pattern, route in routes.items():
-            if match := re.fullmatch(pattern, f"{self.command} {path}"):
-                self.query = query
-                route(*match.groups())
-                return
-        self.refuse(404, f"nothing at {path}")
 
     def refuse(self, status: int, said: str) -> None:
         body = json.dumps({"Code": 10_000 + status, "Message": said, "Success": False}).encode()

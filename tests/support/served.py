@@ -80,7 +80,7 @@ def commands() -> list[tuple[str, dict[str, Any]]]:
 class Service:
     """An application around some models and a client of it."""
 
-    def __init__(self, *models: Model, tokens: tuple[bytes, ...] = (), **limits: Any) -> None:
+    def __init__(self, *models: Any, tokens: tuple[bytes, ...] = (), **limits: Any) -> None:
         options = Options(**limits)
         self.metrics, self.state = Metrics(), State()
         self.served = [Served(one, options, self.metrics) for one in models]
