@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -17,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import retune
 from retune import exports, learners
 from retune.errors import RetuneError
-from retune.exports import parity
+from retune.exports import embedder, parity
 from retune.exports.decisions import decide
 from retune.exports.protocol import PLAIN, Built
 from tests.support import exported
@@ -55,6 +57,28 @@ def test_its_own_loader_answers_as_the_model(folders, name):
     assert found["equal_decisions"] == 1.0
     assert not list(out.rglob("*.bin"))
     assert not list(out.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize(("beyond", "passes"), [(3e-5, False), (3e-6, True)])
+def test_a_decision_that_rounding_does_not_explain_fails_within_the_tolerance(folders, tmp_path, beyond, passes):
+    built, _ = folders("embedder")
+    rows = KINDS["embedder"][1].head(64)
+    predicted = learners.load(built.spec, built.folder, built.base, PLAIN).predict(rows)
+    first = parity.probabilities(predicted, built.spec, built.fitted)[0, 1]
+    hangs = dataclasses.replace(built, fitted=built.fitted | {"threshold": float(first + beyond)})
+    out = exported.export(hangs, tmp_path / "out")
+
+    def moved(folder: Path, opener: str, asked: pl.DataFrame) -> dict[str, Any]:
+        said = exported.answers(folder, opener, asked)
+        said["answers"] = [[1 - p - 2 * beyond, p + 2 * beyond] for _, p in said["answers"]]
+        return said
+
+    with patch.object(parity, "answers", moved):
+        if passes:
+            assert parity.prove(hangs, embedder, out, rows)["equal_decisions"] < 1
+            return
+        with pytest.raises(RetuneError, match=r"but decides .* of 64 otherwise: they hang on more than 1e-05"):
+            parity.prove(hangs, embedder, out, rows)
 
 
 def test_the_architecture_chooses_between_transformers_and_a_cross_encoder(folders):
