@@ -13,7 +13,6 @@ from torch import nn
 
 from retune.encoders import forward, tokens, transformer
 from retune.encoders.tokens import Encoded
-from retune.training import out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,7 +26,7 @@ class BiEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, pooling: str) -> None:
         super().__init__()
         self.encoder, self.pooling = encoder, pooling
-        self.limit = out_of_memory.Limit(forward.BATCH_TOKENS, "tokens", "prediction")
+        self.limit = forward.limit()
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Vectors [texts, width] in float32, of any length, of padded token ids [texts, tokens]."""

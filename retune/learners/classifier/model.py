@@ -13,15 +13,12 @@ from retune.data import kinds
 from retune.encoders import forward, tokens, transformer
 from retune.encoders.fast_dropout import Dropout
 from retune.encoders.tokens import Encoded
-from retune.training import out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from retune.params import Params
     from retune.training.hardware import Chosen
-
-BATCH = 64  # rows per forward pass where there is no gradient
 
 
 class Classifier(nn.Module):
@@ -36,7 +33,7 @@ class Classifier(nn.Module):
         self.classifier = nn.Linear(config.hidden_size, classes)
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
-        self.limit = out_of_memory.Limit(BATCH, "rows", "prediction")
+        self.limit = forward.limit()
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Class logits [rows, classes] in float32 of padded token ids [rows, tokens]."""

@@ -10,17 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from retune.encoders import transformer
+from retune.encoders import forward, transformer
 from retune.encoders.bi_encoder import DistinctTexts
 from retune.encoders.tokens import Encoded
-from retune.training import out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from retune.training.hardware import Chosen
-
-BATCH = 128  # texts per forward pass where there is no gradient
 
 
 class PairEmbedder(nn.Module):
@@ -31,7 +28,7 @@ class PairEmbedder(nn.Module):
         self.encoder, self.pooling = encoder, pooling
         self.scale = nn.Parameter(torch.ones(1))
         self.bias = nn.Parameter(torch.zeros(1))
-        self.limit = out_of_memory.Limit(BATCH, "texts", "prediction")
+        self.limit = forward.limit()
 
     def embed(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Unit vectors [texts, width] in float32 of padded token ids [texts, tokens]."""

@@ -11,7 +11,6 @@ from torch import nn
 
 from retune.encoders import forward, tokens, transformer
 from retune.encoders.tokens import Encoded
-from retune.training import out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +27,7 @@ class Reranker(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, 1)
         nn.init.normal_(self.head.weight, std=encoder.config.initializer_range)
         nn.init.zeros_(self.head.bias)
-        self.limit = out_of_memory.Limit(forward.BATCH_TOKENS, "tokens", "prediction")
+        self.limit = forward.limit()
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Scores [pairs] in float32 of padded token ids [pairs, tokens]."""
