@@ -40,11 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained embedder of kind ranking")
     parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--texts", type=Path, help="a file with a text a line, in the place of the documents")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--onnx", type=Path, nargs="*", default=[], help="folders of its exports with `onnx:`")
     parser.add_argument("--dtype", default="auto", help="of Retune: auto, float32, bfloat16")
     options = parser.parse_args()
     texts = documents(options.rows)
+    if options.texts:
+        texts = options.texts.read_text(encoding="utf-8").splitlines()[: options.rows]
     name = f"Retune, {options.dtype}"
     methods = {"SentenceTransformer.encode": theirs(options.model), name: ours(options.model, options.dtype)}
     for folder in options.onnx:
@@ -57,7 +60,7 @@ def main() -> None:
             vectors[name] = encode(texts)
             seconds[name].append((time.perf_counter() - start, time.process_time() - used))
     first = unit(vectors["SentenceTransformer.encode"])
-    print(f"{len(texts)} documents, {torch.get_num_threads()} threads\n")
+    print(f"{len(texts)} texts, {torch.get_num_threads()} threads\n")
     print("| | rows a second | rows a second of processor time | ratio | largest cosine distance |")
     print("|:--|--:|--:|--:|--:|")
     first_rate = 0.0

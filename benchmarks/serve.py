@@ -56,12 +56,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="for each of the three")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--batch-seconds", type=float, default=0.5, help="as of `retune serve`")
     options = parser.parse_args()
     texts = [line for line in options.texts.read_text(encoding="utf-8").splitlines() if line.strip()]
     model = retune.load(options.model)
     embeds = model.spec.learner == "embedder"
     offline = model.embed if embeds else model.classify
-    with serving(options.model) as (port, process):
+    with serving(options.model, options.batch_seconds) as (port, process):
         requests = [request("/embed" if embeds else "/classify", text, embeds) for text in texts]
         ways = {
             "one request at a time": Measured(),
@@ -94,9 +95,10 @@ def main() -> None:
 
 
 @contextmanager
-def serving(model: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def serving(model: Path, batch_seconds: float) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A server of a model at a free port."""
     command = [sys.executable, "-m", "retune.cli", "serve", str(model.absolute()), "--port", "0"]
+    command += ["--batch-seconds", str(batch_seconds)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stderr is not None
     try:
