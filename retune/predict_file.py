@@ -58,12 +58,14 @@ def predict(
 
     `form` is csv or jsonl (line, id where there is one, label, probability, prob_LABEL..., reason), or contest (JSON
     lines of id and label). Of kind scoring there is a line for each record and dimension, `score` instead of label and
-    probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. `reason` says why a record
-    has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is good.
+    probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. Of kind ranking: score,
+    relevance, and `rank` among the records of the same query, 1 the best, equals in their order. `reason` says why a
+    record has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is
+    good.
     """
-    if form == "contest" and model.spec.kind == "scoring":
+    if form == "contest" and model.spec.kind in ("scoring", "ranking"):
         raise RetuneError("--format contest is for labels; take csv or jsonl")
-    target = "score" if model.spec.kind == "scoring" else "label"
+    target = "score" if model.spec.kind in ("scoring", "ranking") else "label"
     with tempfile.TemporaryDirectory() as scratch:
         mapped = Path(scratch) / "mapped.parquet"
         store(_mapped(model, file, table, columns, Path(scratch)), file, mapped)
@@ -77,15 +79,32 @@ def predict(
             raise RetuneError(f"no record of {file} can be predicted; mend it, or give --column NAME=FIELD:{first}")
         for one in said:
             log.warning("%s", one)
-        empty = truncated = 0
-        with bar(total=every, desc="predicting", unit="row", disable=every <= CHUNK) as done:
-            for start in range(0, every, CHUNK):
-                part = _predicted(model, rows.slice(start, CHUNK).collect(), dimensions)
-                _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
-                empty += part[target].null_count()
-                truncated += int(part["truncated"].fill_null(False).sum())
-                done.update(len(part))
+        parts = _parts(model, rows, every, dimensions)
+        if model.spec.kind == "ranking":  # a query may have records everywhere in the file
+            parts = iter([_ranked(pl.concat(parts), rows.select("query").collect().to_series())])
+        start = empty = truncated = 0
+        for part in parts:
+            _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
+            start += len(part)
+            empty += part[target].null_count()
+            truncated += int(part["truncated"].fill_null(False).sum())
     return Done(every, empty, truncated)
+
+
+def _parts(model: Model, rows: pl.LazyFrame, every: int, dimensions: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The predictions of `CHUNK` records at a time."""
+    with bar(total=every, desc="predicting", unit="row", disable=every <= CHUNK) as done:
+        for start in range(0, every, CHUNK):
+            part = _predicted(model, rows.slice(start, CHUNK).collect(), dimensions)
+            yield part
+            done.update(min(CHUNK, every - start))
+
+
+def _ranked(found: pl.DataFrame, query: pl.Series) -> pl.DataFrame:
+    """Predictions with `rank` behind the relevance: the place among the records of the same query, from 1."""
+    order = pl.struct(-pl.col("score"), pl.int_range(pl.len()))
+    place = pl.when(pl.col("score").is_not_null()).then(order.rank("ordinal")).over(query)
+    return found.select(pl.exclude("reason"), place.alias("rank"), "reason")
 
 
 def mapping(
