@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -102,7 +102,8 @@ def _parts(model: Model, rows: pl.LazyFrame, every: int, dimensions: Sequence[st
 
 def _ranked(found: pl.DataFrame, query: pl.Series) -> pl.DataFrame:
     """Predictions with `rank` behind the relevance: the place among the records of the same query, from 1."""
-    order = pl.struct(-pl.col("score"), pl.int_range(pl.len()))
+    best_first = (pl.col("score").is_null().alias("without"), -pl.col("score"), pl.int_range(pl.len()).alias("at"))
+    order = pl.struct(*best_first)
     place = pl.when(pl.col("score").is_not_null()).then(order.rank("ordinal")).over(query)
     return found.select(pl.exclude("reason"), place.alias("rank"), "reason")
 
@@ -214,14 +215,21 @@ def _mapped(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
     found.look(origins({name: field for name, field in columns.items() if name != "id"}), records, None)
     found.stop(str(file), "give --column NAME=FIELD")
     ids.look(origins({name: field for name, field in columns.items() if name == "id"}), records, None)
-    if ids.absent:
-        log.warning("no record of %s has the field `%s`: no line has an id", file, min(ids.absent))
+    if lost := ids.absent or _not_columns(origins({"id": columns["id"]}) if "id" in columns else (), records.fields):
+        log.warning("no record of %s has the field `%s`: no line has an id by it", file, min(lost))
+        columns = {name: field for name, field in columns.items() if name != "id" or not records.fields}
     if "id" not in columns and (records.fields is None or "id" in records.fields):
         columns = {"id": "id", **columns}
     schema = kinds.of(model.spec.kind).schema(model.spec).columns()
     wanted = {"id": dy.String(nullable=True), **{name: schema[name] for name in model.texts if name in columns}}
     rows = map_columns(records, None, columns, wanted, file)
     return rows.select(pl.col("$line").alias("line"), *wanted, pl.col("$reason").alias("reason"))
+
+
+def _not_columns(names: Iterable[str], columns: Collection[str] | None) -> set[str]:
+    """Fields that are no columns of a table, nor in one; none where the records are JSON."""
+    known = columns if columns is not None else names
+    return {one for one in names if not {one, one.partition(".")[0]} & set(known) and not one.startswith("$")}
 
 
 def _predicted(model: Model, rows: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def chat(model: Model) -> None:
     typer.echo(f"{model.name}: {model.spec.kind}{labels}, learner {model.spec.learner}. /help lists commands.")
     while True:
         try:
-            question = questions.read(model, _reads(session, terminal), session.dimensions)
+            question = questions.read(model, _reads(session, terminal))
             if question is not None:
                 typer.echo(session.ask(question))
         except (EOFError, Quit):

@@ -39,7 +39,7 @@ def run(commands: typer.Typer) -> None:
     if logging.lastResort:
         logging.lastResort.setFormatter(_Visible())
     try:
-        code = commands(standalone_mode=False) or FINE
+        code = commands(prog_name="retune", standalone_mode=False) or FINE
         sys.stdout.flush()
     except RetuneError as error:
         code = getattr(error, "exit_code", MENDABLE)

@@ -11,7 +11,7 @@ from typing import Any
 from retune import atomic_file, progress
 from retune.cli import loading, printing, questions
 from retune.cli.questions import Question
-from retune.errors import RetuneError, unknown
+from retune.errors import RetuneError, nearest, unknown
 from retune.inference import Model
 
 SHOWN = 40
@@ -55,6 +55,8 @@ class Session:
 
     def ask(self, question: Question) -> str:
         """Ask, remember, and say the answer."""
+        if self.loaded.spec.kind == "scoring":
+            question = replace(question, dimensions=self.dimensions)
         with progress.hidden():
             found = questions.answer(self.model, question)
         self.asked.append(Asked(question, found, self.threshold))
@@ -64,7 +66,7 @@ class Session:
         """Carry out `/NAME ARGUMENT`; what to print. Raises `Quit`, and `RetuneError` where it can't be done."""
         name, _, argument = line[1:].strip().partition(" ")
         if name not in COMMANDS:
-            raise RetuneError(unknown("command", f"/{name}", [f"/{one}" for one in COMMANDS]))
+            raise RetuneError(f"there is no command `/{name}`{nearest(name, list(COMMANDS))}; /help lists all")
         return COMMANDS[name](self, argument.strip())
 
     def help(self, _: str) -> str:
@@ -94,10 +96,8 @@ class Session:
         if not self.asked:
             raise RetuneError("nothing was asked yet")
         number = _whole(argument or str(len(self.asked)), "/again", len(self.asked))
-        question = self.asked[number - 1].question
-        if self.loaded.spec.kind == "scoring":
-            question = replace(question, dimensions=self.dimensions)
-        return f"{_asked(question)}\n{self.ask(question)}"
+        said = self.ask(self.asked[number - 1].question)
+        return f"{_asked(self.asked[-1].question)}\n{said}"
 
     def set_top(self, argument: str) -> str:
         """Show N labels (of a ranking: documents) of an answer."""
