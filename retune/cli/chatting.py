@@ -32,7 +32,7 @@ def chat(model: Model) -> None:
         try:
             question = questions.read(model, _reads(session, terminal))
             if question is not None:
-                typer.echo(session.ask(question))
+                _say(session.ask(question))
         except (EOFError, Quit):
             if terminal:
                 typer.echo()
@@ -42,7 +42,7 @@ def chat(model: Model) -> None:
                 raise
             typer.echo("\ncancelled; Ctrl-D ends")
         except RetuneError as error:
-            typer.echo(printing.visible(str(error)))
+            _say(str(error))
 
 
 def _reads(session: Session, terminal: bool) -> Callable[[str, bool], list[str]]:
@@ -58,19 +58,24 @@ def _reads(session: Session, terminal: bool) -> Callable[[str, bool], list[str]]
                 return [line]
             try:
                 if command != "/file":
-                    typer.echo(session.obey(line))
+                    _say(session.obey(line))
                     continue
                 if not argument:
                     raise RetuneError("/file PATH: give the file that holds the text")
                 path = Path(argument.strip()).expanduser()
                 found = loading.documents(path) if several else [loading.text(path)]
                 said = f"{len(found)} documents; an empty line ranks them" if several else f"{len(found[0])} characters"
-                typer.echo(f"{printing.visible(str(path))}: {said}")
+                _say(f"{path}: {said}")
                 return found
             except RetuneError as error:
-                typer.echo(printing.visible(str(error)))
+                _say(str(error))
 
     return reads
+
+
+def _say(text: str) -> None:
+    """Print what a session says, which may quote a model, a file or the user."""
+    typer.echo(printing.visible(text))
 
 
 def _line(prompt: str, terminal: bool) -> str:

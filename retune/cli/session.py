@@ -86,7 +86,7 @@ class Session:
         if not self.asked:
             return "nothing was asked yet"
         return "\n".join(
-            f"{number:>3}  {_asked(one.question)}  ->  {printing.visible(questions.short(self.model, one.answer))}"
+            f"{number:>3}  {_asked(one.question)}  ->  {questions.short(self.model, one.answer)}"
             + (f"  (threshold {one.threshold:.4g})" if one.threshold is not None else "")
             for number, one in enumerate(self.asked, 1)
         )
@@ -165,7 +165,7 @@ class Session:
         }
         if model.spec.kind == "ranking":  # its two labels are words of a prompt
             del said["labels"]
-        return "\n".join(f"{name:<11} {printing.visible(text)}" for name, text in said.items() if text)
+        return "\n".join(f"{name:<11} {text}" for name, text in said.items() if text)
 
     def clear(self, _: str) -> str:
         """Forget what was asked."""
@@ -225,7 +225,7 @@ def _usage(name: str) -> str:
 def _asked(question: Question) -> str:
     texts = [questions.one_line(text, 40) for text in question.texts.values()]
     more = [f"{len(question.documents)} documents"] if question.documents else []
-    return printing.visible(" | ".join([*texts, *more, *question.dimensions]))
+    return " | ".join([*texts, *more, *question.dimensions])
 
 
 def _whole(text: str, command: str, most: int | None = None) -> int:
