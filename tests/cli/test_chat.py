@@ -11,7 +11,7 @@ import pytest
 import retune
 from retune.cli import chatting, questions
 from retune.cli.session import COMMANDS, Session
-from tests.support import asked_project
+from tests.support import asked_project, exported
 from tests.support.asked_project import COMPANIES, DOCUMENTS
 from tests.support.command_line import run
 from tests.support.inference_project import PAIRS, TEXTS, THRESHOLD
@@ -242,3 +242,16 @@ def test_ask_answers_arguments_at_once_and_lines_without_them(root: Path) -> Non
         ("search", ["a"], "give a query and documents"),
     ):
         assert said in run(root, "ask", model, *texts, fails=True)[1]
+
+
+def test_an_export_is_asked_without_a_project(tmp_path: Path) -> None:
+    spec, rows, fitted, pooler = exported.kinds()["linear text"]
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "made").mkdir()
+    exported.export(exported.model(tmp_path / "made", spec, rows, fitted, pooler), tmp_path / "exports/small")
+    (found,) = retune.load(tmp_path / "exports/small").classify([rows["text"][0]])
+    out, _ = run(tmp_path, "ask", "exports/small", rows["text"][0], "--json")
+    assert json.loads(out)["label"] == found["label"]
+    lines = chat(tmp_path, "exports/small", rows["text"][0], "/model", f"/save {tmp_path}/said.jsonl")
+    assert lines[0].startswith(found["label"])
+    assert lines[-2] == "commit      unknown"
