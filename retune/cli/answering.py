@@ -73,7 +73,7 @@ def score(
 
     Example: `retune score risk_llm company.txt --dimensions innovation`
     """
-    _print(loading.load(model).score(loading.text_or_file(document), loading.listed(dimensions) or None))
+    _print(loading.load_for("score", model).score(loading.text_or_file(document), loading.listed(dimensions) or None))
 
 
 def align(
@@ -86,7 +86,7 @@ def align(
 
     Example: `retune align alignment_llm "e100故障怎么办" "e100.1故障表示过电流"`
     """
-    _print(loading.load(model).align(question, chunk))
+    _print(loading.load_for("align", model).align(question, chunk))
 
 
 def rank(
@@ -105,7 +105,7 @@ def rank(
     given = [*(documents or []), *(loading.documents(file) if file else [])]
     if not given:
         raise typer.BadParameter("give DOCUMENTS, or --file FILE with a document a line")
-    _print(loading.load(model).rerank(query, given))
+    _print(loading.load_for("rank", model).rerank(query, given))
 
 
 def _print(found: Any) -> None:

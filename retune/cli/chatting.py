@@ -34,8 +34,6 @@ def chat(model: Model) -> None:
             if question is not None:
                 _say(session.ask(question))
         except (EOFError, Quit):
-            if terminal:
-                typer.echo()
             return
         except KeyboardInterrupt:  # what is typed, or an answer that takes long
             if not terminal:
@@ -50,7 +48,12 @@ def _reads(session: Session, terminal: bool) -> Callable[[str, bool], list[str]]
 
     def reads(name: str, several: bool) -> list[str]:
         while True:
-            line = _line(f"{name}> " if terminal else "", terminal)
+            try:
+                line = _line(f"{name}> " if terminal else "", terminal)
+            except EOFError:
+                if terminal:  # what is printed next begins a line
+                    typer.echo()
+                raise
             command, _, argument = line.strip().partition(" ")
             if line.startswith("//"):
                 return [line[1:]]

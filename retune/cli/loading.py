@@ -17,6 +17,9 @@ HELP = "a built model, a folder exports/NAME, or one of a revision: REV:models/N
 Named = Annotated[str, typer.Argument(metavar="MODEL", help=HELP, autocompletion=completion.models)]
 """The argument of every command that asks a model."""
 
+COMMANDS = {"pair": "align", "scoring": "score", "ranking": "rank"}
+"""Kind of task -> the command that answers once; `ask` answers all."""
+
 TABLES = (".csv", ".tsv", ".json", ".parquet", ".xlsx")
 
 
@@ -25,6 +28,19 @@ def load(name: str) -> Model:
     from retune import inference
 
     return inference.load(name if "/" in name or ":" in name else Path("models") / name)
+
+
+def load_for(command: str, name: str) -> Model:
+    """The model, for a command that is of one kind. Raises `RetuneError` that names the right command."""
+    model = load(name)
+    (kind,) = (kind for kind, known in COMMANDS.items() if known == command)
+    if model.spec.kind != kind:
+        right = COMMANDS.get(model.spec.kind, "ask")
+        raise RetuneError(
+            f"`retune {command}` is for kind {kind}, and {model.name} is of kind {model.spec.kind}: "
+            f"`retune {right} {name}`"
+        )
+    return model
 
 
 def text(path: Path) -> str:

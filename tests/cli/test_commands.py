@@ -122,6 +122,23 @@ def test_answers_are_documents_and_rows_are_lines(root: Path, tmp_path: Path) ->
     assert out.read_text(encoding="utf-8").startswith("line,label,")
 
 
+@pytest.mark.slow
+def test_a_command_for_another_kind_names_the_right_one(root: Path) -> None:
+    for arguments, said in (
+        (
+            ("rank", "intent", "a", "b"),
+            "`retune rank` is for kind ranking, and intent is of kind classification: `retune ask",
+        ),
+        (
+            ("align", "risk", "a", "b"),
+            "`retune align` is for kind pair, and risk is of kind scoring: `retune score risk`",
+        ),
+        (("score", "search", "a"), "`retune score` is for kind scoring, and search is of kind ranking: `retune rank"),
+        (("rank", "search", "a"), "give DOCUMENTS, or --file FILE"),
+    ):
+        assert said in " ".join(run(root, *arguments, fails=True)[1].split())
+
+
 @pytest.mark.parametrize(
     ("place", "function", "arguments"),
     [
