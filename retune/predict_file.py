@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -58,12 +58,14 @@ def predict(
 
     `form` is csv or jsonl (line, id where there is one, label, probability, prob_LABEL..., reason), or contest (JSON
     lines of id and label). Of kind scoring there is a line for each record and dimension, `score` instead of label and
-    probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. `reason` says why a record
-    has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is good.
+    probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. Of kind ranking: score,
+    relevance, and `rank` among the records of the same query, 1 the best, equals in their order. `reason` says why a
+    record has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is
+    good.
     """
-    if form == "contest" and model.spec.kind == "scoring":
+    if form == "contest" and model.spec.kind in ("scoring", "ranking"):
         raise RetuneError("--format contest is for labels; take csv or jsonl")
-    target = "score" if model.spec.kind == "scoring" else "label"
+    target = "score" if model.spec.kind in ("scoring", "ranking") else "label"
     with tempfile.TemporaryDirectory() as scratch:
         mapped = Path(scratch) / "mapped.parquet"
         store(_mapped(model, file, table, columns, Path(scratch)), file, mapped)
@@ -77,15 +79,33 @@ def predict(
             raise RetuneError(f"no record of {file} can be predicted; mend it, or give --column NAME=FIELD:{first}")
         for one in said:
             log.warning("%s", one)
-        empty = truncated = 0
-        with bar(total=every, desc="predicting", unit="row", disable=every <= CHUNK) as done:
-            for start in range(0, every, CHUNK):
-                part = _predicted(model, rows.slice(start, CHUNK).collect(), dimensions)
-                _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
-                empty += part[target].null_count()
-                truncated += int(part["truncated"].fill_null(False).sum())
-                done.update(len(part))
+        parts = _parts(model, rows, every, dimensions)
+        if model.spec.kind == "ranking":  # a query may have records everywhere in the file
+            parts = iter([_ranked(pl.concat(parts), rows.select("query").collect().to_series())])
+        start = empty = truncated = 0
+        for part in parts:
+            _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
+            start += len(part)
+            empty += part[target].null_count()
+            truncated += int(part["truncated"].fill_null(False).sum())
     return Done(every, empty, truncated)
+
+
+def _parts(model: Model, rows: pl.LazyFrame, every: int, dimensions: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The predictions of `CHUNK` records at a time."""
+    with bar(total=every, desc="predicting", unit="row", disable=every <= CHUNK) as done:
+        for start in range(0, every, CHUNK):
+            part = _predicted(model, rows.slice(start, CHUNK).collect(), dimensions)
+            yield part
+            done.update(min(CHUNK, every - start))
+
+
+def _ranked(found: pl.DataFrame, query: pl.Series) -> pl.DataFrame:
+    """Predictions with `rank` behind the relevance: the place among the records of the same query, from 1."""
+    best_first = (pl.col("score").is_null().alias("without"), -pl.col("score"), pl.int_range(pl.len()).alias("at"))
+    order = pl.struct(*best_first)
+    place = pl.when(pl.col("score").is_not_null()).then(order.rank("ordinal")).over(query)
+    return found.select(pl.exclude("reason"), place.alias("rank"), "reason")
 
 
 def mapping(
@@ -195,14 +215,21 @@ def _mapped(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
     found.look(origins({name: field for name, field in columns.items() if name != "id"}), records, None)
     found.stop(str(file), "give --column NAME=FIELD")
     ids.look(origins({name: field for name, field in columns.items() if name == "id"}), records, None)
-    if ids.absent:
-        log.warning("no record of %s has the field `%s`: no line has an id", file, min(ids.absent))
+    if lost := ids.absent or _not_columns(origins({"id": columns["id"]}) if "id" in columns else (), records.fields):
+        log.warning("no record of %s has the field `%s`: no line has an id by it", file, min(lost))
+        columns = {name: field for name, field in columns.items() if name != "id" or not records.fields}
     if "id" not in columns and (records.fields is None or "id" in records.fields):
         columns = {"id": "id", **columns}
     schema = kinds.of(model.spec.kind).schema(model.spec).columns()
     wanted = {"id": dy.String(nullable=True), **{name: schema[name] for name in model.texts if name in columns}}
     rows = map_columns(records, None, columns, wanted, file)
     return rows.select(pl.col("$line").alias("line"), *wanted, pl.col("$reason").alias("reason"))
+
+
+def _not_columns(names: Iterable[str], columns: Collection[str] | None) -> set[str]:
+    """Fields that are no columns of a table, nor in one; none where the records are JSON."""
+    known = columns if columns is not None else names
+    return {one for one in names if not {one, one.partition(".")[0]} & set(known) and not one.startswith("$")}
 
 
 def _predicted(model: Model, rows: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:

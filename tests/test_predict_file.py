@@ -13,7 +13,7 @@ import pytest
 import retune
 from retune import predict_file
 from retune.errors import RetuneError
-from tests.support import inference_project
+from tests.support import asked_project, inference_project
 from tests.support.command_line import run
 from tests.support.inference_project import PAIRS, TEXTS
 
@@ -159,6 +159,53 @@ def test_texts_in_an_exploded_field_are_found_and_judged_dimensions_are_not_need
     columns = {"document": "text", "dimension": "dimension"}
     assert predict_file._exploded(table, columns, {}) == ({"document": "text"}, False)
     assert predict_file._exploded(table, columns, {"dimension": "dimension"}) == (columns, False)
+
+
+def test_documents_are_ranked_among_those_of_their_query_wherever_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    project, file = asked_project.project(tmp_path / "project"), tmp_path / "pairs.json"
+    pairs = [
+        ("怎么补卡", 0),
+        ("流量", 1),
+        ("怎么补卡", 1),
+        ("流量", 0),
+        ("怎么补卡", 1),
+        ("怎么补卡", 2),
+        ("怎么补卡", None),
+    ]
+    texts = [*asked_project.DOCUMENTS, None]
+    records = [{"key": f"k{i}", "q": q, "doc": texts[-1 if d is None else d]} for i, (q, d) in enumerate(pairs)]
+    file.write_text(json.dumps(records), encoding="utf-8")
+    outputs = []
+    for chunk in (1, 3, 4096):
+        monkeypatch.setattr(predict_file, "CHUNK", chunk)
+        out, errors = run(project, "predict", "search", str(file), "--json")
+        outputs.append(out)
+    assert outputs[0] == outputs[1] == outputs[2]
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["id"] for line in lines] == [f"k{i}" for i in range(7)]
+    model = retune.load(project / "models/search")
+    for query, places in (("怎么补卡", [0, 2, 4, 5]), ("流量", [1, 3])):
+        found = model.rerank(query, [records[i]["doc"] for i in places])
+        assert [lines[places[one["place"]]]["rank"] for one in found] == list(range(1, len(places) + 1))
+        assert [lines[places[one["place"]]]["relevance"] for one in found] == [one["relevance"] for one in found]
+    assert lines[6]["rank"] is lines[6]["score"] is None
+    assert "`document` is missing" in lines[6]["reason"]
+    assert "7 records, 1 without a prediction" in errors
+    assert (
+        "--format contest is for labels"
+        in run(project, "predict", "search", str(file), "--format", "contest", fails=True)[1]
+    )
+
+
+def test_a_table_without_the_catalogs_id_is_predicted_and_told(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("text\n查一下话费\n", encoding="utf-8")
+    out, errors = run(root, "predict", "intent", str(file), "--column", "text=text", "--column", "id=number")
+    assert out.splitlines()[0].startswith("line,label,")
+    assert f"no record of {file} has the field `number`: no line has an id by it" in errors
 
 
 def test_what_cannot_work_is_said_in_one_sentence(root: Path, tmp_path: Path) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from retune.cli import completion, printing
+from retune.cli.printing import AsJson
 from retune.errors import RetuneError, unknown
 
 
-def keys(word: Annotated[str, typer.Argument(help="show only keys that contain this")] = "") -> None:
-    """List every key of params.yaml, the catalogs and the prompts: values, limits, default, meaning."""
+def keys(
+    word: Annotated[str, typer.Argument(help="show only keys that contain this")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List every key of params.yaml, the catalogs and the prompts: values, limits, default, meaning.
+
+    Example: `retune keys lora.`
+    """
     from retune.pipeline.declarations import PARAMS
     from retune.pipeline.keys import all_keys, table
     from retune.pipeline.yaml_file import read
@@ -21,11 +28,14 @@ def keys(word: Annotated[str, typer.Argument(help="show only keys that contain t
     rows = [key for key in all_keys(here) if word in key.path]
     if not rows:
         raise RetuneError(f"no key contains `{word}`; `retune keys` lists all")
-    typer.echo(table(rows))
+    printing.put(rows, lambda: table(rows), as_json)
 
 
-def check() -> None:
-    """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings."""
+def check(as_json: AsJson = False) -> None:
+    """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings.
+
+    Example: `retune check`
+    """
     from retune.params import RESOLVED, loads
     from retune.pipeline.checks import artifacts, place, stages
     from retune.pipeline.reads import dumps
@@ -37,16 +47,26 @@ def check() -> None:
 
         tolerances(loads(dumps(resolution.resolved)))
     of_pipeline = (check.warnings(Path(), resolution.resolved) for check in (stages, artifacts, place))
-    for warning in (*resolution.warnings, *(one for found in of_pipeline for one in found)):
-        typer.echo(f"warning: {warning}")
+    warnings = [*resolution.warnings, *(one for found in of_pipeline for one in found)]
     now = RESOLVED.read_text(encoding="utf-8") if RESOLVED.is_file() else None
-    state = "is up to date" if now == dumps(resolution.resolved) else "is out of date: `dvc repro` brings it up to date"
-    counts = ", ".join(f"{len(resolution.resolved[part])} {part}" for part in ("tasks", "models", "bases"))
-    typer.echo(f"valid: {counts}; {RESOLVED} {state}")
+    current = now == dumps(resolution.resolved)
+    state = "is up to date" if current else "is out of date: `dvc repro` brings it up to date"
+    counts = {part: len(resolution.resolved[part]) for part in ("tasks", "models", "bases")}
+    said = ", ".join(f"{count} {part}" for part, count in counts.items())
+    lines = [*(f"warning: {warning}" for warning in warnings), f"valid: {said}; {RESOLVED} {state}"]
+    printing.put({"valid": True, "warnings": warnings, **counts, "up_to_date": current}, "\n".join(lines), as_json)
 
 
-def show(name: Annotated[str, typer.Argument(help="a model, a task or a role under `bases`")]) -> None:
-    """Print what a model, a task or a base really gets, defaults included."""
+def show(
+    name: Annotated[
+        str, typer.Argument(help="a model, a task or a role under `bases`", autocompletion=completion.declared)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Print what a model, a task or a base really gets, defaults included; always as JSON.
+
+    Example: `retune show intent_encoder`
+    """
     from retune.pipeline.resolve import resolve
 
     resolved = resolve(Path()).resolved
@@ -54,11 +74,18 @@ def show(name: Annotated[str, typer.Argument(help="a model, a task or a role und
     found = {part: {name: resolved[part][name]} for part in parts if name in resolved[part]}
     if not found:
         raise RetuneError(unknown("model, task or base", name, [known for part in parts for known in resolved[part]]))
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    typer.echo(printing.document(found))
 
 
-def pin(name: Annotated[str, typer.Argument(help="an entry of data/catalog.yaml or models/catalog.yaml")]) -> None:
-    """Write the commit that a hub revision means today into the catalog."""
+def pin(
+    name: Annotated[str, typer.Argument(help="an entry of data/catalog.yaml or models/catalog.yaml")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the commit that a hub revision means today into the catalog.
+
+    Example: `retune pin qwen3-0.6b`
+    """
     from retune.sources.pin import pin as pin_entry
 
-    typer.echo(pin_entry(name))
+    said = pin_entry(name)
+    printing.put({"message": said}, said, as_json)

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from retune.cli import completion, printing
+from retune.cli.printing import AsJson
+from retune.cli.running import CannotTell
 from retune.errors import RetuneError
 
 
 def checkpoints(
-    model: Annotated[str, typer.Argument(help="a trained model of params.yaml")],
+    model: Annotated[str, typer.Argument(help="a trained model of params.yaml", autocompletion=completion.own_models)],
     promote: Annotated[
         str,
         typer.Option(metavar="STEP", help="build the model from the checkpoint after this step, or from the `best`"),
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Compare the checkpoints of a training on dev, as a table and as a page; or choose another one for the model."""
+    """Compare the checkpoints of a training on dev, as a table and as a page; or choose another one for the model.
+
+    Example: `retune checkpoints intent_encoder`
+    """
     from retune.report import checkpoints as page
 
     if promote:
-        typer.echo(page.promote(model, promote))
+        said = page.promote(model, promote)
+        printing.put({"message": said}, said, as_json)
         return
     found = page.read(model)
-    typer.echo(page.table(found))
-    typer.echo(f"curves: {page.draw(found)}")
+    curves = page.draw(found)
+    record = {**dataclasses.asdict(found), "curves": curves}
+    printing.put(record, lambda: f"{page.table(found)}\ncurves: {curves}", as_json)
 
 
 def curve(
-    task: Annotated[str, typer.Argument(help="a task that experiments built with several `data_ratio`s")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="a task that experiments built with several `data_ratio`s", autocompletion=completion.tasks
+        ),
+    ],
     metric: Annotated[str | None, typer.Option(help="of the test split; default: the primary one")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Draw test metric and training cost against the share of the training data, over the experiments of DVC."""
+    """Draw test metric and training cost against the share of the training data, over the experiments of DVC.
+
+    Example: `retune curve risk --metric mae`
+    """
     from retune.report import learning_curve
 
     found = learning_curve.read(task, metric)
-    typer.echo(learning_curve.table(found))
-    typer.echo(f"curves: {learning_curve.draw(found)}")
+    curves = learning_curve.draw(found)
+    record = {**dataclasses.asdict(found), "curves": curves}
+    printing.put(record, lambda: f"{learning_curve.table(found)}\ncurves: {curves}", as_json)
 
 
 def gate(
     base: Annotated[str, typer.Option(help="the revision to compare with")] = "main",
     head: Annotated[str | None, typer.Option(help="the revision that is judged; default: the working tree")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print numbers instead of Markdown")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare all models with another revision's, on the same test rows: better, worse, or no evidence either way.
 
-    Exit code 1: a model is shown to be worse by more than its tolerance (`gate` in params.yaml); 2: it can't be told.
+    Prints Markdown, or JSON. Exit code 1: a model is shown to be worse by more than its tolerance (`gate` in
+    params.yaml); 2: it can't be told.
+
+    Example: `retune gate --base main`
     """
     from contextlib import ExitStack
 
@@ -62,9 +84,8 @@ def gate(
             before, after = (revisions.at(Path(), name, opened) for name in (base, head))
             found = comparison.compare(before, after)
     except RetuneError as error:
-        typer.echo(f"retune: {error}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(json.dumps(gate_words.numbers(found), indent=2) if as_json else gate_words.markdown(found), nl=as_json)
+        raise CannotTell(str(error)) from error
+    printing.put(gate_words.numbers(found), lambda: gate_words.markdown(found), as_json, nl=False)
     raise typer.Exit(1 if found.regressions else 0)
 
 

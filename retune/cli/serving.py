@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from retune.cli import completion
 from retune.errors import RetuneError
 
 
 def serve(
-    models: Annotated[list[str], typer.Argument(help="built models, or folders such as exports/NAME")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="built models, or folders such as exports/NAME", autocompletion=completion.models),
+    ],
     host: Annotated[str, typer.Option(help="the address to listen at; 0.0.0.0 is all of this machine")] = "127.0.0.1",
     port: Annotated[
         int | None,
@@ -33,6 +37,8 @@ def serve(
     """Serve models over HTTP, with the answers of `retune.load`; see docs/serve.md.
 
     Bearer tokens come from RETUNE_SERVE_TOKENS; without one only this machine may ask.
+
+    Example: `retune serve intent_encoder --port 8000`
     """
     import logging
 

@@ -55,11 +55,12 @@ class Hub(Protocol):
         """Make the repository if it is not there, and upload; the page of what was made. Raises `RetuneError`."""
 
 
-def publish(name: str, to: str, public: bool, dry_run: bool, say: Callable[[str], None]) -> None:
+def publish(name: str, to: str, public: bool, dry_run: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Check the proof of exports/NAME, say what is sent and where, and send it.
 
-    Raises `RetuneError` for an unknown export, one whose proof is not of its files, a target or a token that is wrong,
-    and for what the hub refuses.
+    Gives the same: file -> bytes, where to, `public`, the licences, and the page of what was `published`, None in a dry
+    run. Raises `RetuneError` for an unknown export, one whose proof is not of its files, a target or a token that is
+    wrong, and for what the hub refuses.
     """
     match = TARGET.fullmatch(to)
     if not match:
@@ -75,13 +76,16 @@ def publish(name: str, to: str, public: bool, dry_run: bool, say: Callable[[str]
     say(f"to {hub.address(repo)}, {'public' if public else 'private'}")
     say(f"licence: {licence(export.card)}")
     say(words(export.parity))
+    sent: dict[str, Any] = {"files": sizes, "to": hub.address(repo), "public": public, "licence": licence(export.card)}
     if dry_run:
         say("dry run: nothing was sent")
-        return
+        return {**sent, "published": None}
     token = next((found.strip() for one in hub.TOKENS if (found := os.environ.get(one)) and found.strip()), None)
     if token is None:
         raise RetuneError(f"{hub.TOKENS[0]} is not set: put a token of {owner} with write access into it")
-    say(f"published: {hub.upload(export, repo, public, token)}")
+    page = hub.upload(export, repo, public, token)
+    say(f"published: {page}")
+    return {**sent, "published": page}
 
 
 def proven(folder: Path, name: str) -> Export:

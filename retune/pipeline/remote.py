@@ -26,11 +26,12 @@ LISTED = 5
 """Outputs that a message names."""
 
 
-def pull(names: Sequence[str], without_bases: bool, remote: str | None, say: Callable[[str], None]) -> None:
+def pull(names: Sequence[str], without_bases: bool, remote: str | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Fetch what the models and tasks `names` (none: all) need and put it in the workspace; `say` gets the bytes first.
 
-    Raises `RetuneError` where something can't be had, or would replace a file that was changed here; what else there is
-    has been put in its place then.
+    Gives the remote, how many files and bytes came, and how many outputs there are. Raises `RetuneError` where
+    something can't be had, or would replace a file that was changed here; what else there is has been put in its place
+    then.
     """
     from dvc.exceptions import CheckoutError, ConfirmRemoveError
 
@@ -61,12 +62,14 @@ def pull(names: Sequence[str], without_bases: bool, remote: str | None, say: Cal
                 f"{_listed(absent)} of this commit's dvc.lock {_is(absent)} not in the remote: whoever built it runs "
                 "`retune push`, or `dvc repro` builds it here"
             )
+        return _moved(_address(repo, remote), coming, len(outs))
 
 
-def push(remote: str | None, say: Callable[[str], None]) -> None:
+def push(remote: str | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Send what dvc.lock names, and the run-cache with the metrics that Git keeps, so that `take` finds all.
 
-    Raises `RetuneError` where an output is neither in the cache nor in the remote.
+    Gives what `pull` gives, of what was sent. Raises `RetuneError` where an output is neither in the cache nor in the
+    remote.
     """
     from dvc.stage.cache import RunCacheNotSupported
 
@@ -89,6 +92,7 @@ def push(remote: str | None, say: Callable[[str], None]) -> None:
             raise RetuneError(
                 f"{_listed(absent)} {_is(absent)} neither in the cache here nor in the remote: `dvc repro` builds it"
             )
+        return _moved(_address(repo, remote), going, len(outs))
 
 
 def bring(
@@ -262,6 +266,10 @@ def _sizes(odb: Any, oids: Iterable[str]) -> dict[str, int | None]:
     return {
         oid: None if isinstance(one, Exception) else int(one["size"]) for oid, one in zip(asked, found, strict=True)
     }
+
+
+def _moved(address: str, sizes: dict[str, int], outputs: int) -> dict[str, Any]:
+    return {"remote": address, "files": len(sizes), "bytes": sum(sizes.values()), "outputs": outputs}
 
 
 def _amount(sizes: dict[str, int]) -> str:
