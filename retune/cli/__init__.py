@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from retune.cli import answering, building, declarations, judging, serving
+from retune.cli import answering, building, declarations, judging, serving, starting
 from retune.errors import RetuneError
 
 commands = typer.Typer(
@@ -14,6 +14,7 @@ commands = typer.Typer(
 )
 
 for command in (
+    starting.schema,
     declarations.keys,
     declarations.check,
     declarations.show,
