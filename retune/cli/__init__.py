@@ -14,6 +14,7 @@ commands = typer.Typer(
 )
 
 for command in (
+    starting.add_task,
     starting.schema,
     declarations.keys,
     declarations.check,

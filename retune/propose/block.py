@@ -1,0 +1,86 @@
+"""A proposal as YAML in the style of the project's files, and put into them: other lines and comments stay."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retune import atomic_file, yaml_edit
+from retune.errors import RetuneError
+from retune.pipeline.declarations import DATA, PARAMS
+from retune.pipeline.yaml_file import DATE, LOADER, NO_TEXT, SCALARS
+from retune.propose.draft import Draft
+
+MARK = "RETUNE-ADD-TASK-STANDS-HERE"
+WIDTH = 118
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2, or DVC's reader, would take for something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """No anchors: params.yaml must have none."""
+        return True
+
+
+def _text(dumper: Dumper, value: str) -> yaml.Node:
+    other = NO_TEXT.match(value) or DATE.match(value) or any(pattern.match(value) for pattern, _ in SCALARS.values())
+    style = '"' if "\n" in value else "'" if other else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+Dumper.add_representer(str, _text)
+
+
+def text(value: Any, indent: int = 0) -> str:
+    """YAML of a mapping: blocks, whose innermost lists and mappings stand in one line where that is short."""
+    done = yaml.dump(
+        value, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=WIDTH - indent, default_flow_style=None
+    )
+    return "".join(f"{' ' * indent}{line}" for line in done.splitlines(keepends=True))
+
+
+def edited(root: Path, draft: Draft) -> dict[str, str]:
+    """File -> its text with the proposal in it. Raises `RetuneError` where a name is taken."""
+    catalog = (root / DATA).read_text(encoding="utf-8")
+    params = (root / PARAMS).read_text(encoding="utf-8")
+    entries = [(PARAMS, ("tasks", draft.name), draft.task)]
+    entries += [(PARAMS, ("models", name), model) for name, model in draft.models.items()]
+    for file, said, keys in ((DATA, catalog, (draft.name,)), *((file, params, keys) for file, keys, _ in entries)):
+        at = yaml.load(said, LOADER)
+        for key in keys:
+            at = at.get(key) if isinstance(at, dict) else None
+        if at is not None:
+            raise RetuneError(f"{file} has `{'.'.join(keys)}` already: `--name` takes another name")
+    for _, keys, value in entries:
+        params = _put(params, keys, value, PARAMS)
+    return {DATA: _put(catalog, (draft.name,), draft.source, DATA, blank=True), PARAMS: params}
+
+
+def _put(said: str, keys: tuple[str, ...], value: Any, place: str, blank: bool = False) -> str:
+    """The text with a new entry as a block; where the mapping around it is in one line, in that line."""
+    marked = yaml_edit.replaced(said, keys, MARK, place=place)
+    line = re.search(rf"(?m)^( *){re.escape(keys[-1])}: {MARK}\n", marked)
+    if line is None:
+        return yaml_edit.replaced(said, keys, value, place=place)
+    block = text({keys[-1]: value}, len(line[1]))
+    return marked[: line.start()] + ("\n" if blank else "") + block + marked[line.end() :]
+
+
+def replace(root: Path, texts: dict[str, str]) -> None:
+    """Write all files or none: what was replaced is put back where a later one can't be written."""
+    before = {name: (root / name).read_bytes() for name in texts}
+    done: list[str] = []
+    try:
+        for name, new in texts.items():
+            with atomic_file.replacing(root / name) as part:
+                part.write_text(new, encoding="utf-8")
+            done.append(name)
+    except OSError as error:
+        for name in done:
+            with atomic_file.replacing(root / name) as part:
+                part.write_bytes(before[name])
+        raise RetuneError(f"{root / name} can't be written, nothing was changed: {error}") from None
