@@ -15,6 +15,7 @@ commands = typer.Typer(
 
 for command in (
     starting.add_task,
+    starting.doctor,
     starting.schema,
     declarations.keys,
     declarations.check,

@@ -76,6 +76,15 @@ def add_task(
     )
 
 
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="the findings for programs")] = False,
+) -> None:
+    """Check this machine for a build: packages, GPU, memory of each model, disk, hubs, remote; each with its remedy."""
+    from retune.doctor import command
+
+    raise typer.Exit(command.run(Path(), as_json, typer.echo))
+
+
 def schema(
     out: Annotated[Path, typer.Option(help="the folder to write them to")] = Path(".retune/schema"),
 ) -> None:

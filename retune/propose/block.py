@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -24,6 +24,29 @@ class Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         """No anchors: params.yaml must have none."""
         return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Lists stand indented under their key, as the project writes them."""
+        super().increase_indent(flow, False)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        """In one line where that is short; PyYAML itself gives each quoted text a line of its own."""
+        node = super().represent_mapping(tag, mapping, flow_style)
+        return _short(node, [part for pair in node.value for part in pair])
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """Likewise."""
+        node = super().represent_sequence(tag, sequence, flow_style)
+        return _short(node, node.value)
+
+
+Node = TypeVar("Node", bound=yaml.CollectionNode)
+
+
+def _short(node: Node, parts: list[yaml.Node]) -> Node:
+    scalars = all(isinstance(part, yaml.ScalarNode) for part in parts)
+    node.flow_style = scalars and sum(len(part.value) + 2 for part in parts) < WIDTH - 20
+    return node
 
 
 def _text(dumper: Dumper, value: str) -> yaml.Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 import typing
@@ -61,6 +62,7 @@ def named(text: str) -> tuple[str | None, Path]:
 def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str], None]) -> Draft:
     """Show the proposal for the project in `root`, and write it where `write`; see the module's docstring."""
     _check(root, asked)
+    logging.getLogger("retune").addFilter(_once())
     declared = declarations.load(root)
     if declared.problems:
         raise RetuneError("the project's own declarations have problems; mend them first:\n  "
@@ -128,6 +130,19 @@ def _next(one: Draft, say: Callable[[str], None]) -> None:
     for name in one.models:
         say(f"  dvc repro evaluate@{name}")
     say("  dvc repro                       # everything, with comparisons and the report")
+
+
+def _once() -> Callable[[logging.LogRecord], bool]:
+    """Lets each message through once: a file is read several times."""
+    seen = set[str]()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in seen
+        seen.add(text)
+        return new
+
+    return is_new
 
 
 def _free(name: str, declared: declarations.Project) -> str:

@@ -143,6 +143,8 @@ def _kind(look: Look, goal: Field, pair: tuple[Field, Field] | None, reasons: li
     first, _ = pair
     each = look.frame.height / max(first.distinct, 1)
     asked = texts.query_and_document(list(pair)) == pair and not texts.two_sided(list(pair))
+    if graded and goal.whole and not asked and each < 1.5:
+        return "pair"
     if graded or words.has(goal, words.RELEVANCE):
         return "ranking"
     if goal.distinct > 2:

@@ -54,7 +54,8 @@ def yes_or_no(look: Look, goal: Field) -> tuple[str, Any]:
         middle = (goal.low + goal.high) / 2
         answers = {value: int(float(value) > middle) for value in sorted(values, key=float)}
         look.ambiguous.append(
-            f"grades of `{goal.name}` above {middle:g} are taken for the same (1): `map` in the catalog says"
+            f"grades of `{goal.name}` above {middle:g} are taken for the same (1): the `map` in the catalog says it; "
+            "`--kind ranking` keeps the grades"
         )
     else:
         answers = words.polarity(values)
