@@ -103,7 +103,7 @@ def replace(root: Path, texts: dict[str, str]) -> None:
                 part.write_text(new, encoding="utf-8")
             done.append(name)
     except OSError as error:
-        for name in done:
-            with atomic_file.replacing(root / name) as part:
-                part.write_bytes(before[name])
+        for written in done:
+            with atomic_file.replacing(root / written) as part:
+                part.write_bytes(before[written])
         raise RetuneError(f"{root / name} can't be written, nothing was changed: {error}") from None

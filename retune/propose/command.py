@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import tempfile
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retune.data import kinds
 from retune.errors import RetuneError, unknown
 from retune.pipeline import declarations
 from retune.pipeline.declarations import DATA, PARAMS
@@ -62,13 +62,12 @@ def named(text: str) -> tuple[str | None, Path]:
 def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str], None]) -> Draft:
     """Show the proposal for the project in `root`, and write it where `write`; see the module's docstring."""
     _check(root, asked)
-    logging.getLogger("retune").addFilter(_once())
     declared = declarations.load(root)
     if declared.problems:
         raise RetuneError("the project's own declarations have problems; mend them first:\n  "
                           + "\n  ".join(declared.problems))  # fmt: skip
     said = Said(asked.kind, asked.label, asked.texts, asked.group, asked.positive, asked.columns)
-    with tempfile.TemporaryDirectory(prefix="retune-add-task-") as folder:
+    with _each_once(), tempfile.TemporaryDirectory(prefix="retune-add-task-") as folder:
         scratch = Path(folder)
         name = asked.name or _free(draft.valid_name([path for _, path in asked.files]), declared)
         one = draft.draft(asked.files, said, asked.table, name, asked.license, scratch / "read")
@@ -132,8 +131,9 @@ def _next(one: Draft, say: Callable[[str], None]) -> None:
     say("  dvc repro                       # everything, with comparisons and the report")
 
 
-def _once() -> Callable[[logging.LogRecord], bool]:
-    """Lets each message through once: a file is read several times."""
+@contextlib.contextmanager
+def _each_once() -> Iterator[None]:
+    """Let each message of the readers through once: a file is read several times."""
     seen = set[str]()
 
     def is_new(record: logging.LogRecord) -> bool:
@@ -142,7 +142,12 @@ def _once() -> Callable[[logging.LogRecord], bool]:
         seen.add(text)
         return new
 
-    return is_new
+    log = logging.getLogger("retune")
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
 
 
 def _free(name: str, declared: declarations.Project) -> str:
@@ -186,9 +191,3 @@ def _check(root: Path, asked: Asked) -> None:
         raise RetuneError(unknown("prompt", asked.prompt, there, " in prompts/"))
     if asked.positive and asked.kind and asked.kind != "pair":
         raise RetuneError(f"--positive is for pairs, not for {asked.kind}")
-
-
-def kind_columns(kind: str) -> tuple[str, ...]:
-    """The columns of a kind; a test holds them against its schema."""
-    assert kinds.of(kind)
-    return COLUMNS[kind]

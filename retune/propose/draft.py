@@ -117,6 +117,9 @@ def _understood(alike: list[File], said: Said, kind: str | None) -> Guess:
     if len(alike) > 1:
         frame = pl.concat([one.frame.select(first.frame.columns) for one in alike])
         fields = {name: profile(frame, name) for name in frame.columns}
+        for name, one in fields.items():
+            if all(file.fields[name].unique for file in alike):  # an id of each file; see `_ids`
+                fields[name] = replace(one, distinct=one.filled)
     try:
         return guess.understand(fields, frame, replace(said, kind=kind))
     except RetuneError as error:

@@ -66,7 +66,7 @@ def listed(named: Sequence[tuple[str | None, Path]]) -> list[tuple[str | None, P
             )  # fmt: skip
             if not inside:
                 raise RetuneError(f"{path} holds no file that can be read: looked for {FORMAT_LIST}")
-            found += [(split, file) for file in inside]
+            found += [(split or split_of(file.relative_to(path)), file) for file in inside]
         elif path.is_file():
             found.append((split, path))
         else:
@@ -74,12 +74,12 @@ def listed(named: Sequence[tuple[str | None, Path]]) -> list[tuple[str | None, P
     if len(found) > MOST_FILES:
         raise RetuneError(f"{len(found):,} files, but at most {MOST_FILES} are looked at: join them, or name some")
     several = len({path for _, path in found}) > 1
-    return [(split or (split_of(path) if several else None), path) for split, path in found]
+    return [(split or (split_of(Path(path.name)) if several else None), path) for split, path in found]
 
 
 def split_of(path: Path) -> str | None:
-    """The split that the name of a file says, or that of its folder."""
-    for name in (path.name.partition(".")[0], path.parent.name):
+    """The split that the name of a file says, or that of a folder around it; `path` begins where the user points."""
+    for name in (path.name.partition(".")[0], *reversed(path.parent.parts)):
         for word in reversed(re.split(r"[^a-zA-Z\u4e00-\u9fff]+", name.lower())):
             if word in SPLITS:
                 return SPLITS[word]
