@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retune.data import kinds
 from retune.errors import RetuneError, unknown
 from retune.pipeline import declarations
 from retune.pipeline.declarations import DATA, PARAMS
@@ -118,6 +119,10 @@ def _show(
         say(f"  (an LLM is not proposed; its prompt is prompts/{fitting}.yaml here, and `--prompt NAME` names one)")
     elif not fitting:
         say("  (no prompt of prompts/ fits these columns and labels: an LLM needs one, and `--prompt NAME` names it)")
+    if "encoder" not in kinds.of(one.task["kind"]).LEARNERS:
+        say(
+            f"  (kind {one.task['kind']} has no encoder: its learners are {', '.join(kinds.of(one.task['kind']).LEARNERS)})"
+        )
     say("\nthe proposal:")
     for line in words.yaml_of(one):
         say(line)

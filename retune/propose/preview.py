@@ -41,7 +41,8 @@ def lines(
         found += [f"the LLM's instructions: {short(system)}"]
     for number, row in enumerate(rows.iter_rows(named=True), 1):
         texts = [str(row[name]) for name in kind.TEXTS]
-        found.append(f"row {number}: {kind.TARGET} {row[kind.TARGET]}")
+        about = f" of {row['dimension']}" if "dimension" in row else ""
+        found.append(f"row {number}: {kind.TARGET}{about} {row[kind.TARGET]}")
         written = texts if task["kind"] != "scoring" else texts[:1]
         found.append("  linear   " + short(" | ".join(written)))
         if "encoder" in kind.LEARNERS:

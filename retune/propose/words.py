@@ -22,6 +22,15 @@ RARE = 10
 """Rows of a label below which a split may have none of it."""
 
 
+OWN = {
+    "pair": "by the smaller of a row's texts",
+    "classification": "by the text",
+    "ranking": "by the query",
+    "scoring": "by the document",
+}
+"""The group of a row that names none."""
+
+
 def understood(draft: Draft) -> list[str]:
     """Lines about each file: its records, and what each of its fields is taken for."""
     lines, seen = [], set[tuple[str, ...]]()
@@ -119,7 +128,7 @@ def _targets(draft: Draft, counts: dict[str, int], target: str) -> list[str]:
 def _groups(draft: Draft, table: pl.DataFrame, written: list[str]) -> list[str]:
     groups = table["group"].n_unique()
     named = [columns["group"] for columns in (t["columns"] for t in draft.source["tables"]) if "group" in columns]
-    said = f"by `{named[0]}`" if named else "by the text (of a pair the smaller, of a ranking the query)"
+    said = f"by `{named[0]}`" if named else OWN[draft.task["kind"]]
     lines = [f"groups that no split divides: {groups:,}, {said}"]
     if maybe := next((how.group for _, how in draft.guesses if how.group), None):
         lines.append(f"  `{maybe}` may be a better one: `--group {maybe}` keeps its rows in one split")
