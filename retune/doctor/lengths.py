@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,7 @@ def _columns(spec: dict[str, Any], rows: Path) -> tuple[list[list[str]], list[li
     return texts, written or [[] for _ in texts]
 
 
+@functools.cache
 def _counter(base: Path) -> Callable[[str], int]:
     """Counts the tokens of a text by the base's tokenizer, or by its signs where there is none."""
     if (base / "tokenizer.json").is_file():
