@@ -10,6 +10,7 @@ from typing import Any
 
 from retune.doctor import machine, models, outside, tools
 from retune.doctor.finding import OK, PROBLEM, WARNING, Finding
+from retune.errors import RetuneError
 from retune.pipeline import declarations
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.resolve import compiled
@@ -45,7 +46,7 @@ def _declared(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     declared = declarations.load(root)
     try:
         resolved, _ = compiled(declared)
-    except Exception as error:
+    except RetuneError as error:
         first = str(error).strip().splitlines()
         count = len(first) - 1
         said = first[1].strip() if count else first[0]

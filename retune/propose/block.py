@@ -68,8 +68,7 @@ def text(value: Any, indent: int = 0) -> str:
 
 def edited(root: Path, draft: Draft) -> dict[str, str]:
     """File -> its text with the proposal in it. Raises `RetuneError` where a name is taken."""
-    catalog = (root / DATA).read_text(encoding="utf-8")
-    params = (root / PARAMS).read_text(encoding="utf-8")
+    catalog, params = (_lines(root / name) for name in (DATA, PARAMS))
     entries = [(PARAMS, ("tasks", draft.name), draft.task)]
     entries += [(PARAMS, ("models", name), model) for name, model in draft.models.items()]
     for file, said, keys in ((DATA, catalog, (draft.name,)), *((file, params, keys) for file, keys, _ in entries)):
@@ -80,11 +79,24 @@ def edited(root: Path, draft: Draft) -> dict[str, str]:
             raise RetuneError(f"{file} has `{'.'.join(keys)}` already: `--name` takes another name")
     for _, keys, value in entries:
         params = _put(params, keys, value, PARAMS)
-    return {DATA: _put(catalog, (draft.name,), draft.source, DATA, blank=True), PARAMS: params}
+    new = {DATA: _put(catalog, (draft.name,), draft.source, DATA, blank=True), PARAMS: params}
+    return {name: _ended(said, root / name) for name, said in new.items()}
+
+
+def _lines(path: Path) -> str:
+    """The text of a file, its lines ending as YAML and the edits here know them."""
+    return path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+
+
+def _ended(said: str, path: Path) -> str:
+    """The text with the line ends of the file."""
+    return said.replace("\n", "\r\n") if b"\r\n" in path.read_bytes() else said
 
 
 def _put(said: str, keys: tuple[str, ...], value: Any, place: str, blank: bool = False) -> str:
     """The text with a new entry as a block; where the mapping around it is in one line, in that line."""
+    if yaml.compose(said, yaml.SafeLoader) is None:  # a catalog without an entry
+        return said + text({keys[0]: value})
     marked = yaml_edit.replaced(said, keys, MARK, place=place)
     line = re.search(rf"(?m)^( *){re.escape(keys[-1])}: {MARK}\n", marked)
     if line is None:
@@ -100,7 +112,7 @@ def replace(root: Path, texts: dict[str, str]) -> None:
     try:
         for name, new in texts.items():
             with atomic_file.replacing(root / name) as part:
-                part.write_text(new, encoding="utf-8")
+                part.write_bytes(new.encode("utf-8"))
             done.append(name)
     except OSError as error:
         for written in done:

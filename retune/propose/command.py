@@ -120,9 +120,8 @@ def _show(
     elif not fitting:
         say("  (no prompt of prompts/ fits these columns and labels: an LLM needs one, and `--prompt NAME` names it)")
     if "encoder" not in kinds.of(one.task["kind"]).LEARNERS:
-        say(
-            f"  (kind {one.task['kind']} has no encoder: its learners are {', '.join(kinds.of(one.task['kind']).LEARNERS)})"
-        )
+        learners = ", ".join(kinds.of(one.task["kind"]).LEARNERS)
+        say(f"  (kind {one.task['kind']} has no encoder: its learners are {learners})")
     say("\nthe proposal:")
     for line in words.yaml_of(one):
         say(line)

@@ -202,6 +202,9 @@ def _list_inside(path: Path, table: dict[str, Any]) -> str | None:
 
     if json_records.layout(path, codec, "json") != "json":
         return None
+    with path.open(encoding=codec) as stream:
+        if stream.read(4096).lstrip("\ufeff \t\r\n").startswith("["):
+            return None
     try:
         data = json.loads(path.read_text(encoding=codec))
     except ValueError:

@@ -27,4 +27,4 @@ def lay_out(root: Path, texts: dict[str, str], scratch: Path) -> None:
             if name not in without:
                 (scratch / folder / name).symlink_to(here / folder / name)
     for name, text in texts.items():
-        (scratch / name).write_text(text, encoding="utf-8")
+        (scratch / name).write_bytes(text.encode("utf-8"))

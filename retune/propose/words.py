@@ -52,7 +52,7 @@ def _fields(one: File, how: Guess) -> list[str]:
     becomes: dict[str, list[str]] = {}
     for column, name, reason in how.why:
         for part in name.split(" + "):
-            becomes.setdefault(part, []).append(f"{column} ({reason})")
+            becomes.setdefault(part, []).append(f"{column} ({short(reason)})")
     width = max(min(len(short(name, 40)), 40) for name in one.fields)
     looks = {name: look(field) for name, field in one.fields.items()}
     wide = max(map(len, looks.values()))
@@ -155,7 +155,7 @@ def yaml_of(draft: Draft) -> list[str]:
 
 def unclear(draft: Draft) -> list[str]:
     """What was a choice that may be wrong, with the option that decides."""
-    return [f"unclear: {sentence}" for sentence in draft.ambiguous]
+    return [f"unclear: {short(sentence, 400)}" for sentence in draft.ambiguous]
 
 
 def as_json(draft: Draft, found: Converted) -> dict[str, Any]:

@@ -62,6 +62,16 @@ def test_what_is_written_is_valid_keeps_all_else_and_builds_the_rows_that_were_s
     assert (built["rows"], built["targets"]) == (120, {"0": 60, "1": 60})
 
 
+def test_an_empty_catalog_and_files_with_line_ends_of_windows_are_written_as_they_are(project):
+    replace(project, PARAMS, "source: sample", "source: only")
+    text = (project / DATA).read_text(encoding="utf-8").partition("files:")[0].replace("sample:", "only:", 1)
+    (project / DATA).write_bytes(text.replace("\n", "\r\n").encode())
+    printed(project, "add-task", "data/external/asked.csv", "--write")
+    raw = (project / DATA).read_bytes()
+    assert raw.count(b"\r\n") == raw.count(b"\n") > 10
+    assert block._put("# nothing yet\n", ("a",), {"b": "c"}, DATA) == "# nothing yet\na: {b: c}\n"
+
+
 def test_a_name_that_is_taken_is_refused_and_a_guessed_one_gets_a_number(project):
     printed(project, "add-task", "data/external/asked.csv", "--write")
     before = texts(project)
