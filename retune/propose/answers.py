@@ -16,7 +16,7 @@ def inside(look: Look) -> Guess:
         raise RetuneError(
             f"no field looks like a label: looked for one with 2 to {FEW} different short values, each in several "
             f"records, or a score, and for an answer inside a text; there are {look.described()}. `--label FIELD` "
-            "names it"
+            "names it; rows without labels are what `retune predict` takes"
         )
     one, label, reasoning, counts = found
     look.taken.add(one.name)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from retune.errors import RetuneError
+from retune.pipeline.yaml_file import NO_TEXT
 from retune.propose import guess
 from retune.propose.field import FEW, profile
 from retune.propose.files import File, listed, open_file
@@ -93,7 +94,7 @@ def valid_name(paths: Sequence[Path]) -> str:
         start = start if len(start) >= 3 else paths[0].absolute().parent.name
     start = re.sub(r"[-_.]?(train|training|dev|test|valid|validation|data)$", "", start, flags=re.IGNORECASE) or start
     name = re.sub(r"[^A-Za-z0-9]+", "_", start).strip("_").lower()
-    if not re.search("[a-z]", name):  # Chinese, or a number, which DVC would read as one
+    if not re.search("[a-z]", name) or NO_TEXT.match(name):  # Chinese, or what DVC would read as a number or null
         name = f"task_{name}".rstrip("_")
     return name
 

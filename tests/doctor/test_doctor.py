@@ -111,6 +111,19 @@ def test_a_model_that_does_not_fit_is_a_problem_and_one_that_may_not_is_a_warnin
 
 
 @pytest.mark.slow
+def test_the_default_remote_is_looked_for_by_dvc(tmp_path):
+    def dvc(*arguments):
+        subprocess.run(["dvc", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    dvc("init", "--no-scm")
+    assert (outside.remote(tmp_path).state, "none is the default" in outside.remote(tmp_path).said) == (OK, True)
+    dvc("remote", "add", "--default", "team", str(tmp_path / "team"))
+    assert (outside.remote(tmp_path).state, "does not exist" in outside.remote(tmp_path).said) == (WARNING, True)
+    (tmp_path / "team").mkdir()
+    assert "is reached" in outside.remote(tmp_path).said
+
+
+@pytest.mark.slow
 def test_the_command_has_json_and_exits_with_1_for_a_problem(tmp_path):
     folder = write(tmp_path / "project")
     shutil.rmtree(folder / "models/bases", ignore_errors=True)

@@ -75,6 +75,15 @@ def test_what_saves_memory_is_counted(shapes):
     assert total(dtype="float32") > plain
 
 
+def test_weights_that_are_converted_on_a_processor_stand_beside_their_file(shapes):
+    one = Pass(512, 128, 16, False)
+    training = {"training": {"epochs": 1}}
+    llm = memory.of({**ADAPTER, **training}, shapes["llm"], one, "cpu", "float32")
+    assert llm.weights == 4 * shapes["llm"].parameters + shapes["llm"].file
+    encoder = memory.of({"learner": "encoder", **training}, shapes["encoder"], one, "cpu", "float32")
+    assert encoder.weights == 4 * shapes["encoder"].parameters  # its file is in float32 already
+
+
 def test_passes_follow_the_rows_and_without_rows_the_limits(tmp_path):
     spec = {
         "learner": "encoder",

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -244,6 +245,22 @@ def test_a_file_that_is_not_understood_gets_one_error_that_says_what_was_looked_
         proposed(tmp_path, name)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["afqmc_train.csv"], "afqmc"),
+        (["wdc_small_train.csv", "wdc_gold_test.csv"], "wdc"),
+        (["essay_text.jsonl", "essay_traits.jsonl"], "essay"),
+        (["2024.csv"], "task_2024"),
+        (["null.csv"], "task_null"),
+        (["中文.xlsx"], "task"),
+        (["Q&A pairs-v2.json.gz"], "q_a_pairs_v2"),
+    ],
+)
+def test_the_name_is_made_of_the_files_names(files, name):
+    assert draft.valid_name([Path(file) for file in files]) == name
 
 
 @pytest.mark.parametrize("kind", ["pair", "classification", "ranking", "scoring"])
