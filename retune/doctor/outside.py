@@ -104,9 +104,9 @@ from dvc.repo import Repo
 try:
     with Repo() as repo:
         odb = repo.cloud.get_remote_odb(None, "doctor")
-        address = odb.fs.unstrip_protocol(odb.path)
-        found = odb.fs.exists(odb.path)  # of a bucket without files it is false, and yet reached
-        print("absent" if odb.fs.protocol == "local" and not found else "there", address)
+        place = odb.path.removesuffix("/files/md5")
+        found = odb.fs.exists(place)  # of a bucket without files it is false, and yet reached
+        print("absent" if odb.fs.protocol == "local" and not found else "there", odb.fs.unstrip_protocol(place))
 except NoRemoteError:
     print("none -")
 except Exception as error:
