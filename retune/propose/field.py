@@ -20,8 +20,8 @@ LIST = r"^\s*\["
 MOST = 0.98
 """Share of the filled values that must have a form."""
 
-LONG_NUMBERS = 10_000
-"""Whole numbers beyond it are no scores; seconds since 1970 are not, either."""
+WIDTH = 240
+"""Characters of a text that are shown; what is left out is counted."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Field:
     @property
     def categorical(self) -> bool:
         """Whether its values are few and short enough to be labels."""
-        return bool(self.values) and self.distinct >= 2 and self.mean <= 40 and self.shape not in ("date", "url")
+        few = bool(self.values) and 2 <= self.distinct <= self.filled / 2
+        return few and self.mean <= 40 and self.shape not in ("date", "url")
 
     @property
     def is_text(self) -> bool:
@@ -112,3 +113,12 @@ def scripts(texts: pl.Series) -> dict[str, float]:
         language = pl.when(pl.col("text").str.contains(pattern)).then(pl.lit(name)).otherwise(language)
     counts = texts.to_frame("text").select(language.alias("l")).to_series().value_counts(sort=True)
     return {name: round(count / max(len(texts), 1), 3) for name, count in counts.iter_rows()}
+
+
+def short(text: str, width: int = WIDTH) -> str:
+    """A text in one line without control characters, its middle left out where it is long."""
+    line = "".join(sign if sign.isprintable() else " " for sign in text.replace("\n", " ⏎ "))
+    if len(line) <= width:
+        return line
+    half = width // 2
+    return f"{line[:half]} ... [{len(line) - width:,} characters] ... {line[-half:]}"

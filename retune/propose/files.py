@@ -116,6 +116,7 @@ def open_file(path: Path, split: str | None, said: dict[str, Any], scratch: Path
         reason = f": line {frame['$line'][0]}: {frame['$broken'][0]}" if frame.height else ""
         raise RetuneError(f"{path} holds no record that can be read as {form}{reason}; looked for {FORMAT_LIST}")
     names = list(records.fields) if records.fields is not None else _names(good["$row"].head(PARSED))
+    names = [name for name in names if name.strip()]  # the index of a data frame has none
     read_by = Records(good.lazy(), records.fields)
     values = good.lazy().select(fields.field(name, read_by, None, path).alias(name) for name in names).collect()
     return File(path, split, table, values, {name: profile(values, name) for name in names}, notes, broken)
@@ -159,7 +160,8 @@ def _without_header(path: Path, table: dict[str, Any], form: str) -> list[str] |
         if " twice" not in str(error):
             raise
         names, twice = [], True
-    if not twice and not any(_is_value(name) for name in names):
+    counted = names == [str(number) for number in range(len(names))]  # as data frames write columns without names
+    if not twice and (counted or not any(_is_value(name) for name in names)):
         rows = [row for _, broken, row in _first(path, codec, how, len(names)) if broken is None]
         columns = list(zip(*rows, strict=True)) if rows else []
         # a name that is a value of its own column, beside texts, is a value
@@ -187,9 +189,8 @@ def _first(
 
 
 def _is_value(name: str) -> bool:
-    """Whether what stands in a header is a number, or a sentence."""
-    sentence = re.search(r"[。？！?!；]|\w[,，] ?\w", name)
-    return bool(re.fullmatch(r"[-+]?\d+(\.\d+)?", name.strip())) or len(name) > 60 or bool(sentence)
+    """Whether what stands in a header is a number."""
+    return bool(re.fullmatch(r"[-+]?\d+(\.\d+)?", name.strip()))
 
 
 def _list_inside(path: Path, table: dict[str, Any]) -> str | None:

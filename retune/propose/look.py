@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from retune.errors import RetuneError, unknown
-from retune.propose.field import Field
+from retune.propose.field import Field, short
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ class Look:
     def described(self) -> str:
         """All fields, for an error."""
         some = list(self.fields.items())[:12]
-        return ", ".join(f"{name} ({one.shape}, {one.distinct:,} values)" for name, one in some)
+        return ", ".join(f"{short(name, 40)} ({one.shape}, {one.distinct:,} values)" for name, one in some)

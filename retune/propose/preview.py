@@ -12,10 +12,9 @@ from retune import stable_hash
 from retune.data import kinds
 from retune.llm.prompt import template
 from retune.propose import models
+from retune.propose.field import short
 
 SHOWN = 5
-WIDTH = 240
-"""Characters of a text that are shown; what is left out is counted."""
 
 
 def rows_of(rows: pl.DataFrame, task: Mapping[str, Any], count: int = SHOWN) -> pl.DataFrame:
@@ -42,7 +41,7 @@ def lines(
     for number, row in enumerate(rows.iter_rows(named=True), 1):
         texts = [str(row[name]) for name in kind.TEXTS]
         about = f" of {row['dimension']}" if "dimension" in row else ""
-        found.append(f"row {number}: {kind.TARGET}{about} {row[kind.TARGET]}")
+        found.append(f"row {number}: {kind.TARGET}{about} {short(str(row[kind.TARGET]))}")
         written = texts if task["kind"] != "scoring" else texts[:1]
         found.append("  linear   " + short(" | ".join(written)))
         if "encoder" in kind.LEARNERS:
@@ -51,7 +50,7 @@ def lines(
             shown = template.display_values(dict(zip(kind.TEXTS, texts, strict=True)), prompt["values"])
             answer = prompt["answers"].get(str(row[kind.TARGET]), str(row[kind.TARGET]))
             answer = "(a relevance is scored by its log-odds)" if task["kind"] == "ranking" else answer
-            found.append(f"  llm      {short(template.user(prompt['user'], shown))}  ->  {answer}")
+            found.append(f"  llm      {short(template.user(prompt['user'], shown))}  ->  {short(answer)}")
     return found
 
 
@@ -62,12 +61,3 @@ def _read(tokenizer: Any, texts: list[str], limit: int) -> str:
     ids = tokenizer.encode(*texts).ids
     cut = f", {limit} are read" if len(ids) > limit else ""
     return short(tokenizer.decode(ids, skip_special_tokens=False)) + f"  ({len(ids)} tokens{cut})"
-
-
-def short(text: str, width: int = WIDTH) -> str:
-    """A text in one line without control characters, its middle left out where it is long."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text.replace("\n", " ⏎ "))
-    if len(line) <= width:
-        return line
-    half = width // 2
-    return f"{line[:half]} ... [{len(line) - width:,} characters] ... {line[-half:]}"

@@ -6,7 +6,8 @@ from retune.propose.field import Field
 
 LABEL = {
     "label", "labels", "target", "class", "category", "categories", "y", "gold", "intent", "sentiment", "duplicate",
-    "verdict", "tag", "topic", "type", "emotion", "stance", "polarity", "match", "matched", "answer", "is_duplicate",
+    "verdict", "tag", "output", "completion", "response",
+    "topic", "type", "emotion", "stance", "polarity", "match", "matched", "answer", "is_duplicate",
     "标签", "类别", "分类", "意图", "标注", "情感", "是否匹配", "是否相同", "是否重复", "结果", "类型",
 }  # fmt: skip
 SURE_LABEL = {"label", "labels", "target", "y", "标签", "标注", "class", "category", "gold", "类别", "分类"}
@@ -21,7 +22,7 @@ NO_LABEL = {
     "version",
     "编号", "序号", "时间", "日期", "来源", "价格", "权重", "长度", "语言",
 }  # fmt: skip
-ID = {"id", "idx", "uuid", "guid", "key", "index", "编号", "序号", "no", "number", "pk", "hash"}
+ID = {"id", "idx", "uuid", "guid", "key", "index", "编号", "序号", "no", "number", "pk", "hash", "unnamed"}
 TEXT = {
     "text": 4, "sentence": 4, "query": 3, "content": 4, "utterance": 4, "question": 3, "review": 4, "comment": 4,
     "body": 4, "document": 4, "doc": 3, "passage": 3, "para": 3, "paragraph": 3, "article": 4, "abstract": 3,

@@ -11,11 +11,10 @@ from retune.data.kinds.texts import normalised
 from retune.propose import block
 from retune.propose.converted import Converted
 from retune.propose.draft import Draft
-from retune.propose.field import Field, scripts
+from retune.propose.field import Field, scripts, short
 from retune.propose.files import File
 from retune.propose.look import Guess
 from retune.propose.models import Lengths
-from retune.propose.preview import short
 
 LISTED = 12
 RARE = 10

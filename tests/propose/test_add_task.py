@@ -112,6 +112,12 @@ def test_where_the_second_file_can_not_be_written_the_first_is_put_back(project,
     assert texts(project) == before
 
 
+def test_texts_of_the_file_can_not_write_to_the_terminal_but_as_text(project):
+    rows = [f"{i},\x1b[31m甲{i},乙{i},\x1b]0;{'ab'[i % 2]}\n" for i in range(60)]
+    (project / "data/external/asked.csv").write_text("".join(["id,sentence1,sen\x1b[2Jtence2,label\n", *rows]), "utf-8")
+    assert "\x1b" not in printed(project, "add-task", "data/external/asked.csv", "--kind", "classification")
+
+
 def test_too_many_rejects_are_forgiven_and_said(project):
     rows = [row.rpartition(",")[0] + ",\n" if n % 10 == 0 else row for n, row in enumerate(ROWS)]
     (project / "data/external/asked.csv").write_text("".join(["id,sentence1,sentence2,label\n", *rows]), "utf-8")

@@ -172,6 +172,22 @@ def test_a_file_without_a_header(tmp_path, some):
     assert columns(named) == {"text_a": "a", "text_b": "b", "label": "same"}
 
 
+def test_the_index_of_a_data_frame_and_questions_as_names_make_no_row_of_a_header(tmp_path, some):
+    rows = "".join(f"{i},{some.text()},{'ab'[i % 2]}\n" for i in range(60))
+    (tmp_path / "frame.csv").write_text(",text,label\n" + rows, "utf-8")
+    assert columns(proposed(tmp_path, "frame.csv")) == {"text": "text", "label": "label"}
+    (tmp_path / "counted.csv").write_text("0,1,2\n" + rows, "utf-8")
+    assert columns(proposed(tmp_path, "counted.csv"))["label"] == "2"
+    (tmp_path / "form.csv").write_text("No.,What did you like?,Would you come again?\n" + rows, "utf-8")
+    assert columns(proposed(tmp_path, "form.csv"))["text"] == "What did you like?"
+
+
+def test_an_instruction_that_is_always_the_same_is_no_text(tmp_path, some):
+    rows = [{"instruction": "是退款吗", "input": some.text(), "output": "是否"[i % 2]} for i in range(60)]
+    write(tmp_path, "d.json", rows)
+    assert columns(proposed(tmp_path, "d.json")) == {"text": "input", "label": "output"}
+
+
 def test_names_are_taken_where_numbers_say_the_same(tmp_path, some):
     names = ["退款", "咨询", "投诉"]
     rows = [{"text": some.text(), "label": i % 3, "label_text": names[i % 3]} for i in range(60)]
