@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from retune.cli import answering, asking, building, declarations, judging, running, serving, sharing, version
+from retune.cli import answering, asking, building, declarations, judging, running, serving, sharing, starting, version
 
 PANELS = {
     "Declare": (
+        starting.add_task,
+        starting.doctor,
+        starting.schema,
         declarations.check,
         declarations.show,
         declarations.keys,

@@ -20,6 +20,8 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 
 MAY_IMPORT = {
     "verify": {"pipeline", "training"},
+    "propose": {"data", "llm", "pipeline"},
+    "doctor": {"pipeline"},
     "pipeline": {"exports", "learners", "sources"},
     "serve": set(),
     "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},

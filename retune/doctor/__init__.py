@@ -1,0 +1,1 @@
+"""What this machine and this project have for a build, and what would stop it: each finding with its remedy."""
