@@ -57,7 +57,7 @@ def prepare(folder: Path, models: list[str], epochs: int | None) -> Project:
     params["tasks"] = {name: params["tasks"][name] for name in {m["task"] for m in params["models"].values()}}
     for model in params["models"].values():
         if epochs and model.get("training", {}).get("epochs"):
-            model["training"]["epochs"] = epochs
+            model["training"] |= {"epochs": epochs, "patience": 0}  # dev says nothing of so small a model
     used = {model["base"] for model in params["models"].values()}
     params["bases"] = {role: base for role, base in params["bases"].items() if role in used}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
