@@ -7,6 +7,7 @@ import sys
 import typer
 
 from retune.cli import answering, building, declarations, judging, serving
+from retune.cli.web import web
 from retune.errors import RetuneError
 
 commands = typer.Typer(
@@ -34,6 +35,7 @@ for command in (
     answering.ask,
     answering.rows,
     serving.serve,
+    web,
 ):
     commands.command()(command)
 
