@@ -113,7 +113,9 @@ def _scored(one: Loaded, document: str, dimensions: Sequence[str], language: str
         chances = {label: row[f"prob_{label}"] for label in one.labels if f"prob_{label}" in row}
         inner = [
             _scale(found["score"], found["expected"], float(low), float(high), language),
-            Markup("<p><b>{}</b> {}</p>").format(say(language, "reason"), found["reason"]) if found["reason"] else "",
+            Markup("<p><b>{}</b> {}</p>").format(say(language, "reason"), found["reason"])
+            if found["reason"]
+            else Markup(""),
             _thought({}, found["reasoning"], language),
         ]
         if chances:
@@ -160,14 +162,14 @@ def joined_documents(found: Sequence[dict[str, Any]], language: str) -> Markup:
     )  # fmt: skip
 
 
-def _cut(row: dict[str, Any], language: str) -> Markup | str:
-    return fragments.note(say(language, "cut")) if row.get("truncated") else ""
+def _cut(row: dict[str, Any], language: str) -> Markup:
+    return fragments.note(say(language, "cut")) if row.get("truncated") else Markup("")
 
 
-def _thought(row: dict[str, Any], reasoning: str | None, language: str) -> Markup | str:
+def _thought(row: dict[str, Any], reasoning: str | None, language: str) -> Markup:
     """The reasoning, folded, and the label that the model wrote behind it."""
     if not reasoning:
-        return ""
+        return Markup("")
     wrote = row.get("generated_label")
-    last = Markup("<p><b>{}</b> {}</p>").format(say(language, "wrote"), wrote) if wrote is not None else ""
+    last = "" if wrote is None else Markup("<p><b>{}</b> {}</p>").format(say(language, "wrote"), wrote)
     return fragments.folded(say(language, "reasoning"), fragments.text(reasoning), last)

@@ -109,7 +109,8 @@ def threshold(
     lines = []
     for key, (value, found) in zip(("at_own", "at_chosen"), measured, strict=False):
         label = second if chance >= value else first
-        cells = (label, *(_share(found and getattr(found, name)) for name in ("precision", "recall")))
+        shares = (found.precision, found.recall) if found else (None, None)
+        cells = (label, *map(_share, shares))
         row = joined(Markup("<td>{}</td>").format(cell) for cell in cells)
         lines.append(Markup("<tr><th>{}</th>{}</tr>").format(say(language, key, value=f"{value:.3f}"), row))
     rows = next((found.rows for _, found in measured if found), None)

@@ -179,7 +179,7 @@ def _text(first: Loaded, name: str, language: str) -> gr.Textbox:
     return gr.Textbox("", label=label, lines=lines, max_lines=12, max_length=asking.LONGEST, html_attributes=_PLAIN)
 
 
-_PLAIN = gr.InputHTMLAttributes(autocorrect="off", spellcheck=False)
+_PLAIN = gr.InputHTMLAttributes(autocorrect=False, spellcheck=False)
 
 
 def _examples(first: Loaded, columns: Sequence[str]) -> Callable[[int | None], Any]:

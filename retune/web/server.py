@@ -87,8 +87,9 @@ def _script(language: str) -> str:
     """Run when the page is there: its language, and what a screen reader tells by itself when it changes."""
     return (
         f"() => {{ document.documentElement.lang = '{language}'; "
-        "document.querySelectorAll('[id^=answer-], [id^=predicted-]').forEach("
-        "one => one.setAttribute('aria-live', 'polite')); }"
+        "const live = () => document.querySelectorAll('[id^=answer-], [id^=predicted-]').forEach("
+        "one => one.ariaLive || one.setAttribute('aria-live', 'polite')); "
+        "live(); new MutationObserver(live).observe(document.body, {childList: true, subtree: true}); }"
     )
 
 
@@ -104,7 +105,7 @@ def _quiet(folder: Path) -> None:
             log.error("%s", told(error))
 
     # Gradio prints the errors of an event, whose messages may hold what somebody typed.
-    queueing.traceback = types.SimpleNamespace(print_exc=told_only)
+    vars(queueing)["traceback"] = types.SimpleNamespace(print_exc=told_only)
 
 
 def serve(
