@@ -76,7 +76,7 @@ def _labelled(one: Loaded, texts: dict[str, str], language: str) -> Shown:
 def gloss(one: Loaded, label: str, answers: dict[str, str], language: str) -> str:
     """What a label means: its answer in the prompt, or what 0 and 1 are of pairs."""
     if (answer := answers.get(label)) and answer != label:
-        return say(language, "written_answer", answer=answer)
+        return answer
     return say(language, f"pair_{label}") if one.kind == "pair" else ""
 
 

@@ -23,7 +23,8 @@ log = logging.getLogger("retune")
 FORMATS = [".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx"]
 WAITING = 32
 """Requests that wait at a time; the next one is told to come again."""
-EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+ASKING: dict[str, Any] = {"api_visibility": "private", "show_progress": "full", "trigger_mode": "once"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _one(form: Form) -> None:
         example.input(_examples(first, form.columns), example, texts, queue=False, **EVENT)
     verb = {"ranking": "rank", "scoring": "assess"}.get(first.kind, "ask")
     button = gr.Button(form.say(verb), variant="primary", elem_id=f"ask-{form.number}")
-    shown = gr.HTML("", elem_id=f"answer-{form.number}", elem_classes="result")
+    shown = gr.HTML("", elem_id=f"answer-{form.number}", elem_classes="result", min_height=90)
     chance = gr.State(None, time_to_live=3600)
 
     def ask(name: str, dimensions: list[str], *given: str) -> tuple[str, float | None]:
@@ -126,7 +127,7 @@ def _one(form: Form) -> None:
         links = form.results.keep(found.lines, one.model.name, typed=True)
         return str(found.html + fragments.downloads(form.language, links)), found.chance
 
-    asked = button.click(_safely(ask, form.language, 2), [form.model, form.wanted, *texts], [shown, chance], **EVENT)
+    asked = button.click(_safely(ask, form.language, 2), [form.model, form.wanted, *texts], [shown, chance], **ASKING)
     if first.threshold is not None:
         _threshold(form, asked, chance, shown)
 
@@ -150,8 +151,7 @@ def _threshold(form: Form, asked: Any, chance: Any, shown: Any) -> None:
 
     inputs = [form.model, chance, slider]
     asked.then(_safely(moved, language, 1), inputs, effect, queue=False, **EVENT)
-    quick: dict[str, Any] = {**EVENT, "show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
-    slider.input(_safely(moved, language, 1), inputs, effect, **quick)
+    slider.input(_safely(moved, language, 1), inputs, effect, queue=False, trigger_mode="always_last", **EVENT)
     form.model.input(chosen, form.model, [slider, chance, shown, effect], queue=False, **EVENT)
 
 
@@ -161,14 +161,14 @@ def _file(form: Form) -> None:
     upload = gr.File(label=form.say("upload"), file_types=FORMATS, height=140, elem_id=f"upload-{number}")
     names = gr.Textbox("", label=form.say("columns"), placeholder=example, max_lines=1)
     button = gr.Button(form.say("run_file"), variant="primary", elem_id=f"predict-{number}")
-    shown = gr.HTML("", elem_id=f"predicted-{number}", elem_classes="result")
+    shown = gr.HTML("", elem_id=f"predicted-{number}", elem_classes="result", min_height=90)
 
     def predict(name: str, dimensions: list[str], file: str | None, given: str) -> tuple[str, None]:
         one = form.models[name]
         return str(files.predict(one, file, given or "", dimensions, form.limits, form.results, form.language)), None
 
     inputs = [form.model, form.wanted, upload, names]
-    button.click(_safely(predict, form.language, 2), inputs, [shown, upload], **EVENT)
+    button.click(_safely(predict, form.language, 2), inputs, [shown, upload], **ASKING)
 
 
 def _text(first: Loaded, name: str, language: str) -> gr.Textbox:
@@ -179,7 +179,7 @@ def _text(first: Loaded, name: str, language: str) -> gr.Textbox:
     return gr.Textbox("", label=label, lines=lines, max_lines=12, max_length=asking.LONGEST, html_attributes=_PLAIN)
 
 
-_PLAIN = gr.InputHTMLAttributes(autocorrect=False, spellcheck=False)
+_PLAIN = gr.InputHTMLAttributes(autocorrect="off", spellcheck=False)
 
 
 def _examples(first: Loaded, columns: Sequence[str]) -> Callable[[int | None], Any]:

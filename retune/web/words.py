@@ -42,7 +42,6 @@ WORDS = {
     "reasoning": ("Reasoning", "推理过程"),
     "reason": ("Reason", "理由"),
     "wrote": ("The model wrote", "模型写出的答案"),
-    "written_answer": ("in the prompt: {answer}", "提示词中的答案：{answer}"),
     "confusable": ("Easily confused with", "易混淆标签"),
     "confused": (
         "On {rows} calibration and test rows this answer was given {called} times, and right for {right} of them:",
