@@ -91,16 +91,13 @@ def _head(language: str, models: Sequence[Loaded]) -> Markup:
 
 
 def _form(group: Sequence[Loaded], number: int, language: str, limits: Limits, results: Results, model: Any) -> None:
-    """The inputs of a group: for one input and, but for rankings, for a file."""
+    """The inputs of a group: for one input, and for a file."""
     first = group[0]
     named = {one.model.name: one for one in group}
     columns = [name for name in first.model.texts if name != "dimension"]
     chosen = first.dimensions
     wanted = gr.CheckboxGroup(chosen, value=chosen, label=say(language, "dimensions"), visible=bool(chosen))
     form = Form(named, columns, number, language, limits, results, model, wanted)
-    if first.kind == "ranking":
-        _one(form)
-        return
     with gr.Tabs():
         with gr.Tab(form.say("one")):
             _one(form)

@@ -30,6 +30,10 @@ CASES = {
         "",
     ),
     "topics": ("q\n帮我取消套餐\n\n我要开通流量包\n", "text=q"),
+    "ranks": (
+        "query,document\n花呗怎么还款,借呗\n余额宝,x\n花呗怎么还款,花呗的怎么还款\n",
+        "query=query,document=document",
+    ),
     "scores": ("document\n花呗\n借呗\n", "document=document"),
 }
 
