@@ -6,8 +6,7 @@ import sys
 
 import typer
 
-from retune.cli import answering, building, declarations, judging, serving
-from retune.cli.web import web
+from retune.cli import answering, building, declarations, judging, serving, web
 from retune.errors import RetuneError
 
 commands = typer.Typer(
@@ -35,7 +34,7 @@ for command in (
     answering.ask,
     answering.rows,
     serving.serve,
-    web,
+    web.web,
 ):
     commands.command()(command)
 

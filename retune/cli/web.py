@@ -21,6 +21,8 @@ def web(
     """Show models on a web page, with the answers of `retune.load`; see docs/web.md.
 
     Passwords are the tokens of RETUNE_SERVE_TOKENS; without one only this machine may ask.
+
+    Example: `retune web intent_encoder retrieval_reranker`
     """
     import logging
     from importlib.util import find_spec

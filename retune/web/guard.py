@@ -34,7 +34,8 @@ ROUTES = re.compile(
     rf"/(?:health|favicon\.ico|manifest\.json|results/[\w-]+/[\w-]+\.(?:csv|jsonl)|{'|'.join(LANGUAGES)})?"
     rf"|/(?:{'|'.join(LANGUAGES)})/(?:config|theme\.css"
     r"|(?:assets|static)/[\w./-]+|gradio_api/(?:queue/(?:join|data)|upload|upload_progress|startup-events|run/predict"
-    r"|cancel|reset|heartbeat/\w+))?"
+    r"|cancel|reset|heartbeat/\w+))?",
+    re.ASCII,
 )
 UPLOAD = "/gradio_api/upload"
 
@@ -98,7 +99,7 @@ class Guard:
             return answer
         if (origin := headers.get("origin")) and urlsplit(origin).netloc != headers.get("x-forwarded-host", host):
             return _refusal(403, "this page is not asked from other pages")
-        if not ROUTES.fullmatch(path) or scope["method"] not in ("GET", "HEAD", "POST"):
+        if not ROUTES.fullmatch(path) or ".." in path or scope["method"] not in ("GET", "HEAD", "POST"):
             return _refusal(404, "there is nothing here; the page is at /")
         if scope["method"] == "POST":
             limit = self.upload + ENVELOPE if path.endswith(UPLOAD) else BODY

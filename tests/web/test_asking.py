@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html import unescape
+from typing import Any
 
 import pytest
 
 from retune.errors import RetuneError
 from retune.web import asking
+from retune.web.loaded import Loaded
 from tests.support import web_project
 from tests.support.web_project import DIMENSIONS, HOSTILE, LABELS
 
@@ -102,3 +107,23 @@ def test_what_cannot_be_asked_is_said_in_a_sentence() -> None:
     ):
         with pytest.raises(RetuneError, match=re.escape(said)):
             ask(name, *texts, language=language)
+
+
+def test_a_model_is_asked_by_one_request_at_a_time() -> None:
+    asked, most = [], []
+
+    class Slow:
+        def predict(self, rows: Any) -> Any:
+            asked.append(1)
+            most.append(len(asked))
+            time.sleep(0.01)
+            asked.pop()
+            return same.model.predictor.predict(rows)
+
+    same = web_project.model("same")
+    one = Loaded(replace(same.model, predictor=Slow()))
+    texts = {"text_a": "花呗", "text_b": "借呗"}
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: asking.ask(one, texts, [], "en").chance, range(16)))
+    assert set(found) == {asking.ask(same, texts, [], "en").chance}
+    assert set(most) == {1}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from retune.cli.web import web
 from retune.errors import RetuneError
 from retune.web.files import Limits
 from tests.support import web_project
@@ -40,6 +42,7 @@ def test_only_what_the_page_needs_is_open(url: str) -> None:
     assert httpx.get(f"{url}/en/").status_code == 200
     assert httpx.get(f"{url}/en/config").status_code == 200
     assert httpx.get(f"{url}/results/abc/x.csv").status_code == 404
+    assert httpx.get(f"{url}/results/é/x.csv").status_code == 404
     api, client = "gradio_api", httpx.Client()  # a new one for each request would take a second
     for path in (
         f"{api}/info", f"{api}/openapi.json", f"{api}/file=/etc/passwd", f"{api}/file/etc/passwd", f"{api}/runs",
@@ -113,11 +116,23 @@ def test_a_password_is_one_of_the_tokens() -> None:
         assert httpx.get(f"{url}/health").status_code == 200
 
 
+def test_an_upload_lies_in_the_pages_own_folder() -> None:
+    with web_project.page("topics") as url:
+        (place,) = httpx.post(f"{url}/en/gradio_api/upload", files={"files": ("x.csv", b"text")}).json()
+        assert Path(os.environ["GRADIO_TEMP_DIR"]) in Path(place).parents
+        assert Path(place).read_bytes() == b"text"
+    assert not Path(place).exists()
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RetuneError, match=r"gradio is not installed: `pip install 'retune\[web\]'`"):
+        web(["same"])
+
+
 def test_the_command_refuses_other_machines_without_a_token_and_two_models_of_one_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from retune.cli.web import web
-
     monkeypatch.chdir(web_project.project())
     monkeypatch.delenv("RETUNE_SERVE_TOKENS", raising=False)
     with pytest.raises(RetuneError, match="set RETUNE_SERVE_TOKENS, or give --insecure"):
