@@ -54,8 +54,10 @@ class View:
         for box, text in zip(self.page.locator("textarea:visible").all(), texts, strict=True):
             box.fill(text)
         shown = self.page.locator(f"#answer-{FORMS[name]}")
+        for before in shown.locator(".downloads, .failure").all():
+            before.evaluate("one => one.classList.add('before')")
         self.page.click(f"#ask-{FORMS[name]}")
-        shown.locator(".downloads, .failure").wait_for()
+        shown.locator(".downloads:not(.before), .failure:not(.before)").wait_for()
         return shown
 
     def check(self, url: str) -> None:
