@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from retune.cli import answering, asking, building, declarations, judging, running, serving, sharing, starting, version
+from retune.cli import (
+    answering,
+    asking,
+    building,
+    declarations,
+    judging,
+    running,
+    serving,
+    sharing,
+    starting,
+    version,
+    web,
+)
 
 PANELS = {
     "Declare": (
@@ -43,7 +55,7 @@ PANELS = {
         answering.score,
         answering.rank,
     ),
-    "Serve": (serving.serve,),
+    "Serve": (serving.serve, web.web),
 }
 """Heading of `retune --help` -> its commands; a command is one line here."""
 
