@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 from retune.cli import completion
 from retune.errors import RetuneError
+
+
+class Engine(StrEnum):
+    """What computes the answers."""
+
+    retune = "retune"
+    vllm = "vllm"
+    transformers = "transformers"
 
 
 def serve(
@@ -33,6 +42,18 @@ def serve(
         float, typer.Option(min=0.001, help="about how long a batch may take: what a request waits for its own at most")
     ] = 0.5,
     access_log: Annotated[bool, typer.Option("--access-log", help="a line for each request, without texts")] = False,
+    engine: Annotated[Engine, typer.Option(help="what computes: this process, or a server of exported LLMs")] = (
+        Engine.retune
+    ),
+    engine_url: Annotated[str | None, typer.Option(help="an engine that runs already; default: one is started")] = None,
+    engine_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="where the engine listens on this machine; default: a free one")
+    ] = None,
+    engine_args: Annotated[str, typer.Option(help="more options of the engine, in quotes")] = "",
+    alone: Annotated[bool, typer.Option("--alone", help="the engine's own server, without the routes of Retune")] = (
+        False
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the command line of the engine")] = False,
 ) -> None:
     """Serve models over HTTP, with the answers of `retune.load`; see docs/serve.md.
 
@@ -41,8 +62,6 @@ def serve(
     Example: `retune serve intent_encoder --port 8000`
     """
     import logging
-
-    from retune import inference
 
     try:
         from retune.serve import access, server
@@ -53,13 +72,25 @@ def serve(
     tokens = access.tokens()
     access.check(host, tokens, insecure)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    options = Options(max_batch, max_body, max_tokens, queue, timeout, batch_seconds, access_log)
+    if access_log:
+        logging.getLogger("retune").setLevel(logging.INFO)
+    if engine is not Engine.retune:
+        from retune.cli import engines
+
+        engines.start(
+            engine, models, engines.Front(host, port, options, tokens, insecure),
+            url=engine_url, engine_port=engine_port, more=engine_args, alone=alone, dry_run=dry_run,
+        )  # fmt: skip
+        return
+    if engine_url or engine_port or engine_args or alone or dry_run:
+        raise RetuneError("--engine-url, --engine-port, --engine-args, --alone and --dry-run need --engine")
+    from retune import inference
+
     loaded = [inference.load(_folder(model)) for model in models]
     names = [model.name for model in loaded]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RetuneError(f"two models are named {twice}: serve them in two processes, with a --port each")
-    if access_log:
-        logging.getLogger("retune").setLevel(logging.INFO)
-    options = Options(max_batch, max_body, max_tokens, queue, timeout, batch_seconds, access_log)
     server.serve(loaded, host, port, options, tokens, lambda line: typer.echo(line, err=True))
 
 

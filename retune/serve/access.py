@@ -38,14 +38,14 @@ def allowed(header: bytes | None, known: Sequence[bytes]) -> bool:
 
 def check(host: str, known: Sequence[bytes], insecure: bool) -> None:
     """Raise `RetuneError` where anybody on the network could ask: no token, and an address that is not loopback."""
-    if known or insecure or _is_loopback(host):
+    if known or insecure or is_loopback(host):
         return
     raise RetuneError(
         f"--host {host} is reached from other machines, and no token protects it: set {TOKENS}, or give --insecure"
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether all addresses of a host are this machine's own."""
     try:
         found = socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictBool
 
+Filled = Annotated[str, Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})]
+"""A text of a request: the document says that it is not blank, and `Served.check` names the place of one that is."""
 MODEL = Field(None, description="a served model; may be left out where only one can answer")
 
 
@@ -24,7 +26,7 @@ class Text(Strict):
 
     model_config = _example(text="怎么补卡", input_type="query")
 
-    text: str
+    text: Filled
     input_type: Literal["query", "document"] = Field("query", description="many embedders read them differently")
     model: str | None = MODEL
 
@@ -34,7 +36,7 @@ class Texts(Strict):
 
     model_config = _example(texts=["补卡带身份证", "流量怎么买"], input_type="document")
 
-    texts: list[str] = Field(min_length=1)
+    texts: list[Filled] = Field(min_length=1)
     input_type: Literal["query", "document"] = Field("query", description="many embedders read them differently")
     model: str | None = MODEL
 
@@ -44,8 +46,8 @@ class QueryDoc(Strict):
 
     model_config = _example(query="怎么补卡", doc="补卡带身份证")
 
-    query: str
-    doc: str = Field(validation_alias=AliasChoices("doc", "document"))
+    query: Filled
+    doc: Filled = Field(validation_alias=AliasChoices("doc", "document"))
     model: str | None = MODEL
 
 
@@ -54,8 +56,8 @@ class QueryDocs(Strict):
 
     model_config = _example(query="怎么补卡", docs=["补卡带身份证", "流量怎么买"])
 
-    query: str
-    docs: list[str] = Field(min_length=1, validation_alias=AliasChoices("docs", "documents"))
+    query: Filled
+    docs: list[Filled] = Field(min_length=1, validation_alias=AliasChoices("docs", "documents"))
     model: str | None = MODEL
 
 
@@ -64,8 +66,8 @@ class Classify(Strict):
 
     model_config = _example(texts=["我想查一下话费"], probabilities=True)
 
-    texts: list[str] = Field(min_length=1)
-    probabilities: bool = Field(False, description="tell the probability of every label")
+    texts: list[Filled] = Field(min_length=1)
+    probabilities: StrictBool = Field(False, description="tell the probability of every label")
     model: str | None = MODEL
 
 
@@ -74,8 +76,8 @@ class Similar(Strict):
 
     model_config = _example(pairs=[["花呗怎么还", "花呗如何还款"]], probabilities=False)
 
-    pairs: list[tuple[str, str]] = Field(min_length=1)
-    probabilities: bool = Field(False, description="tell the probability of every label")
+    pairs: list[tuple[Filled, Filled]] = Field(min_length=1)
+    probabilities: StrictBool = Field(False, description="tell the probability of every label")
     model: str | None = MODEL
 
 
@@ -84,8 +86,8 @@ class Align(Strict):
 
     model_config = _example(question="sv660n出现e100故障怎么办？", chunk="sv660系列变频器e100.1故障表示过电流")
 
-    question: str
-    chunk: str
+    question: Filled
+    chunk: Filled
     model: str | None = MODEL
 
 
@@ -94,7 +96,7 @@ class Assess(Strict):
 
     model_config = _example(document="公司成立于2012年，主营工业机器人。", dimensions=["innovation"])
 
-    document: str
+    document: Filled
     dimensions: list[str] | None = Field(None, min_length=1, description="default: all")
     model: str | None = MODEL
 
@@ -105,7 +107,7 @@ class Embeddings(BaseModel):
     model_config = _example(model="retrieval_embedder", input=["补卡带身份证"], encoding_format="float")
 
     model: str
-    input: str | list[str] = Field(description="texts; token ids are not read")
+    input: Filled | list[Filled] = Field(description="texts; token ids are not read")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, description="of an embedder that was trained to be cut")
     input_type: Literal["query", "document", "passage", "search_query", "search_document"] = "query"
@@ -114,7 +116,7 @@ class Embeddings(BaseModel):
 class Document(BaseModel):
     """A document as an object."""
 
-    text: str
+    text: Filled
 
 
 class Rerank(BaseModel):
@@ -125,10 +127,10 @@ class Rerank(BaseModel):
     )
 
     model: str | None = MODEL
-    query: str
-    documents: list[str | Document] = Field(min_length=1)
+    query: Filled
+    documents: list[Filled | Document] = Field(min_length=1)
     top_n: int | None = Field(None, ge=1, description="default: all")
-    return_documents: bool = False
+    return_documents: StrictBool = False
 
 
 class SystemOne(BaseModel):

@@ -23,6 +23,10 @@ def parse(served: Served, questions: Mapping[str, dict[str, Any]]) -> list[Quest
     """The questions. Raises `Refusal` for what none may be, and for one that the model was not trained on."""
     from transformers.decision import DecisionConfig, parse_questions
 
+    for name, question in questions.items():
+        if question.get("type") in ("choice", "score") and not question.get("criteria"):
+            said = f"questions.{name[:40]} has no `criteria`: the options that it chooses among"
+            raise Refusal(422, "invalid_question", said, "questions")
     labels = served.labels
     config = DecisionConfig(labels={"choice": labels, "score": labels, "noul": ["true", "false"]})
     try:

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from retune.errors import RetuneError
+
 
 class Refusal(Exception):
     """Why a request is refused: the message names value, place, limit and remedy, and never a text of the request."""
@@ -39,6 +41,14 @@ class Refusal(Exception):
         return JSONResponse({"error": body}, self.status, headers)
 
 
+class Unavailable(RetuneError):
+    """What answers for a model elsewhere does not; `status` is what a caller is told. No text of a request is in it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ErrorDetail(BaseModel):
     """Why a request was refused."""
 
@@ -66,7 +76,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         413: "the body is too long",
         422: "a value is not what it must be, or beyond a limit",
         429: "too much is waiting: try again",
-        503: "memory ran out, or the server ends",
+        502: "the engine behind this server failed",
+        503: "memory ran out, the server ends, or the engine behind it can't be reached",
         504: "it was not answered in time",
     }.items()
 }

@@ -14,7 +14,7 @@ from retune import progress
 from retune.errors import RetuneError
 from retune.serve import close_calls
 from retune.serve.batching import Batcher, QueueFull
-from retune.serve.refusal import Refusal
+from retune.serve.refusal import Refusal, Unavailable
 
 if TYPE_CHECKING:
     from retune.inference import Model
@@ -135,6 +135,8 @@ class Served:
         except TimeoutError:
             said = f"{self.name} did not answer within {options.timeout:g} seconds (--timeout): ask for less at a time"
             raise Refusal(504, "timeout", said, None, None, options.timeout) from None
+        except Unavailable as error:
+            raise Refusal(error.status, "engine_failed", str(error)) from None
         except RetuneError as error:
             if str(error).startswith("memory ran out"):
                 log.error("%s: %s", self.name, error)

@@ -244,3 +244,35 @@ def test_a_body_that_does_not_come_is_408() -> None:
 
     assert asyncio.run(scene())[0]["status"] == 408
     service.close()
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "param"),
+    [
+        ("/classify", {"texts": ["a"], "probabilities": 0, "model": "texts"}, "probabilities"),
+        ("/similar", {"pairs": [["a", "b"]], "probabilities": "yes", "model": "pairs"}, "probabilities"),
+        ("/v1/rerank", {"query": "a", "documents": ["a"], "return_documents": 1}, "return_documents"),
+    ],
+)
+def test_yes_and_no_are_no_numbers_and_no_words(service: Service, route: str, body: Any, param: str) -> None:
+    """The document says `boolean`, so another type is refused (found by Schemathesis)."""
+    assert refused(service, 422, route, body)["param"] == param
+
+
+def test_the_document_says_that_no_text_may_be_blank(service: Service) -> None:
+    schemas = service.client.get("/openapi.json").json()["components"]["schemas"]
+    texts = [schemas["Classify"]["properties"]["texts"]["items"], schemas["Text"]["properties"]["text"]]
+    texts += [
+        *schemas["Similar"]["properties"]["pairs"]["items"]["prefixItems"],
+        schemas["Document"]["properties"]["text"],
+    ]
+    for text in texts:
+        assert (text["minLength"], text["pattern"]) == (1, r"\S")
+    for blank in ("", " \n"):
+        assert refused(service, 422, "/classify", {"texts": [blank], "model": "texts"})["code"] == "empty_text"
+
+
+def test_a_question_without_options_is_told(service: Service) -> None:
+    asked = {"state": {"text_a": "a", "text_b": "b"}, "model": "pairs", "questions": {"q": {"type": "choice"}}}
+    error = refused(service, 422, "/v1/systemone", asked)
+    assert error["message"] == "questions.q has no `criteria`: the options that it chooses among"

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "propose": {"data", "llm", "pipeline"},
     "doctor": {"pipeline"},
     "pipeline": {"exports", "learners", "sources"},
+    "engines": {"data", "exports", "learners", "llm", "serve"},
     "serve": set(),
     "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},
     "report": {"data", "evaluation", "llm", "training"},

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import json
 import shlex
 import shutil
+import socket
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from retune import inference
@@ -72,9 +77,30 @@ def model(name: str) -> Model:
 
 def commands() -> list[tuple[str, dict[str, Any]]]:
     """URL and body of the lines of docs/serve.md that begin with `curl`."""
+    return [(url, json.loads(body)) for _, url, _, body in lines()]
+
+
+def lines() -> list[list[str]]:
+    """The words of the lines of docs/serve.md that begin with `curl`."""
     text = (ROOT / "docs/serve.md").read_text(encoding="utf-8").replace("\\\n", "")
-    found = [shlex.split(line) for line in text.splitlines() if line.startswith("curl ")]
-    return [(url, json.loads(body)) for _, url, _, body in found]
+    return [shlex.split(line) for line in text.splitlines() if line.startswith("curl ")]
+
+
+@contextlib.contextmanager
+def listening(*models: Any) -> Iterator[str]:
+    """The address of a server on loopback, in a thread of this process, with some models."""
+    service = Service(*models)
+    config = uvicorn.Config(service.client.app, log_config=None, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+            service.close()
 
 
 class Service:

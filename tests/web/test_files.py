@@ -72,7 +72,7 @@ def fetched(shown: str, kept: Results, form: str) -> str:
 @contextlib.contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     temporary = folder / "temporary"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     with patch.object(tempfile, "tempdir", str(temporary)):
         yield
     assert not list(temporary.iterdir())
@@ -116,7 +116,7 @@ def test_what_is_too_much_or_cannot_be_read_is_said_and_removed(tmp_path: Path, 
         upload = uploaded(tmp_path, name, content)
         with pytest.raises(RetuneError, match=re.escape(said)) as raised, nothing_left(tmp_path):
             predicted("same", upload, columns, kept, limits)
-        assert tempfile.gettempdir() not in str(raised.value)
+        assert str(tmp_path / "temporary") not in str(raised.value)
         assert not upload.parent.exists()
     with pytest.raises(RetuneError, match="no longer here"):
         predicted("same", tmp_path / "upload/x.csv", "", kept)
