@@ -210,6 +210,7 @@ class Trial:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        self.look_at_trainings()
         self.expected |= steps(self.folder)
         for name in self.expected:  # what stands there later is of a later run
             (self.folder / f".retune/logs/train-{name}.log").unlink(missing_ok=True)
@@ -219,11 +220,12 @@ class Trial:
         for name, step in list(self.expected.items()):
             log = self.folder / f".retune/logs/train-{name}.log"
             text = log.read_text(encoding="utf-8") if log.exists() else ""
-            if found := re.search(r"resume after step (\d+)", text):
-                self.seen["trainings resumed"] += 1
-                if int(found[1]) != step:
+            found = re.search(r"resume after step (\d+)", text)
+            if found or re.search(r"step \d+ of", text):
+                self.seen["trainings resumed"] += bool(found)
+                if not found or int(found[1]) != step:
                     self.seen["TRAININGS THAT LOST MORE THAN THEIR LAST STEPS"] += 1
-                    self.notes.append(f"{name} resumed after step {found[1]}, {step} was there")
+                    self.notes.append(f"{name} began at step {found[1] if found else 0}, {step} was there")
                 del self.expected[name]
 
     def compare(self) -> None:
