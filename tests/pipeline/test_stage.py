@@ -220,7 +220,7 @@ def test_a_signal_ends_a_stage_within_a_native_call_that_does_not_return(project
     time.sleep(0.2)
     process.send_signal(number)
     try:
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert "run `dvc repro` to go on" in err

@@ -252,7 +252,9 @@ def test_a_library_of_another_language_ends_the_stage_with_the_sentence(name: st
 
 def test_every_variable_that_the_projects_code_names_is_in_the_table_and_has_a_reason() -> None:
     asked = re.compile(r"environ(?:\.get|\.pop|\.setdefault)?[\[(]\s*\"(\w+)\"|\"(\w+)\" (?:not )?in os\.environ")
+    faces = {"cli", "doctor", "engines", "propose", "serve", "web"}  # which no stage imports
     files = [file for folder in ("retune", "stages") for file in (ROOT / folder).rglob("*.py")]
+    files = [file for file in files if file.relative_to(ROOT).parts[1] not in faces]
     named = {
         name for file in files for pair in asked.findall(file.read_text(encoding="utf-8")) for name in pair if name
     }
