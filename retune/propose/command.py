@@ -91,6 +91,8 @@ def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str
         for line in about:
             say(f"warning: {line}")
     if write:
+        if not asked.name and (there := next((k for k, v in declared.raw(DATA).items() if v == one.source), None)):
+            raise RetuneError(f"{DATA} has this already, as `{there}`: `--name NAME` adds it once more")
         block.replace(root, texts)
         if not as_json:
             say(f"\nwritten: `{one.name}` into {DATA}, the task and {len(one.models)} models into {PARAMS}")

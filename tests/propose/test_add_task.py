@@ -98,6 +98,10 @@ def test_a_name_that_is_taken_is_refused_and_a_guessed_one_gets_a_number(project
     assert "data/catalog.yaml has `asked` already: `--name` takes another name" in said
     assert texts(project) == before
     assert "\n  asked_2:\n" in printed(project, "add-task", "data/external/asked.csv")
+    said = printed(project, "add-task", "data/external/asked.csv", "--write", fails=True)
+    assert "data/catalog.yaml has this already, as `asked`: `--name NAME` adds it once more" in said
+    assert texts(project) == before
+    printed(project, "add-task", "data/external/asked.csv", "--name", "again", "--write")
 
 
 def test_a_proposal_that_is_not_valid_is_not_written(project):
