@@ -10,6 +10,7 @@ import typer
 from retune.cli import loading, printing
 from retune.cli.loading import Named
 from retune.cli.printing import AsJson
+from retune.errors import RetuneError
 
 if TYPE_CHECKING:
     from retune.cli.questions import Question
@@ -56,6 +57,8 @@ def ask(
                 put(question)
         except EOFError:
             return
+    if not sys.stdin.isatty() and (rest := sum(bool(line.strip()) for line in sys.stdin)):
+        raise RetuneError(f"an empty line ends the questions, and {rest} lines behind it were not asked: remove it")
 
 
 def chat(model: Named) -> None:

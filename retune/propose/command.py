@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import tempfile
 import typing
@@ -78,7 +79,7 @@ def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str
         if asked.prompt:
             one.task["prompt"] = asked.prompt
         lengths = models.add(one, declared, found.rows, root)
-        one.source["path"] = _path(one.folder, root)
+        one.source["path"] = _path(one, root)
         texts = block.edited(root, one)
         warnings = trial.warnings(root, texts, scratch / "trial")
         if as_json:
@@ -90,6 +91,8 @@ def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str
         for line in about:
             say(f"warning: {line}")
     if write:
+        if not asked.name and (there := next((k for k, v in declared.raw(DATA).items() if v == one.source), None)):
+            raise RetuneError(f"{DATA} has this already, as `{there}`: `--name NAME` adds it once more")
         block.replace(root, texts)
         if not as_json:
             say(f"\nwritten: `{one.name}` into {DATA}, the task and {len(one.models)} models into {PARAMS}")
@@ -160,10 +163,19 @@ def _free(name: str, declared: declarations.Project) -> str:
     return next(one for one in (name, *(f"{name}_{number}" for number in range(2, 1000))) if one not in taken)
 
 
-def _path(folder: Path, root: Path) -> str:
-    """The folder as the catalog names it: relative where it lies in the project."""
-    here = root.absolute()
-    return folder.relative_to(here).as_posix() if folder.is_relative_to(here) else str(folder)
+def _path(one: Draft, root: Path) -> str:
+    """The folder as the catalog names it: relative where it lies in the project.
+
+    A file in a folder that holds the project, or what it builds, is named itself: such a folder is no data set.
+    """
+    here, path = root.absolute(), Path(os.path.abspath(one.folder))
+    if here.is_relative_to(path) or path == here / Path(DATA).parent:
+        files = sorted({Path(os.path.abspath(file.path)) for file in one.files})
+        if len(files) > 1:
+            names = ", ".join(file.name for file in files)
+            raise RetuneError(f"{path} holds more than {names}: move them into a folder of their own in data/external")
+        (path,) = files
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
 def _check(root: Path, asked: Asked) -> None:

@@ -244,6 +244,13 @@ def test_ask_answers_arguments_at_once_and_lines_without_them(root: Path) -> Non
         assert said in run(root, "ask", model, *texts, fails=True)[1]
 
 
+def test_lines_behind_an_empty_one_are_not_lost_silently(root: Path) -> None:
+    out, said = run(root, "ask", "intent", text=f"{TEXTS[0]}\n\n{TEXTS[1]}\n", fails=True)
+    assert out.count("\n") == 1
+    assert "an empty line ends the questions, and 1 lines behind it were not asked" in said
+    run(root, "ask", "intent", text=f"{TEXTS[0]}\n\n\n")
+
+
 def test_an_export_is_asked_without_a_project(tmp_path: Path) -> None:
     spec, rows, fitted, pooler = exported.kinds()["linear text"]
     (tmp_path / "exports").mkdir()

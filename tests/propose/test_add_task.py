@@ -10,6 +10,7 @@ from retune.params import loads
 from retune.pipeline.declarations import DATA, PARAMS
 from retune.pipeline.resolve import resolve
 from retune.propose import block
+from retune.sources.path import hashes
 from tests.support.command_line import printed
 from tests.support.declarations import replace, write
 
@@ -72,6 +73,24 @@ def test_an_empty_catalog_and_files_with_line_ends_of_windows_are_written_as_the
     assert block._put("# nothing yet\n", ("a",), {"b": "c"}, DATA) == "# nothing yet\na: {b: c}\n"
 
 
+@pytest.mark.parametrize("place", ["asked.csv", "data/asked.csv", "../asked.csv"])
+def test_a_file_beside_the_project_or_in_it_is_named_itself_and_found_by_the_build(project, place):
+    (project / "data/external/asked.csv").rename(project / place)
+    printed(project, "add-task", place, "--write")
+    entry = yaml.safe_load((project / DATA).read_text("utf-8"))["asked"]
+    assert (project / entry["path"]).samefile(project / place)
+    assert [table["file"] for table in entry["tables"]] == ["asked.csv"]
+    assert list(hashes(entry["path"], None, project)) == ["asked.csv"]
+    assert "asked" in resolve(project).resolved["tasks"]
+
+
+def test_files_beside_the_project_are_to_be_moved(project):
+    for name in ("train.csv", "test.csv"):
+        (project / name).write_bytes((project / "data/external/asked.csv").read_bytes())
+    said = printed(project, "add-task", "train=train.csv", "test=test.csv", fails=True)
+    assert "holds more than test.csv, train.csv: move them into a folder of their own in data/external" in said
+
+
 def test_a_name_that_is_taken_is_refused_and_a_guessed_one_gets_a_number(project):
     printed(project, "add-task", "data/external/asked.csv", "--write")
     before = texts(project)
@@ -79,6 +98,10 @@ def test_a_name_that_is_taken_is_refused_and_a_guessed_one_gets_a_number(project
     assert "data/catalog.yaml has `asked` already: `--name` takes another name" in said
     assert texts(project) == before
     assert "\n  asked_2:\n" in printed(project, "add-task", "data/external/asked.csv")
+    said = printed(project, "add-task", "data/external/asked.csv", "--write", fails=True)
+    assert "data/catalog.yaml has this already, as `asked`: `--name NAME` adds it once more" in said
+    assert texts(project) == before
+    printed(project, "add-task", "data/external/asked.csv", "--name", "again", "--write")
 
 
 def test_a_proposal_that_is_not_valid_is_not_written(project):
