@@ -73,6 +73,8 @@ def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str
         scratch = Path(folder)
         name = asked.name or _free(draft.valid_name([path for _, path in asked.files]), declared)
         one = draft.draft(asked.files, said, asked.table, name, asked.license, scratch / "read")
+        if asked.positive and (guessed := one.task["kind"]) != "pair":
+            raise RetuneError(f"--positive is for pairs, and this is taken for {guessed}: add --kind pair")
         found = converted.converted(one, scratch / "convert")
         converted.prune(one, found)
         converted.forgive(one, found)
@@ -182,6 +184,9 @@ def _check(root: Path, asked: Asked) -> None:
     """Refuse options that can't be meant."""
     if not (root / PARAMS).is_file():
         raise RetuneError(f"there is no {PARAMS} here: run the command in the folder of a project")
+    paths = [path.resolve() for _, path in asked.files]
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise RetuneError(f"{twice.name} is given twice: the rows of one split may not be those of another")
     if asked.kind and asked.kind not in typing.get_args(Kind):
         raise RetuneError(unknown("kind", asked.kind, typing.get_args(Kind)))
     if asked.name and not re.fullmatch(r"[A-Za-z0-9_\-]+", asked.name):

@@ -36,6 +36,9 @@ SPLITS = {
 FORMAT_LIST = "csv, tsv, json, jsonl, parquet, xlsx (each gzipped too)"
 MOST_FILES = 500
 
+FORMATS_OF = {"sheet": ("xlsx",), "records": ("json",), "separator": ("csv",), "fields": ("csv", "tsv")}
+"""Options of one format alone."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -98,6 +101,9 @@ def open_file(path: Path, split: str | None, said: dict[str, Any], scratch: Path
         table["format"] = _by_content(path)
         notes.append(f"its name tells no format; it looks like {table['format']} (`--format` says another)")
     form = table.get("format") or _format(path)
+    for key, forms in FORMATS_OF.items():
+        if key in said and form not in forms:
+            raise RetuneError(f"--{key} is for {' and '.join(forms)}, and {path} is read as {form}: leave it out")
     plain = compressed.unpacked(path, scratch / "plain") or path
     if form in ("csv", "tsv") and "fields" not in table and (names := _without_header(plain, table, form)):
         table["fields"] = names
@@ -148,6 +154,14 @@ def _by_content(path: Path) -> str:
     return "tsv" if "\t" in first else "csv"
 
 
+def _begins_with_a_row(path: Path, codec: str, how: Any) -> bool:
+    """Whether a cell of the first line is a value of its column, and not its name."""
+    ((_, _, first),) = _first(path, codec, how, None)
+    rows = [row for _, broken, row in _first(path, codec, how, len(first)) if broken is None]
+    columns = list(zip(first, *rows, strict=False))
+    return any(column[0] and (_is_value(column[0]) or column.count(column[0]) > 1) for column in columns)
+
+
 def _without_header(path: Path, table: dict[str, Any], form: str) -> list[str] | None:
     """Names for the columns of a file whose first line is a row; None where that names them."""
     codec = character_encoding.detect(path, table.get("encoding") or "auto")
@@ -157,7 +171,7 @@ def _without_header(path: Path, table: dict[str, Any], form: str) -> list[str] |
         names = csv_records.header(path, codec, how)
         twice = False
     except RetuneError as error:
-        if " twice" not in str(error):
+        if " twice" not in str(error) or not _begins_with_a_row(path, codec, how):
             raise
         names, twice = [], True
     counted = names == [str(number) for number in range(len(names))]  # as data frames write columns without names

@@ -161,12 +161,35 @@ def test_too_many_rejects_are_forgiven_and_said(project):
         (["data/external/asked.csv", "--prompt", "question"], "did you mean `questions`?"),
         (["data/external/asked.csv", "--separator", ";;"], "--separator: "),
         (["data/external/asked.csv", "--format", "xls"], "there is no format `xls`"),
+        (
+            ["data/external/asked.csv", "--sheet", "one"],
+            "--sheet is for xlsx, and data/external/asked.csv is",
+        ),
+        (["train=data/external/asked.csv", "test=data/external/../external/asked.csv"], "asked.csv is given twice"),
+        (["data/asked.jsonl", "--positive", "refund"], "--positive is for pairs, and this is taken for classification"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(arguments, said, project):
+    labels = ("refund", "delivery", "account")
+    rows = [
+        {"text": f"a question {number}, which is of some length", "label": labels[number % 3]} for number in range(30)
+    ]
+    (project / "data/asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     text = printed(project, "add-task", *arguments, fails=True)
     assert said in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("text,text,label", "the header line names `text` twice"), ("yes,yes,1", "its first line looks like a row")],
+)
+def test_a_header_that_names_a_column_twice_is_no_row(first, said, project):
+    rows = [f"{('yes', 'no')[number % 2]},question {number},{number // 2 % 2}" for number in range(40)]
+    (project / "data/asked.csv").write_text("\n".join([first, *rows, ""]))
+    text = printed(project, "add-task", "data/asked.csv", "--kind", "pair", "--text", "column1,column2", "--label",
+                   "column3", fails="names" in said)  # fmt: skip
+    assert said in text
 
 
 def test_texts_that_yaml_would_take_for_something_else_are_quoted():
