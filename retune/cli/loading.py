@@ -25,20 +25,12 @@ TABLES = (".csv", ".tsv", ".json", ".parquet", ".xlsx")
 
 def load(name: str) -> Model:
     """A model of this project by its name alone, or anything that `retune.load` takes."""
-    return load_from(name if "/" in name or ":" in name else Path("models") / name)
-
-
-def load_from(place: str | Path) -> Model:
-    """What `retune.load` takes. Raises `RetuneError` that says so where there is no project to have the model."""
     from retune import inference
 
-    try:
-        return inference.load(place)
-    except RetuneError:
-        path = Path(place)
-        if path.parts[:1] == ("models",) and not path.exists() and (outside := project.missing()):
-            raise RetuneError(f"there is no model `{path.name}` here: {outside}, or give the model's path") from None
-        raise
+    path = name if "/" in name or ":" in name else f"models/{name}"
+    if path.startswith("models/") and not Path(path).exists() and (outside := project.missing()):
+        raise RetuneError(f"there is no model `{name}` here: {outside}, or give the model's path")
+    return inference.load(path)
 
 
 def load_for(command: str, name: str) -> Model:
