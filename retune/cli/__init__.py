@@ -12,7 +12,6 @@ from retune.cli import (
     building,
     declarations,
     judging,
-    project,
     running,
     serving,
     sharing,
@@ -60,14 +59,6 @@ PANELS = {
 }
 """Heading of `retune --help` -> its commands; a command is one line here."""
 
-OF_A_PROJECT = {
-    *(declarations.check, declarations.show, declarations.pin),
-    *(building.impact, building.repro, building.verify, building.provenance),
-    *(judging.checkpoints, judging.curve, sharing.pull, sharing.push, sharing.rows),
-}
-"""Commands that mean nothing outside of a project. `gate`, whose exit code 1 is a regression, and `add-task` see to it
-themselves; those that ask and serve take models by path too."""
-
 commands = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -91,7 +82,7 @@ def retune(
 
 for panel, functions in PANELS.items():
     for function in functions:
-        commands.command(rich_help_panel=panel)(project.needed(function) if function in OF_A_PROJECT else function)
+        commands.command(rich_help_panel=panel)(function)
 
 commands.command(hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
     sharing.export

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from retune.cli import completion, printing, project
+from retune.cli import completion, printing
 from retune.cli.printing import AsJson
 from retune.cli.running import CannotTell
 from retune.errors import RetuneError
@@ -78,7 +78,6 @@ def gate(
     from retune.report import gate_words, revisions
 
     try:
-        project.check()
         if head is None:
             _up_to_date()
         with ExitStack() as opened:

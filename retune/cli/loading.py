@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retune.cli import completion, project
+from retune.cli import completion
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def load(name: str) -> Model:
     """A model of this project by its name alone, or anything that `retune.load` takes."""
     from retune import inference
 
-    path = name if "/" in name or ":" in name else f"models/{name}"
-    if path.startswith("models/") and not Path(path).exists() and (outside := project.missing()):
-        raise RetuneError(f"there is no model `{name}` here: {outside}, or give the model's path")
-    return inference.load(path)
+    return inference.load(name if "/" in name or ":" in name else Path("models") / name)
 
 
 def load_for(command: str, name: str) -> Model:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from retune.cli import completion, loading
+from retune.cli import completion
 from retune.errors import RetuneError
 
 
@@ -85,7 +85,9 @@ def serve(
         return
     if engine_url or engine_port or engine_args or alone or dry_run:
         raise RetuneError("--engine-url, --engine-port, --engine-args, --alone and --dry-run need --engine")
-    loaded = [loading.load(str(_folder(model))) for model in models]
+    from retune import inference
+
+    loaded = [inference.load(_folder(model)) for model in models]
     names = [model.name for model in loaded]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RetuneError(f"two models are named {twice}: serve them in two processes, with a --port each")

@@ -154,7 +154,6 @@ def test_what_was_moved_is_a_document_and_the_messages_go_elsewhere(
         given[-1]("3 files")
         return {"files": 3}
 
-    (tmp_path / "params.yaml").touch()
     monkeypatch.setattr(place, function, moved)
     out, errors = run(tmp_path, *arguments, "--json")
     assert (json.loads(out), errors) == ({"files": 3}, "3 files\n")
@@ -166,7 +165,6 @@ def test_a_verification_is_a_document_and_ends_by_what_it_found(
     same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = rebuild.Output("train@a", "models/a", 1, [] if same else ["weights: 3 bytes"])
-    (tmp_path / "params.yaml").touch()
     monkeypatch.setattr(rebuild, "verify", lambda *_: rebuild.Verified([output]))
     said = json.loads(run(tmp_path, "verify", "--json", fails=not same)[0])
     assert said["same"] is same
@@ -219,23 +217,3 @@ def test_the_version_names_what_is_installed_and_the_projects_commit(tmp_path: P
     assert lines["retune"] == retune.__version__
     assert set(lines) == {"retune", "python", "torch", "transformers", "dvc"}
     assert re.search(r"^project [0-9a-f]{40}", version.text(ROOT), re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(("check",), ("show", "intent"), ("pin", "qwen"), ("impact",), ("repro",), ("verify",)),
-        *(("provenance", "x"), ("checkpoints", "x"), ("curve", "x"), ("gate",), ("pull",), ("push",)),
-        *(("rows", "x", "--format", "alpaca", "--out", "x"), ("ask", "x", "hello"), ("chat", "x"), ("serve", "x")),
-        *(("predict", "x", "y.csv"), ("rank", "x", "q", "d"), ("align", "x", "a", "b"), ("score", "x", "d")),
-        ("web", "x"),
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_outside_of_a_project_a_command_says_so_and_writes_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").touch()
-    inside = tmp_path / "docs"
-    inside.mkdir()
-    out, said = run(inside, *arguments, fails=True)
-    assert f"there is no params.yaml here: run the command in the folder of a project, {tmp_path}" in said
-    assert (out, said.count("\n"), list(inside.iterdir())) == ("", 1, [])
