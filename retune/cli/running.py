@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -82,5 +83,6 @@ def _usage(error: TyperException, as_json: bool) -> int:
 
     if as_json:
         typer.echo(printing.line({"error": error.format_message(), "exit_code": error.exit_code}))
-    rich_utils.rich_format_error(error)  # type: ignore[arg-type]  # its type is a private one
+    shown: Any = error  # the function's own type for it is a private one
+    rich_utils.rich_format_error(shown)
     return error.exit_code

@@ -78,7 +78,7 @@ def rows(
     split: Annotated[list[str] | None, typer.Option(help="train, dev, calibration or test; default: all")] = None,
     thinking: Annotated[
         bool | None,
-        typer.Option(help="reasoning between <think> tags before the answer; default: where rows have any"),
+        typer.Option(help="reasoning between `<think>` tags before the answer; default: where rows have any"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

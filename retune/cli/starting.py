@@ -43,6 +43,7 @@ def add_task(
     Example: `retune add-task train.csv`
     """
     from retune.propose import command
+    from retune.propose.look import Said
 
     table = {
         "format": format,
@@ -63,13 +64,15 @@ def add_task(
         Path(),
         command.Asked(
             files=[*map(command.named, files), *((split, Path(file)) for split, file in official)],
+            said=Said(
+                kind=kind,
+                label=label,
+                texts=tuple(part.strip() for part in text.split(",")) if text else (),
+                group=group,
+                positive=positive,
+                columns=columns,
+            ),
             name=name,
-            kind=kind,
-            label=label,
-            texts=tuple(part.strip() for part in text.split(",")) if text else (),
-            group=group,
-            positive=positive,
-            columns=columns,
             table={key: value for key, value in table.items() if value is not None},
             prompt=prompt,
             license=license,

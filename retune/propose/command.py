@@ -41,13 +41,8 @@ class Asked:
     """The options of the command; see `retune add-task --help`."""
 
     files: list[tuple[str | None, Path]]
+    said: Said = field(default_factory=Said)
     name: str | None = None
-    kind: str | None = None
-    label: str | None = None
-    texts: tuple[str, ...] = ()
-    group: str | None = None
-    positive: str | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
     prompt: str | None = None
     license: str | None = None
@@ -68,12 +63,11 @@ def run(root: Path, asked: Asked, write: bool, as_json: bool, say: Callable[[str
     if declared.problems:
         raise RetuneError("the project's own declarations have problems; mend them first:\n  "
                           + "\n  ".join(declared.problems))  # fmt: skip
-    said = Said(asked.kind, asked.label, asked.texts, asked.group, asked.positive, asked.columns)
     with _each_once(), tempfile.TemporaryDirectory(prefix="retune-add-task-") as folder:
         scratch = Path(folder)
         name = asked.name or _free(draft.valid_name([path for _, path in asked.files]), declared)
-        one = draft.draft(asked.files, said, asked.table, name, asked.license, scratch / "read")
-        if asked.positive and (guessed := one.task["kind"]) != "pair":
+        one = draft.draft(asked.files, asked.said, asked.table, name, asked.license, scratch / "read")
+        if asked.said.positive and (guessed := one.task["kind"]) != "pair":
             raise RetuneError(f"--positive is for pairs, and this is taken for {guessed}: add --kind pair")
         found = converted.converted(one, scratch / "convert")
         converted.prune(one, found)
@@ -182,13 +176,14 @@ def _path(one: Draft, root: Path) -> str:
 
 def _check(root: Path, asked: Asked) -> None:
     """Refuse options that can't be meant."""
+    said = asked.said
     if not (root / PARAMS).is_file():
         raise RetuneError(f"there is no {PARAMS} here: run the command in the folder of a project")
     paths = [path.resolve() for _, path in asked.files]
     if twice := next((path for path in paths if paths.count(path) > 1), None):
         raise RetuneError(f"{twice.name} is given twice: the rows of one split may not be those of another")
-    if asked.kind and asked.kind not in typing.get_args(Kind):
-        raise RetuneError(unknown("kind", asked.kind, typing.get_args(Kind)))
+    if said.kind and said.kind not in typing.get_args(Kind):
+        raise RetuneError(unknown("kind", said.kind, typing.get_args(Kind)))
     if asked.name and not re.fullmatch(r"[A-Za-z0-9_\-]+", asked.name):
         raise RetuneError(f"--name {asked.name}: a name has letters, digits, _ and - only")
     if (form := asked.table.get("format")) and form not in typing.get_args(Format):
@@ -201,14 +196,14 @@ def _check(root: Path, asked: Asked) -> None:
         except ValidationError as error:
             (keys, text), *_ = messages(Table, asked.table, error)
             raise RetuneError(f"--{'.'.join(keys)}: {text}") from None
-    known = COLUMNS[asked.kind] if asked.kind else sorted({name for columns in COLUMNS.values() for name in columns})
-    for column in asked.columns:
+    known = COLUMNS[said.kind] if said.kind else sorted({name for columns in COLUMNS.values() for name in columns})
+    for column in said.columns:
         if column not in known:
             raise RetuneError(f"--column {column}=...: {unknown('column', column, known)}")
-    if len(asked.texts) > 2 and asked.kind in ("pair", "ranking"):
-        raise RetuneError(f"--text names {len(asked.texts)} fields, and kind {asked.kind} compares two")
+    if len(said.texts) > 2 and said.kind in ("pair", "ranking"):
+        raise RetuneError(f"--text names {len(said.texts)} fields, and kind {said.kind} compares two")
     if asked.prompt and not (root / "prompts" / f"{asked.prompt}.yaml").is_file():
         there = sorted(path.stem for path in (root / "prompts").glob("*.yaml"))
         raise RetuneError(unknown("prompt", asked.prompt, there, " in prompts/"))
-    if asked.positive and asked.kind and asked.kind != "pair":
-        raise RetuneError(f"--positive is for pairs, not for {asked.kind}")
+    if said.positive and said.kind and said.kind != "pair":
+        raise RetuneError(f"--positive is for pairs, not for {said.kind}")

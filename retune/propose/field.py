@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -78,28 +79,33 @@ def profile(frame: pl.DataFrame, name: str) -> Field:
         return Field(name, frame.height, 0, 0, 0.0, 0, "empty")
     lengths = filled.str.len_chars()
     distinct = filled.n_unique()
-    shape = _shape(filled, distinct, float(lengths.mean() or 0))  # type: ignore[arg-type]
+    shape = _shape(filled, distinct, number(lengths.mean()))
     whole, low, high = False, 0.0, 0.0
     if shape == "number":
         numbers = filled.cast(pl.Float64, strict=False).drop_nulls()
-        low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
+        low, high = number(numbers.min()), number(numbers.max())
         whole = bool((numbers == numbers.round()).all())
     counts: dict[str, int] = {}
     if distinct <= FEW:
         ordered = filled.value_counts().sort(["count", name], descending=[True, False])
         counts = dict(zip(ordered[name].to_list(), ordered["count"].to_list(), strict=True))
     return Field(
-        name, frame.height, count, distinct, float(lengths.mean() or 0), int(lengths.max() or 0),  # type: ignore
+        name, frame.height, count, distinct, number(lengths.mean()), int(number(lengths.max())),
         shape, whole, low, high, counts,
     )  # fmt: skip
 
 
 def _shape(filled: pl.Series, distinct: int, mean: float) -> str:
     for shape, pattern in (("number", NUMBER), ("date", DATE), ("url", URL), ("list", LIST), ("code", CODE)):
-        if float(filled.str.contains(pattern).mean() or 0) >= MOST:  # type: ignore[arg-type]
+        if number(filled.str.contains(pattern).mean()) >= MOST:
             return shape
     few = distinct <= FEW and (distinct <= 2 or len(filled) >= 3 * distinct) and mean <= 40
     return "name" if few else "text"
+
+
+def number(statistic: Any) -> float:
+    """A mean or the like of a numeric column, which polars types as any value that a column can hold; 0 of none."""
+    return float(statistic or 0)
 
 
 def scripts(texts: pl.Series) -> dict[str, float]:

@@ -15,6 +15,7 @@ from retune.llm.prompt.template import PLACEHOLDER
 from retune.pipeline.declarations import Project
 from retune.pipeline.schema.params import Prompt
 from retune.propose.draft import Draft
+from retune.propose.field import number
 
 LONGEST = 512
 """Tokens that BERT-like encoders have positions for."""
@@ -52,8 +53,8 @@ def add(draft: Draft, declared: Project, rows: pl.DataFrame, root: Path) -> Leng
         own = {"training": {"max_length": limit}}
     if encoder and "encoder" in kind.LEARNERS:
         draft.models[f"{draft.name}_encoder"] = {"task": draft.name, "learner": "encoder", "base": encoder, **own}
-    cut = float((counts > limit).mean() or 0)  # type: ignore[arg-type]
-    return Lengths(int(counts.median() or 0), most, int(counts.max() or 0), limit, cut, exact)  # type: ignore
+    cut = number((counts > limit).mean())
+    return Lengths(int(number(counts.median())), most, int(number(counts.max())), limit, cut, exact)
 
 
 def role(declared: Project, learner: str) -> str | None:

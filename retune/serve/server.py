@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from retune.errors import RetuneError
+from retune.serve import listening
 from retune.serve.app import create
 from retune.serve.metrics import Metrics
 from retune.serve.middleware import State
@@ -60,18 +59,16 @@ def serve(
     for model in models:
         groups.setdefault(default_port(model.spec) if port is None else port, []).append(model)
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_bound(host, number)) for number in groups]
+        sockets = [opened.enter_context(listening.bound(host, number)) for number in groups]
         applications: dict[int, ASGIApp] = {}
         lines = []
-        for bound, group in zip(sockets, groups.values(), strict=True):
+        for taken, group in zip(sockets, groups.values(), strict=True):
             here = [Served(model, options, metrics) for model in group]
             for one in here:
                 opened.callback(one.close)
                 one.warm_up()
-            address, number = bound.getsockname()[:2]
-            applications[number] = create(here, options, tokens, metrics, state)
-            url = f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
-            lines.append(f"{url}  {', '.join(one.name for one in here)}")
+            applications[taken.getsockname()[1]] = create(here, options, tokens, metrics, state)
+            lines.append(f"{listening.url(taken)}  {', '.join(one.name for one in here)}")
         config = uvicorn.Config(
             by_port(applications), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
             timeout_graceful_shutdown=int(options.timeout) + 5,
@@ -79,31 +76,15 @@ def serve(
         Server(config, state, lambda: say("\n".join(lines))).run(sockets)
 
 
-class Server(uvicorn.Server):
-    """A uvicorn that, told to end, answers what is already on its way, and exits with 0."""
+class Server(listening.Server):
+    """One that, told to end, answers what is already on its way; a second signal does not hurry it, SIGKILL does."""
 
     def __init__(self, config: uvicorn.Config, state: State, started: Callable[[], object]) -> None:
-        super().__init__(config)
-        self.state, self.begun = state, started
+        super().__init__(config, started)
+        self.state = state
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.begun()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """End on SIGTERM and SIGINT; a second one does not hurry it, SIGKILL does."""
-        loop = asyncio.get_running_loop()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, self._end)
-        try:
-            yield
-        finally:
-            for one in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(one)
-
-    def _end(self) -> None:
+    def told_to_end(self) -> None:
+        """Say so to the routes, and end."""
         self.state.draining = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,23 +104,3 @@ def by_port(applications: dict[int, ASGIApp]) -> ASGIApp:
         await chosen(scope, receive, send)
 
     return application
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at an address of this machine, not yet listening."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        raise RetuneError(
-            f"can't serve at {host}:{port} ({error.strerror}): give another --port, or end what is there"
-        ) from None
-    return bound

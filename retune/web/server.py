@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import signal
-import socket
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
-from retune.errors import RetuneError
+from retune.serve import listening
 from retune.web.files import MIB, Limits
 from retune.web.guard import Guard, told
 from retune.web.results import TYPES, Results
@@ -116,58 +113,13 @@ def serve(
 
     Raises `RetuneError` for an address that can't be taken.
     """
-    with tempfile.TemporaryDirectory(prefix="retune-web-") as folder, contextlib.closing(_bound(host, port)) as bound:
+    with (
+        tempfile.TemporaryDirectory(prefix="retune-web-") as folder,
+        contextlib.closing(listening.bound(host, port)) as taken,
+    ):
         app = application(models, Path(folder), limits, tokens, anywhere)
-        address, number = bound.getsockname()[:2]
-        url = f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE
         )
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it tells of cancelled streams, and texts
-        Server(config, lambda: say_where(url)).run([bound])
-
-
-class Server(uvicorn.Server):
-    """A uvicorn that says when it listens, and that a signal ends with exit code 0."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
-        super().__init__(config)
-        self.begun = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.begun()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """End on SIGTERM and SIGINT; on a second one at once."""
-        loop = asyncio.get_running_loop()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, self._end)
-        try:
-            yield
-        finally:
-            for one in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(one)
-
-    def _end(self) -> None:
-        self.force_exit, self.should_exit = self.should_exit, True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at an address of this machine, not yet listening."""
-    try:
-        found: Any = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        bound = socket.socket(found[0])
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(found[4])
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        raise RetuneError(
-            f"can't serve at {host}:{port} ({error.strerror}): give another --port, or end what is there"
-        ) from None
-    return bound
+        listening.Server(config, lambda: say_where(listening.url(taken))).run([taken])

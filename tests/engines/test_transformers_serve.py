@@ -90,7 +90,8 @@ def test_scores_are_those_of_retune_load(tmp_path: Path) -> None:
     built = exported_llm.built(tmp_path / "model", base, spec, {"temperature": 1.3, "estimate": "median"})
     folder = exported_llm.export(built, "merged decision", tmp_path / "export")
     read = export.read(folder)
-    predictor: Any = Decisions(read, Pipeline(folder))  # type: ignore[arg-type]
+    endpoint: Any = Pipeline(folder)
+    predictor: Any = Decisions(read, endpoint)
     theirs = Model(read.name, read.card.spec, predictor, {**read.card.calibration, "temperature": 1.0}, folder)
     rows = [{"document": text, "dimension": name} for text in ("公司主营机器人", "花呗") for name in dimensions]
     own = inference.load(folder).predict(rows)
@@ -108,6 +109,7 @@ def test_what_it_does_not_serve_is_told(tiny: Built, tmp_path: Path) -> None:
         command([adapter], "127.0.0.1", 8010, "float32")
     with pytest.raises(RetuneError, match="holds one model"):
         command([merged, adapter], "127.0.0.1", 8010, "float32")
+    nowhere: Any = None
     with pytest.raises(RetuneError, match="tells no probability of small: export it with `decision: true`"):
-        Decisions(merged, None)  # type: ignore[arg-type]
+        Decisions(merged, nowhere)
     assert command([merged], "127.0.0.1", 8010, "float32")[:3] == ["transformers", "serve", str(merged.folder)]

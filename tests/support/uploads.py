@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,19 +28,20 @@ class Uploads(Hub):
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-class UploadAnswer(Answer):
+class UploadAnswer(Answer, abc.ABC):
     """One answer: a refusal, or by the first route whose pattern is `METHOD path`; `content` and `query` were sent."""
 
     hub: Uploads
     content: bytes
     query: dict[str, str]
 
+    @abc.abstractmethod
     def routes(self) -> dict[str, Callable[..., None]]:
         """Pattern -> what answers its groups."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def refuse(self, status: int, said: str) -> None:
-        raise NotImplementedError
+        """Answer with an error, in the hub's own form."""
 
     def needs_token(self, path: str) -> bool:
         return True
