@@ -95,6 +95,28 @@ def test_two_adapters_behind_our_routes_a_token_that_nobody_can_read_and_an_end(
         process.communicate()
 
 
+def test_an_engine_that_dies_ends_the_routes_in_front_of_it(adapters: list[Path], tmp_path: Path) -> None:
+    path = f"{program(tmp_path / 'bin').parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+    words = [sys.executable, "-m", "retune.cli", "serve", "--engine", "vllm", str(adapters[0]), "--port", "0"]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        engine = 0
+        for line in process.stderr:
+            if line.startswith("vllm is process"):
+                engine = int(line.split()[-1])
+            if line.startswith("http://"):
+                break
+        os.kill(engine, signal.SIGKILL)
+        _, rest = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 1
+        assert rest.rstrip().endswith("retune: vllm ended with code -9: its own lines above say why")
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_an_engine_that_ends_at_once_is_told(
     adapters: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
