@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from retune.cli import loading
 from retune.errors import RetuneError
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ LOOPBACK = "127.0.0.1"
 
 def folder(model: str) -> Path:
     """The export that a word names: a path as it is, or the name of one of the project's."""
-    path = Path(model)
-    if len(path.parts) > 1 or (path / "export.json").is_file():
-        return path
-    return Path("exports") / model if (Path("exports") / model).is_dir() else Path("models") / model
+    named = Path("exports") / model
+    return named if len(Path(model).parts) == 1 and named.is_dir() else Path(loading.place(model))
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,31 @@ Named = Annotated[str, typer.Argument(metavar="MODEL", help=HELP, autocompletion
 COMMANDS = {"pair": "align", "scoring": "score", "ranking": "rank"}
 """Kind of task -> the command that answers once; `ask` answers all."""
 
+PARAMS = "params.yaml"
+
 TABLES = (".csv", ".tsv", ".json", ".parquet", ".xlsx")
 
 
+def place(name: str) -> str | Path:
+    """What `retune.load` takes, for a word of the command line: a model of this project may be named alone.
+
+    Raises `RetuneError` for a name where there is no project.
+    """
+    if "/" in name or ":" in name or (Path(name) / "export.json").is_file():
+        return name
+    if not Path(PARAMS).is_file() and not Path("models").is_dir():
+        raise RetuneError(
+            f"there is no {PARAMS} here, so `{name}` is no model: run the command in the folder of a project, or give "
+            "the model's path"
+        )
+    return Path("models") / name
+
+
 def load(name: str) -> Model:
-    """A model of this project by its name alone, or anything that `retune.load` takes."""
+    """The model that a word of the command line names."""
     from retune import inference
 
-    return inference.load(name if "/" in name or ":" in name else Path("models") / name)
+    return inference.load(place(name))
 
 
 def load_for(command: str, name: str) -> Model:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from retune.cli import completion
+from retune.cli import completion, loading
 from retune.errors import RetuneError
 
 
@@ -85,16 +84,8 @@ def serve(
         return
     if engine_url or engine_port or engine_args or alone or dry_run:
         raise RetuneError("--engine-url, --engine-port, --engine-args, --alone and --dry-run need --engine")
-    from retune import inference
-
-    loaded = [inference.load(_folder(model)) for model in models]
+    loaded = [loading.load(model) for model in models]
     names = [model.name for model in loaded]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RetuneError(f"two models are named {twice}: serve them in two processes, with a --port each")
     server.serve(loaded, host, port, options, tokens, lambda line: typer.echo(line, err=True))
-
-
-def _folder(model: str) -> Path:
-    """A path as it is said; a name is a model of the project."""
-    path = Path(model)
-    return path if len(path.parts) > 1 or (path / "export.json").is_file() else Path("models") / model

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from retune.cli import loading
 from retune.errors import RetuneError
 
 
@@ -29,7 +29,6 @@ def web(
 
     if find_spec("gradio") is None:
         raise RetuneError("gradio is not installed: `pip install 'retune[web]'`")
-    from retune import inference
     from retune.serve import access
     from retune.web import loaded, server
     from retune.web.files import Limits
@@ -37,9 +36,7 @@ def web(
     tokens = access.tokens()
     access.check(host, tokens, insecure)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    found = [
-        loaded.of(inference.load(name if "/" in name or ":" in name else Path("models") / name)) for name in models
-    ]
+    found = [loaded.of(loading.load(name)) for name in models]
     names = [one.model.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RetuneError(f"two models are named {twice}: show them on two pages, with a --port each")

@@ -217,3 +217,10 @@ def test_the_version_names_what_is_installed_and_the_projects_commit(tmp_path: P
     assert lines["retune"] == retune.__version__
     assert set(lines) == {"retune", "python", "torch", "transformers", "dvc"}
     assert re.search(r"^project [0-9a-f]{40}", version.text(ROOT), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [["ask"], ["chat"], ["web"], ["serve"], ["serve", "--engine", "vllm"]])
+def test_a_name_where_there_is_no_project_is_told(command: list[str], tmp_path: Path) -> None:
+    _, said = run(tmp_path, *command, "intent", fails=True)
+    assert said.startswith("retune: there is no params.yaml here, so `intent` is no model")
+    assert not list(tmp_path.iterdir())

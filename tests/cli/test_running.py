@@ -95,6 +95,22 @@ def test_a_reader_that_goes_away_gets_no_traceback(tmp_path: Path) -> None:
     assert command.wait() == 1
 
 
+def test_a_reader_that_goes_away_before_the_last_words_gets_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import sys, typer; from retune.cli import running; t = typer.Typer()\n"
+        "@t.command()\n"
+        "def say():\n    sys.stdin.read(); print('kept until the end')\n"
+        "running.run(t)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    buffered = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
+    command = subprocess.Popen((sys.executable, "-P", "-c", code), env=buffered, cwd=tmp_path, **pipes)
+    assert command.stdout
+    command.stdout.close()
+    _, errors = command.communicate()
+    assert (command.returncode, errors) == (1, b"")
+
+
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     code = (
         "import time, typer; from retune.cli import running; t = typer.Typer()\n"

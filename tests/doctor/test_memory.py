@@ -84,6 +84,16 @@ def test_weights_that_are_converted_on_a_processor_stand_beside_their_file(shape
     assert encoder.weights == 4 * shapes["encoder"].parameters  # its file is in float32 already
 
 
+def test_what_is_trained_has_a_gradient_and_two_moments_in_float32(shapes):
+    one = Pass(512, 128, 16, False)
+    need = memory.of({**ADAPTER, "training": {"epochs": 1}}, shapes["llm"], one, "cuda", "bfloat16")
+    sides = 896 + 896 + 896 + 128 + 896 + 128 + 896 + 896 + 3 * (896 + 4864)  # of q, k, v, o and three of the MLP
+    assert need.gradients == 4 * 24 * 16 * sides
+    assert need.optimizer == 2 * need.gradients
+    full = {**ADAPTER, "lora": {"method": "full"}, "training": {"epochs": 1}}
+    assert memory.of(full, shapes["llm"], one, "cuda", "bfloat16").optimizer == 8 * shapes["llm"].parameters
+
+
 def test_passes_follow_the_rows_and_without_rows_the_limits(tmp_path):
     spec = {
         "learner": "encoder",

@@ -92,6 +92,14 @@ def test_of_several_pairs_of_fields_the_texts_are_taken(tmp_path, some):
     assert columns(proposed(tmp_path, "d.csv")) == {"text_a": "title_left", "text_b": "title_right", "label": "label"}
 
 
+def test_of_fields_without_a_telling_name_one_of_two_values_is_the_label(tmp_path, some):
+    rows = [{"b": "wxyz"[i % 4], "a": "uv"[i % 2], "question": some.text()} for i in range(60)]
+    write(tmp_path, "d.csv", rows)
+    one = proposed(tmp_path, "d.csv")
+    assert columns(one)["label"] == "a"
+    assert "`--label b`" in one.ambiguous[0]
+
+
 def test_labels_that_no_word_tells_apart_are_unclear_and_an_option_decides(tmp_path, some):
     write(
         tmp_path, "d.csv", [{"left": some.text(), "right": some.text(), "label": "xy"[i % 3 == 0]} for i in range(60)]

@@ -71,6 +71,7 @@ def test_other_machines_may_not_unless_it_is_said(host: str) -> None:
 
 def test_the_command_refuses_before_it_loads_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(access.TOKENS, raising=False)
+    (tmp_path / "models").mkdir()
     assert "no token protects it" in run(tmp_path, "serve", "nothing", "--host", "0.0.0.0", fails=True)[1]
     assert "there is no model `nothing`" in run(tmp_path, "serve", "nothing", fails=True)[1]
 
@@ -80,10 +81,16 @@ def test_the_command_serves_names_of_the_project_and_folders(tmp_path: Path, mon
     from retune.serve import server
 
     asked: list[Path] = []
+
+    def load(place: str | Path) -> SimpleNamespace:
+        asked.append(Path(place))
+        return SimpleNamespace(name=asked[-1].name)
+
     started: list[Any] = []
     monkeypatch.delenv(access.TOKENS, raising=False)
-    monkeypatch.setattr(inference, "load", lambda folder: asked.append(folder) or SimpleNamespace(name=folder.name))
+    monkeypatch.setattr(inference, "load", load)
     monkeypatch.setattr(server, "serve", lambda *given: started.append(given[:5]))
+    (tmp_path / "models").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "here/export.json").touch()
     run(tmp_path, "serve", "intent_llm", "exports/small", "here", "--port", "9", "--max-batch", "7", "--timeout", "1.5")

@@ -51,7 +51,17 @@ def test_all_labels_of_a_text_are_shown_the_largest_first() -> None:
     assert names == sorted(LABELS, key=lambda label: -row[f"prob_{label}"])
     assert shown.html.count("<details>") == 1, "the last two are folded"
     assert "taken for this answer" in plain(shown)
-    assert "No calibration or test predictions" in plain(ask("intent", "帮我取消套餐"))
+
+
+def test_a_model_without_a_record_shows_the_next_labels_by_probability() -> None:
+    shown = ask("intent", "帮我取消套餐")
+    assert "No calibration or test predictions" in plain(shown)
+    row = json.loads(shown.lines)
+    chances = {key.removeprefix("prob_"): value for key, value in row.items() if key.startswith("prob_")}
+    del chances[row["label"]]
+    beside = re.findall(r"<li>([^<]+) \(([\d.]+)\)", shown.html)
+    assert beside == [(name, f"{chances[name]:.4f}") for name in sorted(chances, key=lambda name: -chances[name])]
+    assert len(beside) > 1
 
 
 def test_scores_and_ranks_are_those_of_score_and_rerank() -> None:
@@ -85,13 +95,14 @@ def test_reasoning_is_folded_with_the_label_that_was_written() -> None:
 
 def test_the_slider_decides_as_the_model_does_at_its_own_threshold() -> None:
     one = web_project.model("same")
+    one = Loaded(replace(one.model, fitted={**one.model.fitted, "threshold": 0.41237}), one.seen, one.calibration)
     own = float(one.threshold or 0)
     cells = re.compile(r"<td>([^<]+)</td>")
     for chance in (own, own - 1e-9, own + 1e-9):
         (label, precision, _) = cells.findall(asking.threshold(one, chance, asking.resting(one), "en"))
         assert label == ("1" if chance >= own else "0")
         assert precision != "–"
-    found = cells.findall(asking.threshold(one, 0.4, 0.41, "en"))
+    found = cells.findall(asking.threshold(one, 0.42, 0.43, "en"))
     assert (found[0], found[3]) == ("1", "0")
     assert "Ask first" in asking.threshold(one, None, 0.3, "en")
     assert "no precision" in asking.threshold(web_project.model("thinker"), 0.4, 0.41, "en")
