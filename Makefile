@@ -5,13 +5,17 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: help repro test test-fast lint format
+.PHONY: help repro quick test test-fast lint format
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 repro: .venv/installed  ## build what is out of date, two stages at a time (make repro JOBS=4); the first time everything
 	retune repro --jobs $(JOBS)
+
+quick: .venv/installed  ## a first look: one small task, three models and the report, as an experiment
+	xargs dvc exp run < profiles/one-task
+	@echo 'Now open reports/index.html. `git restore . && make repro` builds all five tasks.'
 
 test: .venv/installed  ## all tests
 	pytest -n 2 --dist worksteal

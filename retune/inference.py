@@ -1,4 +1,4 @@
-"""A model from Python: `retune.load("models/intent_llm").classify(["我想查一下话费"])`.
+"""A model from Python: `retune.load("models/intent_encoder").classify(["我想查一下话费"])`.
 
 Its probabilities are calibrated and its decisions are those of the report: the temperature and the threshold come from
 data/calibrations. A folder models/NAME stays in its project, where its base and its calibration are; a folder

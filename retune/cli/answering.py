@@ -71,7 +71,7 @@ def score(
 ) -> None:
     """Score one document: for each dimension the score, its expected value, reason and reasoning; always as JSON.
 
-    Example: `retune score risk_llm company.txt --dimensions innovation`
+    Example: `retune score risk_linear company.txt --dimensions innovation`
     """
     _print(loading.load_for("score", model).score(loading.text_or_file(document), loading.listed(dimensions) or None))
 

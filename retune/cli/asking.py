@@ -66,7 +66,7 @@ def chat(model: Named) -> None:
 
     /help lists its commands. Ctrl-C cancels what is typed, Ctrl-D ends.
 
-    Example: `retune chat intent_llm`
+    Example: `retune chat intent_encoder`
     """
     from retune.cli import chatting
 

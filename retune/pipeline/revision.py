@@ -1,7 +1,7 @@
 """An output of another revision, or of another project: named by a Git revision, brought by DVC, kept by its content.
 
-    v1.2:models/intent_llm                           a branch, tag or commit of the project here
-    https://git.example.org/team/retune@v1.2:models/intent_llm
+    v1.2:models/intent_encoder                           a branch, tag or commit of the project here
+    https://git.example.org/team/retune@v1.2:models/intent_encoder
     /srv/project@v1.2:exports/intent_encoder         without @REV: the default branch (of a folder: its HEAD)
 
 Git says what dvc.lock of the revision names, DVC's cache or remote has the files. Each output is kept whole in
@@ -91,7 +91,7 @@ def parse(name: str) -> Address | None:
     """The address that a name spells; None for a plain folder. Raises `RetuneError` for half of one.
 
     A `@` behind the host of an address, or in the path of a folder, begins the revision; one in a revision alone, as in
-    the tags of a registry (`intent_llm@v1.0.0:models/intent_llm`), is a part of it.
+    the tags of a registry (`intent_encoder@v1.0.0:models/intent_encoder`), is a part of it.
     """
     head, colon, path = name.rpartition(":")
     if not colon or Path(name).exists():

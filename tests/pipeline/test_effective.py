@@ -24,7 +24,7 @@ CODE = Code(ROOT)
 
 UNTUNED = ("similarity_untuned", "intent_untuned", "retrieval_untuned", "alignment_untuned", "risk_untuned")
 LINEAR = ("similarity_linear", "intent_linear", "alignment_linear", "risk_linear")
-TUNED_LLMS = ("similarity_llm", "intent_llm", "alignment_llm", "risk_llm")
+TUNED_LLMS = ("similarity_llm", "alignment_llm")
 TUNED = ("similarity_embedder", "intent_encoder", "retrieval_embedder", "retrieval_reranker", *TUNED_LLMS)
 LLMS = (*TUNED_LLMS, "intent_untuned", "alignment_untuned", "risk_untuned")
 
@@ -71,14 +71,14 @@ def as_declared() -> dict[str, str]:
         ("augmentation", "seed", 1, ()),
         ("calibration", "cost_false_positive", 2.0, ()),
         ("evaluation", "generate_rows", 10,
-         [f"predict@{name}" for name in ("similarity_llm", "intent_llm", "intent_untuned", "alignment_untuned")]),
+         [f"predict@{name}" for name in ("similarity_llm", "intent_untuned", "alignment_untuned")]),
         ("training", "learning_rate", 1e-4, ()),
         ("training", "weight_decay", 0.1, [f"train@{name}" for name in TUNED]),
         ("training", "patience", 5, [f"train@{name}" for name in TUNED]),
         ("training", "keep_checkpoints", "all", [f"train@{name}" for name in TUNED]),
         ("training", "head", "probe", ()),
         ("training", "packed_tokens", 1000, [f"train@{name}" for name in TUNED]),
-        ("training", "keep_together", True, [f"train@{name}" for name in TUNED_LLMS if name != "risk_llm"]),
+        ("training", "keep_together", True, [f"train@{name}" for name in TUNED_LLMS]),
         ("training", "answer_weight", 2.0, ["train@alignment_llm"]),
         ("training", "freeze_embeddings", False, [f"train@{name}" for name in TUNED if name not in TUNED_LLMS]),
         ("training", "truncation", "end", [f"train@{name}" for name in (*LLMS, "intent_encoder")]),
