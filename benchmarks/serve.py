@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="for each of the three")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--stop", action="store_true")
-    parser.add_argument("--batch-seconds", type=float, default=0.5, help="as of `retune serve`")
+    parser.add_argument("--batch-seconds", type=float, default=2.0, help="as of `retune serve`")
     options = parser.parse_args()
     texts = [line for line in options.texts.read_text(encoding="utf-8").splitlines() if line.strip()]
     model = retune.load(options.model)

@@ -39,7 +39,7 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds in which a request is answered")] = 60.0,
     batch_seconds: Annotated[
         float, typer.Option(min=0.001, help="about how long a batch may take: what a request waits for its own at most")
-    ] = 0.5,
+    ] = 2.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="a line for each request, without texts")] = False,
     engine: Annotated[Engine, typer.Option(help="what computes: this process, or a server of exported LLMs")] = (
         Engine.retune

@@ -22,5 +22,5 @@ class Options:
     max_tokens: int = 8192
     queue: int = 1024
     timeout: float = 60.0
-    batch_seconds: float = 0.5
+    batch_seconds: float = 2.0
     access_log: bool = False

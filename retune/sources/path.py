@@ -7,6 +7,7 @@ only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -93,9 +94,12 @@ def list_files(path: str | Path, patterns: Iterable[str] | None = None) -> dict[
 
 
 def _files(root: Path) -> dict[str, Path]:
-    """Relative name -> file below a folder, links to nowhere among them; raises `RetuneError` for a linked folder."""
+    """Relative name -> file below a folder, links to nowhere among them.
+
+    Raises `RetuneError` for a linked folder, `OSError` for one that may not be listed.
+    """
     found = {}
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
             if (Path(folder) / name).is_symlink():
@@ -105,6 +109,10 @@ def _files(root: Path) -> dict[str, Path]:
             if not name.startswith((".", "~$")) and (file.is_file() or not file.exists()):
                 found[file.relative_to(root).as_posix()] = file
     return dict(sorted(found.items()))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _of_link(link: Path) -> str:
@@ -155,10 +163,11 @@ def forget(path: str | Path) -> None:
 
 
 def _remember(memory: dict[str, list[int | str]]) -> None:
-    MEMORY.parent.mkdir(parents=True, exist_ok=True)
-    part = MEMORY.with_name(f"{MEMORY.name}.{os.getpid()}")
-    part.write_text(json.dumps(memory, indent=0))
-    part.replace(MEMORY)
+    with contextlib.suppress(PermissionError):  # who may only look reads the file again the next time
+        MEMORY.parent.mkdir(parents=True, exist_ok=True)
+        part = MEMORY.with_name(f"{MEMORY.name}.{os.getpid()}")
+        part.write_text(json.dumps(memory, indent=0))
+        part.replace(MEMORY)
 
 
 def _memory() -> dict[str, list[int | str]]:

@@ -111,3 +111,30 @@ def seal(file):
 
 def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_folder_that_may_not_be_listed_is_told_and_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    old(tmp_path / "data/external/store/rows.csv", "a\n")
+    old(tmp_path / "data/external/store/private/more.csv", "a\n")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("private"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    assert len(path.hashes("data/external/store", None, tmp_path)) == 2
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="private"):
+        path.hashes("data/external/store", None, tmp_path)
+
+
+def test_a_hash_that_may_not_be_remembered_is_computed_all_the_same(tmp_path, monkeypatch):
+    file = old(tmp_path / "rows.csv", "a\n")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", ".retune")
+
+    monkeypatch.setattr(path, "SETTLED_NS", -1)
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    assert path.hash_file(file) == hashlib.sha256(b"a\n").hexdigest()
