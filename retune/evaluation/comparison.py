@@ -48,12 +48,12 @@ def compare(
     seeded = seeded or Seeded()
     further = [one for name in seeded.members for one in seeded.members[name]]
     replicated = replicates(measure, [*compared, *further], groups, times, spec.seed)
-    names = list(models)
+    names, constant = list(models), len(models)
     known = informative(measure, first, groups)
     systems = seeds.systems(measure, compared, replicated, names, seeded)
 
     def against(i: int, j: int) -> dict[str, Any]:
-        if seeded.varies(*(names[k] for k in (i, j) if k >= 0)):
+        if seeded.varies(*(names[k] for k in (i, j) if k < constant)):
             both = systems[i], systems[j]
             return {
                 metric: seeds.difference(both[0][metric], both[1][metric], spec.confidence, known[metric])
@@ -67,7 +67,7 @@ def compare(
         only_a, only_b, agreement = _wins(kind, *sides)
         wins = {"only_a": only_a, "only_b": only_b}
         pairs.append({"a": names[i], "b": names[j], "metrics": against(i, j), "wins": wins, "agreement": agreement})
-    over_baseline = {name: against(i, -1) for i, name in enumerate(names)}
+    over_baseline = {name: against(i, constant) for i, name in enumerate(names)}
     for metric in measure.metrics:
         _correct([pair["metrics"][metric] for pair in pairs])
         _correct([metrics[metric] for metrics in over_baseline.values()])
@@ -76,7 +76,7 @@ def compare(
     return {
         "models": names,
         "pairs": pairs,
-        "ignorant": summarise(measure, compared[-1], groups, replicated[-1], spec.confidence),
+        "ignorant": summarise(measure, compared[constant], groups, replicated[constant], spec.confidence),
         "over_ignorant": over_baseline,
         "resamples": times,
         "correction": f"p is corrected for {len(pairs)} pairs of models by Holm's method, metric by metric",
