@@ -126,7 +126,7 @@ def spread(system: System, groups: int) -> Spread | None:
     if not draws.shape[1]:
         return Spread(seen, seen, system.seeds)
     by_rows = float((draws - draws.mean(0)).var(1).sum()) / (system.seeds - 1) * groups / (groups - 1)
-    return Spread(max(0.0, seen - by_rows), max(seen, by_rows), system.seeds)
+    return Spread(max(0.0, seen - by_rows), seen, system.seeds)
 
 
 def difference(a: System, b: System, confidence: float, groups: int) -> dict[str, Any]:
