@@ -11,7 +11,7 @@ from retune.params import Params
 from retune.pipeline import instances, seeds
 from retune.pipeline.parallel_repro import phases
 from retune.pipeline.resolve import resolve
-from tests.support import ROOT
+from tests.support import ROOT, command_line
 from tests.support.declarations import replace, resolved, write
 
 CROSS = (
@@ -127,3 +127,12 @@ def test_a_broken_file_is_told(tmp_path):
     with pytest.raises(RetuneError, match=r"data/seeds\.json is not JSON"):
         seeds.read(tmp_path)
     assert seeds.read(Path(tmp_path / "elsewhere")) == {"models": {}, "ensembles": {}}
+
+
+def test_a_checkpoint_is_promoted_for_all_seeds_and_not_for_one(tmp_path, compiled):
+    (tmp_path / "data").mkdir()
+    (tmp_path / seeds.FILE).write_text(json.dumps(compiled.seeded))
+    (tmp_path / "params.yaml").write_text("models: {}")
+    (tmp_path / "models").mkdir()
+    _, said = command_line.run(tmp_path, "checkpoints", "cross-43", "--promote", "10", fails=True)
+    assert "promote the step of its model for all seeds" in said
