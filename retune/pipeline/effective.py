@@ -31,6 +31,11 @@ def adapted(spec: Spec) -> bool:
     return tuned(spec) and spec.get("lora", {}).get("method", "full") != "full"
 
 
+def seeded(spec: Spec) -> bool:
+    """Whether another seed makes another model: weights are trained, in an order and from a start that are drawn."""
+    return package(spec) in NEURAL and tuned(spec)
+
+
 def writes(spec: Spec) -> bool:
     """Whether the rows of the task come with reasoning or a reason."""
     return bool(spec.get("reasoning")) or spec["kind"] == "scoring"
@@ -158,6 +163,8 @@ def readers(packages: tuple[str, ...]) -> str:
     """Packages of learners in the words of params.yaml: `encoder of kind ranking, llm`."""
     words = []
     for learner, kinds in MODULES.items():
+        if learner == "ensemble":  # is trained by nobody, so it reads nothing
+            continue
         read = {kind: name in packages for kind, name in kinds.items()}
         if all(read.values()):
             words.append(learner)
