@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from retune.data import kinds
+from retune.errors import RetuneError, unknown
 from retune.evaluation import counts, details, groups, intervals, mean_answers, predictions
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
@@ -19,7 +20,10 @@ OF_ITSELF = ("calibration", "evaluation")
 @stage
 def ensemble(run: Stage, name: str) -> None:
     """Write what calibrates the mean, its metrics with the tables behind them, and a folder that names its members."""
-    given = run.ensemble(name)
+    known = run.params.ensembles
+    if name not in known:
+        raise RetuneError(unknown("ensemble", name, list(known)))
+    given = known[name]
     task, spec, kind = given.task, given.evaluation, measures.of(given.kind)
     joined, predicted = {}, {}
     for split in ("calibration", "test"):

@@ -25,7 +25,6 @@ MODULES: dict[str, dict[str, str]] = {
     "embedder": {"": "pair_embedder", "ranking": "retriever"},
     "llm": {"": "llm", "ranking": "llm_reranker"},
     "api": {"": "api"},
-    "ensemble": {"": "ensemble"},
 }
 """Learner -> kind of task ("": any other) -> package in this one."""
 

@@ -163,8 +163,6 @@ def readers(packages: tuple[str, ...]) -> str:
     """Packages of learners in the words of params.yaml: `encoder of kind ranking, llm`."""
     words = []
     for learner, kinds in MODULES.items():
-        if learner == "ensemble":  # is trained by nobody, so it reads nothing
-            continue
         read = {kind: name in packages for kind, name in kinds.items()}
         if all(read.values()):
             words.append(learner)

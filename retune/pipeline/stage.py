@@ -56,10 +56,6 @@ class Stage:
         """What the prediction of a model depends on beside its folder."""
         return self._section("predictions", model)
 
-    def ensemble(self, name: str) -> Params:
-        """The section of the mean of a model's seeds."""
-        return self._section("ensembles", name)
-
     def base(self, role: str) -> Params:
         """The resolved catalog entry of a base."""
         return self._section("bases", role)
