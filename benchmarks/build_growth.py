@@ -33,7 +33,8 @@ from retune.pipeline.instances import Instance
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("retune", "stages", "prompts", "data/catalog.yaml", "data/external/README.md", "data/outside.json",
-    "data/seeds.json", "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore", ".gitignore")  # fmt: skip
+    "data/seeds.json", "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore",
+    ".gitignore")  # fmt: skip
 MODELS = 4
 
 
