@@ -33,7 +33,8 @@ from retune.pipeline.instances import Instance
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("retune", "stages", "prompts", "data/catalog.yaml", "data/external/README.md", "data/outside.json",
-    "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore", ".gitignore")  # fmt: skip
+    "data/seeds.json", "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore",
+    ".gitignore")  # fmt: skip
 MODELS = 4
 
 
@@ -98,7 +99,9 @@ def built(folder: Path, found: list[Instance], names: dict[str, str] | None = No
     text = lock.read_text(encoding="utf-8") if lock.is_file() else "schema: '2.0'"
     content = yaml.safe_load(text)
     loose = (
-        set() if names else {"params-resolved.json", "resolved", "data/outside.json", "reports/summary.md"}
+        set()
+        if names
+        else {"params-resolved.json", "resolved", "data/outside.json", "data/seeds.json", "reports/summary.md"}
     )  # `cache: false`
     for one in found:
         entry: dict[str, Any] = {"cmd": one.cmd}

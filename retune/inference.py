@@ -21,6 +21,7 @@ from retune.data import kinds, labels
 from retune.errors import RetuneError, unknown
 from retune.exports.decisions import decide, expect, judge
 from retune.exports.folder import CARD, read_card
+from retune.learners.ensemble import predict as ensemble
 from retune.params import Params
 from retune.pipeline import model_files, revision
 from retune.pipeline.revision import Revision
@@ -281,9 +282,13 @@ def _of_revision(found: Revision) -> Model:
 
 
 def _model(name: str, files: ModelFiles, found: Revision | None) -> Model:
-    spec = files.spec
-    predictor = learners.load(spec, files.folder, files.base, spec.get("hardware", Params()), files.generation)
-    said = provenance.warning(files.folder, learners.package(spec), predictor)
+    spec, hardware = files.spec, files.spec.get("hardware", Params())
+    predictor: Predictor
+    if spec.learner == "ensemble":  # in no table of learners: nothing trains it, its members are
+        predictor, said = ensemble.load(files.folder, files.base, hardware, files.generation), None
+    else:
+        predictor = learners.load(spec, files.folder, files.base, hardware, files.generation)
+        said = provenance.warning(files.folder, learners.package(spec), predictor)
     if found:
         said = model_files.otherwise(found, name, spec, said)
     if said:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import comparison, intervals, predictions
+from retune.errors import RetuneError
+from retune.evaluation import comparison, intervals, mean_answers, predictions, seeds
 from retune.evaluation import groups as clusters
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
@@ -25,13 +26,24 @@ def compare(run: Stage, task: str) -> None:
     kind = measures.of(spec.kind)
     rows = predictions.limited(pl.read_parquet(run.split_file(task, "test")), spec.limit, kinds.of(spec.kind))
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
-    joined, answers = {}, {}
-    for model in spec.models:
-        source = f"data/predictions/{task}/{model}/test.parquet"
-        predicted = pl.read_parquet(source)
+    joined: dict[str, pl.DataFrame] = {}
+
+    def answered(model: str, *members: str) -> Any:
+        """The answers of a model, or of the mean of its members."""
+        files = [Path(f"data/predictions/{task}/{one}/test.parquet") for one in members or (model,)]
+        tables = [_read(file) for file in files]
+        predicted = mean_answers.mean(tables, spec.get("labels", [])) if members else tables[0]
+        source = ", ".join(map(str, files))
         joined[model] = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
         fitted = json.loads(Path(f"data/calibrations/{task}/{model}.json").read_text(encoding="utf-8"))
-        answers[model] = kind.answers(joined[model], fitted, spec, splits)
+        return kind.answers(joined[model], fitted, spec, splits)
+
+    several, means = spec.get("seeds", {}), spec.get("ensembles", {})
+    further = {model: [answered(one) for one in members if one != model] for model, members in several.items()}
+    joined.clear()  # rows on which models differ are told of first seeds
+    answers = {model: answered(model) for model in spec.models}
+    answers |= {name: answered(name, *several[model]) for name, model in means.items()}
+    seeded = seeds.Seeded(further, means, spec.get("fixed", ()))
     groups = clusters.codes(rows["group"])
     measured = {}
     for name, chain in spec.chains.items():
@@ -41,7 +53,7 @@ def compare(run: Stage, task: str) -> None:
         )
         metrics = intervals.metrics_with_intervals(kind.MEASURE, answers[name], groups, spec)
         measured[name] = {**chain, "saved": saved, "metrics": metrics}
-    result = comparison.compare(kind, answers, groups, spec) | {"chains": measured}
+    result = comparison.compare(kind, answers, groups, spec, seeded) | {"chains": measured}
     if result["resamples"] > spec.bootstrap:
         run.log.info("%d resamples, so that p can be small for %d pairs", result["resamples"], len(result["pairs"]))
     for caution in result["warnings"]:
@@ -51,6 +63,15 @@ def compare(run: Stage, task: str) -> None:
     with run.output(f"reports/comparisons/{task}") as folder:
         (folder / "comparison.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         differing.write_parquet(folder / "disagreements.parquet")
+
+
+def _read(file: Path) -> pl.DataFrame:
+    """Predictions; those of a further seed can be missing where DVC began without it."""
+    if not file.is_file():
+        raise RetuneError(
+            f"{file.parent.name} is not built yet, and no table is made without it: run `dvc repro` again"
+        )
+    return pl.read_parquet(file)
 
 
 if __name__ == "__main__":

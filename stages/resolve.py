@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import earlier, meanings, reads
+from retune.pipeline import earlier, meanings, reads, seeds
 from retune.pipeline import resolve as compiler
 from retune.pipeline.stage import Stage, stage
 from retune.sources.path import OUTSIDE
@@ -17,12 +18,16 @@ def resolve(run: Stage) -> None:
     resolution = compiler.resolve(Path())
     for warning in resolution.warnings:
         run.log.warning("warning: %s", warning)
-    for target, content in ((OUTSIDE, resolution.outside), (RESOLVED, resolution.resolved)):
+    known = seeds.read()
+    written = ((OUTSIDE, resolution.outside), (seeds.FILE, resolution.seeded), (RESOLVED, resolution.resolved))
+    for target, content in written:
         with run.output(target) as file:
             file.write_text(reads.dumps(content), encoding="utf-8", newline="\n")
     reads.write(resolution.files)
     meanings.keep(resolution.meanings)
     earlier.keep(resolution.resolved["tasks"])
+    if said := seeds.changed(known, resolution.seeded):
+        raise RetuneError(said)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from retune.params import RESOLVED
 
 def models(incomplete: str) -> list[str]:
     """Declared models, and exports as `exports/NAME`."""
-    return _beginning(incomplete, [*_declared("models"), *(f"exports/{name}" for name in _exports())])
+    return _beginning(
+        incomplete, [*_declared("models"), *_declared("ensembles"), *(f"exports/{name}" for name in _exports())]
+    )
 
 
 def own_models(incomplete: str) -> list[str]:
@@ -26,7 +28,7 @@ def tasks(incomplete: str) -> list[str]:
 
 def models_and_tasks(incomplete: str) -> list[str]:
     """Declared models and tasks."""
-    return _beginning(incomplete, [*_declared("models"), *_declared("tasks")])
+    return _beginning(incomplete, [*_declared("models"), *_declared("ensembles"), *_declared("tasks")])
 
 
 def declared(incomplete: str) -> list[str]:

@@ -26,9 +26,15 @@ def checkpoints(
 
     Example: `retune checkpoints intent_encoder`
     """
+    from retune.pipeline import seeds
     from retune.report import checkpoints as page
 
     if promote:
+        if model in seeds.read()["models"]:
+            raise RetuneError(
+                f"{model} is the training of a further seed and no entry of params.yaml: promote the step of its model "
+                "for all seeds"
+            )
         said = page.promote(model, promote)
         printing.put({"message": said}, said, as_json)
         return

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from retune.evaluation import seeds
 from retune.evaluation.bootstrap import informative, interval, replicates
 from retune.evaluation.groups import shortage
 from retune.evaluation.intervals import finite, point, summarise
 from retune.evaluation.measure import A, Measure
+from retune.evaluation.seeds import Seeded
 from retune.evaluation.swaps import swap_test
 from retune.evaluation.weighted import Floats, Integers
 
@@ -25,29 +30,44 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 
-def compare(kind: Kind[A], models: dict[str, A], groups: Integers, spec: Params) -> dict[str, Any]:
+def compare(
+    kind: Kind[A], models: dict[str, A], groups: Integers, spec: Params, seeded: Seeded[A] | None = None
+) -> dict[str, Any]:
     """All pairs of models of one task, and each model against the constant baseline, on rows with `groups` [n].
 
     Differences are a minus b. Returns `models`, `pairs` (a, b, metrics, wins, agreement), `ignorant` (the metrics of
     the constant baseline: the majority class, a constant score), `over_ignorant` ({model: metrics}, model minus that),
     `resamples`, `correction` (what `p` is, in words), `groups` and `warnings` (what these rows can't show). `models`
-    are the answers of each, `spec` is the task's `evaluation` section.
+    are the answers of each (of its first seed), `spec` is the task's `evaluation` section. Where `seeded` says that a
+    model has more trainings, its differences are those of the mean over its seeds, and `seeds` has, for each such
+    model, the metrics of `retune.evaluation.seeds.summary`.
     """
     measure, first = kind.MEASURE, next(iter(models.values()))
     compared = [*models.values(), kind.constant_baseline(first)]
     times = resamples_for(len(models), spec.bootstrap, spec.confidence)
-    replicated = replicates(measure, compared, groups, times, spec.seed)
-    names = list(models)
+    seeded = seeded or Seeded()
+    further = [one for name in seeded.members for one in seeded.members[name]]
+    replicated = replicates(measure, [*compared, *further], groups, times, spec.seed)
+    names, constant = list(models), len(models)
+    known = informative(measure, first, groups)
+    systems = seeds.systems(measure, compared, replicated, names, seeded)
 
     def against(i: int, j: int) -> dict[str, Any]:
+        if seeded.varies(*(names[k] for k in (i, j) if k < constant)):
+            both = systems[i], systems[j]
+            return {
+                metric: seeds.difference(both[0][metric], both[1][metric], spec.confidence, known[metric])
+                for metric in measure.metrics
+            }
         return differences(measure, (compared[i], compared[j]), (replicated[i], replicated[j]), groups, times, spec)
 
     pairs: list[dict[str, Any]] = []
     for i, j in itertools.combinations(range(len(names)), 2):
-        only_a, only_b, agreement = kind.wins(compared[i], compared[j])
+        sides = [[compared[k], *seeded.members.get(names[k], ())] for k in (i, j)]
+        only_a, only_b, agreement = _wins(kind, *sides)
         wins = {"only_a": only_a, "only_b": only_b}
         pairs.append({"a": names[i], "b": names[j], "metrics": against(i, j), "wins": wins, "agreement": agreement})
-    over_baseline = {name: against(i, -1) for i, name in enumerate(names)}
+    over_baseline = {name: against(i, constant) for i, name in enumerate(names)}
     for metric in measure.metrics:
         _correct([pair["metrics"][metric] for pair in pairs])
         _correct([metrics[metric] for metrics in over_baseline.values()])
@@ -56,13 +76,41 @@ def compare(kind: Kind[A], models: dict[str, A], groups: Integers, spec: Params)
     return {
         "models": names,
         "pairs": pairs,
-        "ignorant": summarise(measure, compared[-1], groups, replicated[-1], spec.confidence),
+        "ignorant": summarise(measure, compared[constant], groups, replicated[constant], spec.confidence),
         "over_ignorant": over_baseline,
         "resamples": times,
         "correction": f"p is corrected for {len(pairs)} pairs of models by Holm's method, metric by metric",
         "groups": number,
         "warnings": [*([few] if few else []), *kind.cautions(first, spec)],
+        **({"seeds": _over_seeds(measure, names, systems, seeded, spec.confidence, known)} if seeded.members else {}),
     }
+
+
+def _over_seeds(
+    measure: Measure[A],
+    names: Sequence[str],
+    systems: Sequence[dict[str, seeds.System]],
+    seeded: Seeded[A],
+    confidence: float,
+    known: dict[str, int],
+) -> dict[str, Any]:
+    """{model: {metric: its mean, interval and spread}} of the models with several seeds."""
+    return {
+        name: {
+            metric: seeds.summary(measure, metric, system[metric], confidence, known[metric])
+            for metric in measure.metrics
+        }
+        for name, system in zip(names, systems, strict=False)
+        if name in seeded.members
+    }
+
+
+def _wins(kind: Kind[A], a: Sequence[A], b: Sequence[A]) -> tuple[int, int, float]:
+    """What the kind counts of two models: of several trainings the mean over all pairs, in whole rows."""
+    if len(a) == len(b) == 1:
+        return kind.wins(a[0], b[0])
+    found = np.array([kind.wins(one, other) for one in a for other in b]).mean(0)
+    return round(found[0]), round(found[1]), float(found[2])
 
 
 def paired(measure: Measure[A], answers: dict[str, A], groups: Integers, spec: Params) -> dict[str, Any]:

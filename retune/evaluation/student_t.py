@@ -27,3 +27,8 @@ def _between(angle: float, degrees: int) -> float:
     k = np.arange(1, (degrees - 1) // 2)
     terms = cosine * (1.0 + float(np.cumprod(2 * k / (2 * k + 1) * cosine**2).sum()))
     return 2 / math.pi * (angle + sine * terms)
+
+
+def two_sided(t: float, degrees: int) -> float:
+    """The share of the distribution that lies outside of -t and t."""
+    return max(0.0, 1.0 - _between(math.atan(abs(t) / math.sqrt(degrees)), degrees))

@@ -27,6 +27,7 @@ class Project:
     folder: Path
     documents: dict[str, Document]
     seed: int = 0
+    seeds: list[int] = field(default_factory=list)
     strict: bool = True
     bases: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -85,6 +86,7 @@ def load(folder: Path, params: Path | None = None) -> Project:
         check(Params, document.data, document)
     data = project.raw(PARAMS)
     project.seed = data["seed"] if type(data.get("seed")) is int else 0
+    project.seeds = _seeds(data.get("seeds"))
     project.strict = data.get("strict") is not False
     project.bases = {role: name for role, name in mapping(data.get("bases")).items() if isinstance(name, str)}
     project.tasks = _entries(Task, data.get("tasks"))
@@ -100,6 +102,12 @@ def load(folder: Path, params: Path | None = None) -> Project:
         if prompt.data is not None and (valid := check(Prompt, prompt.data, prompt)):
             project.prompts[name.removesuffix(".yaml")] = valid
     return project
+
+
+def _seeds(value: Any) -> list[int]:
+    """The seeds of a list that has nothing else in it."""
+    listed = value if isinstance(value, list) else []
+    return listed if all(type(one) is int and one >= 0 for one in listed) else []
 
 
 def _entries(schema: type[Any], values: Any) -> dict[str, Any]:

@@ -31,6 +31,11 @@ def adapted(spec: Spec) -> bool:
     return tuned(spec) and spec.get("lora", {}).get("method", "full") != "full"
 
 
+def seeded(spec: Spec) -> bool:
+    """Whether another seed makes another model: weights are trained, in an order and from a start that are drawn."""
+    return package(spec) in NEURAL and tuned(spec)
+
+
 def writes(spec: Spec) -> bool:
     """Whether the rows of the task come with reasoning or a reason."""
     return bool(spec.get("reasoning")) or spec["kind"] == "scoring"

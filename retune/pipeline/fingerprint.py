@@ -47,6 +47,7 @@ STAGES = {
     "predict": "models",
     "calibrate": "models",
     "evaluate": "models",
+    "ensemble": "ensembles",
     "export": "exports",
     "compare": "tasks",
 }
@@ -239,9 +240,9 @@ def roots(stage: str, entry: dict[str, Any]) -> list[str]:
         learner = learners.module(entry["learner"], entry["kind"])
         form = exports.module(learner.rpartition(".")[2], bool(entry.get("onnx")))
         found += [f"{learner}.predict", form, *exports.opener_scripts(form)]
-    if stage in ("calibrate", "evaluate", "compare") or entry.get("onnx") == "int8":
+    if stage in ("calibrate", "evaluate", "ensemble", "compare") or entry.get("onnx") == "int8":
         found.append(f"retune.evaluation.kinds.{entry['kind']}")
-    if stage == "evaluate":
+    if stage in ("evaluate", "ensemble"):
         found.append(f"retune.evaluation.details.{entry['kind']}")
     if stage == "download":
         source = entry["source"]

@@ -39,7 +39,7 @@ def here(folder: Path) -> ModelFiles:
     fitted = root / f"data/calibrations/{spec.task}/{name}.json"
     if not fitted.is_file():
         raise RetuneError(
-            f"{fitted.relative_to(root)} is missing: `retune pull {name}` gets it, or `dvc repro calibrate@{name}`"
+            f"{fitted.relative_to(root)} is missing: `retune pull {name}` gets it, or `dvc repro {_stage(spec)}@{name}`"
         )
     base = root / BASES / spec.base
     if spec.learner in NEED_BASE and not base.is_dir():
@@ -53,6 +53,11 @@ def here(folder: Path) -> ModelFiles:
 def at(found: Revision) -> ModelFiles:
     """Those of models/NAME of a revision, brought into the cache. Raises `RetuneError` where one can't be had."""
     path, name = found.asked.path, PurePosixPath(found.asked.path).name
+    if f"ensemble@{name}" in found.stages:
+        raise RetuneError(
+            f"{name} of {found} is a mean over seeds, whose members a revision does not bring along: load these, or "
+            "check that revision out and load the mean there"
+        )
     made = {out["path"] for out in found.stages.get(f"calibrate@{name}", {}).get("outs") or ()}
     fitted = next((one for one in made if PurePosixPath(one).name == f"{name}.json"), None)
     if path in found.outputs and fitted is None:
@@ -82,6 +87,11 @@ def otherwise(found: Revision, model: str, spec: Params, said: str | None) -> st
     return f"{found}: {said}" if said else None
 
 
+def _stage(spec: Params) -> str:
+    """The stage that calibrates it."""
+    return "ensemble" if spec.learner == "ensemble" else "calibrate"
+
+
 def _generation(resolved: str | None, name: str) -> Params | None:
     """How a model writes, as params-resolved.json says, for those that do."""
     found: Params | None = None
@@ -94,7 +104,11 @@ def _absent(root: Path, name: str) -> RetuneError:
     """Why there is no such model: it is declared and not built, or unknown."""
     built = {file.parent.name for file in (root / "models").glob("*/spec.json")}
     resolved = root / params.RESOLVED
-    declared = set(params.load(resolved).models) if resolved.is_file() else set()
-    if name in declared:
-        return RetuneError(f"the model {name} is not built: run `dvc repro calibrate@{name}`")
+    known = params.load(resolved) if resolved.is_file() else {}
+    declared, means = set(known.get("models", {})), set(known.get("ensembles", {}))
+    if name in declared | means:
+        return RetuneError(
+            f"the model {name} is not built: run `dvc repro {'ensemble' if name in means else 'calibrate'}@{name}`"
+        )
+    declared |= means
     return RetuneError(unknown("model", name, sorted(built | declared)))

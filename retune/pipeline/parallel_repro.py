@@ -18,13 +18,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from retune import params
 from retune.errors import RetuneError, unknown
-from retune.pipeline import disk_error, processes, recovery, remote
+from retune.pipeline import disk_error, processes, recovery, remote, seeds
 from retune.progress import bar
 
 DATA = ("download", "convert", "augment", "split")
@@ -67,6 +68,7 @@ def _say_recovered() -> None:
 
 
 def _build(tasks: list[str], jobs: int, pull: bool) -> None:
+    seeds.prepare(_stages_of_seeds)
     _alone(["resolve"], "the declarations could not be resolved")
     resolved = params.load()
     if odd := [task for task in tasks if task not in resolved.tasks]:
@@ -79,18 +81,27 @@ def _build(tasks: list[str], jobs: int, pull: bool) -> None:
     _alone([f"compare@{task}" for task in tasks], "the last stages failed")
 
 
+def _stages_of_seeds() -> dict[str, Any]:
+    from retune.pipeline.resolve import resolve
+
+    return resolve(Path()).seeded
+
+
 def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
     """Name -> stages in their order, in phases: the stages of a phase build on those of the phases before, alone."""
     models = {name: model for name, model in resolved.models.items() if model.task in tasks}
     bases = dict.fromkeys(model.base for model in models.values())
     exports = resolved.get("exports", {})
     handed_on = {model: [f"export@{name}" for name in exports if exports[name].model == model] for model in models}
+    ensembles = resolved.get("ensembles", {})
+    means = {name: [f"ensemble@{name}"] for name, one in ensembles.items() if one.task in tasks}
     longest_first = sorted(models, key=lambda name: -_cost(models[name]))
     return [
         {f"download_base@{base}": [f"download_base@{base}"] for base in bases}
         | {task: [f"{stage}@{task}" for stage in DATA] for task in tasks},
         {name: [*(f"{stage}@{name}" for stage in MODEL), *handed_on[name]] for name in longest_first}
         | {f"explore@{task}": [f"explore@{task}"] for task in tasks},
+        *([means] if means else []),
     ]
 
 

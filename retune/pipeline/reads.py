@@ -27,6 +27,7 @@ READS = {
     "predict": "predictions.{key}",
     "calibrate": "tasks.{task}.calibration",
     "evaluate": "tasks.{task}.evaluation",
+    "ensemble": "ensembles.{key}",
     "export": "exports.{key}",
     "compare": "tasks.{key}.comparison",
 }
@@ -35,7 +36,7 @@ READS = {
 FOR_PEOPLE = ("license", "note")
 """What a base says to people: it stands in the report, and in no file that a training reads."""
 
-SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "models")
+SHOWN = ("kind", "labels", "reasoning", "scores", "dimensions", "source", "models", "seeds", "ensembles")
 """What the report shows of a task, beside its intervals; of models and bases it shows all, of exports the model."""
 
 OF_INTERVALS = ("confidence", "bootstrap")
@@ -45,6 +46,7 @@ SHOWN_KEYS = (
     *(f"tasks.*.{key}" for key in SHOWN),
     *(f"tasks.*.evaluation.{key}" for key in OF_INTERVALS),
     "models.*",
+    "ensembles.*",
     "bases.*",
     "exports.*.model",
 )
@@ -132,6 +134,7 @@ def _shown(resolved: dict[str, Any]) -> Any:
     }
     exports = {name: one["model"] for name, one in resolved["exports"].items()}
     found = {"tasks": tasks, "models": resolved["models"], "bases": resolved["bases"]}
+    found |= {"ensembles": resolved["ensembles"]} if resolved["ensembles"] else {}
     return {**found, **({"exports": exports} if exports else {})}
 
 

@@ -25,6 +25,7 @@ from retune.pipeline import (
     kind_constants,
     meanings,
     path_entries,
+    seeds,
 )
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
@@ -39,7 +40,7 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 @dataclass(frozen=True)
 class Resolution:
-    """The contents of params-resolved.json and data/outside.json, and what deserves a look but stops nothing.
+    """The contents of params-resolved.json, data/outside.json and data/seeds.json, and what deserves a look.
 
     `files`: path -> text of what each stage instance depends on (retune.pipeline.reads); `meanings`: what their hashes
     stand for (retune.pipeline.meanings).
@@ -48,6 +49,7 @@ class Resolution:
     resolved: dict[str, Any]
     files: dict[str, str]
     outside: dict[str, Any]
+    seeded: dict[str, Any]
     warnings: list[str]
     meanings: dict[str, Any]
 
@@ -62,7 +64,7 @@ def resolve(folder: Path, params: Path | None = None) -> Resolution:
     contents = fingerprint.contents(folder, resolved)
     resolved["code"] = fingerprint.hashes(contents)
     outside = {"outside": path_entries.outside(declared)}
-    return Resolution(resolved, files(resolved), outside, found, meanings.of(resolved, contents))
+    return Resolution(resolved, files(resolved), outside, seeds.items(resolved), found, meanings.of(resolved, contents))
 
 
 def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
@@ -86,7 +88,9 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RetuneError("\n  ".join([f"{count}, nothing was written", *problems]))
     found = warnings(declared, resolved)
+    seeds.expand(declared, resolved)
     _cut(declared, resolved)
+    seeds.add_ensembles(resolved)
     return resolved, found
 
 
@@ -105,6 +109,7 @@ def _cut(declared: Project, resolved: dict[str, Any]) -> None:
         task["comparison"] = {
             "models": task["models"],
             "chains": task["chains"],
+            **{key: task[key] for key in seeds.COMPARED if key in task},
             **effective.comparison(task["evaluation"]),
         }
         task["evaluation"] = effective.evaluation(task["evaluation"])

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from retune.errors import RetuneError, unknown
+from retune.pipeline import seeds
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.fingerprint import STAGES
 from retune.pipeline.yaml_file import LOADER
@@ -36,7 +37,13 @@ def chosen(outs: Iterable[Any], names: Sequence[str], without_bases: bool) -> li
 
 
 def _of(name: str, declared: dict[str, Any], outs: list[Any]) -> list[Any]:
-    models, tasks = declared.get("models") or {}, declared.get("tasks") or {}
+    more = seeds.read()
+    models, tasks = {**(declared.get("models") or {}), **more["models"]}, declared.get("tasks") or {}
+    means = more["ensembles"]
+    if name in means:
+        found = [out for out in outs if _key(out, "ensembles") == name and _predicts(out, name)]
+        members = [of for member in means[name]["members"] for of in _of(member, declared, outs)]
+        return _known(name, found, f"ensemble@{name}") + members
     if name in models and name in tasks:
         raise RetuneError(
             f"`{name}` in {PARAMS} is both a model and a task, so it does not say which: rename one of them"
@@ -48,21 +55,27 @@ def _of(name: str, declared: dict[str, Any], outs: list[Any]) -> list[Any]:
     elif name in tasks:
         mine = {model for model, entry in models.items() if entry["task"] == name}
         bases = {models[model]["base"] for model in mine}
-        found = [out for out in outs if _key(out, "tasks") == name or _key(out, "models") in mine]
+        own = {mean for mean, entry in means.items() if entry["task"] == name}
+        found = [
+            out
+            for out in outs
+            if _key(out, "tasks") == name or _key(out, "models") in mine or _key(out, "ensembles") in own
+        ]
         stage = f"compare@{name}"
     else:
-        raise RetuneError(unknown("model or task", name, [*models, *tasks]))
+        raise RetuneError(unknown("model or task", name, [*models, *means, *tasks]))
+    return _known(name, found, stage) + [out for out in outs if _key(out, "bases") in bases]
+
+
+def _known(name: str, found: list[Any], stage: str) -> list[Any]:
+    """The outputs, of which somebody built one."""
     if not any(out.hash_info for out in found):
         raise RetuneError(f"dvc.lock does not know {name}: pull the commit of who built it, or `dvc repro {stage}`")
-    return found + [out for out in outs if _key(out, "bases") in bases]
+    return found
 
 
 def _predicts(out: Any, model: str) -> bool:
-    return bool(out.def_path == f"models/{model}" or _stage(out) == "calibrate")
-
-
-def _stage(out: Any) -> str:
-    return (getattr(out.stage, "name", None) or "").partition("@")[0]
+    return bool(out.def_path == f"models/{model}" or out.def_path.startswith("data/calibrations/"))
 
 
 def _key(out: Any, section: str) -> str | None:

@@ -48,7 +48,7 @@ def _said(task: Task) -> Iterator[Caution]:
         yield Caution("leak" if sentence in explored["leaks"] else "data", task.name, sentence)
     for sentence in task.comparison["warnings"]:
         yield Caution("test rows", task.name, sentence)
-    for model in task.models:
+    for model in [one for first in task.models for one in (first, *first.further)]:
         for sentence in model.warnings:
             yield Caution("training", model.name, sentence)
         for sentence in model.calibration["messages"]:

@@ -143,6 +143,26 @@ def bold(task: Task) -> str:
     return f"{said} ({apart}: the lowest of the models, as that of a constant is near 0)" if apart else said
 
 
+OVER_SEEDS = (
+    "Where a model has several seeds, its mean over them is compared: interval and p are Student's t over the chance "
+    "of the rows and that of the seeds."
+)
+
+
+def seeds(task: Task) -> list[str]:
+    """What the figures of models with several seeds are, and of which seed the rest is."""
+    found = []
+    for model in task.models:
+        if model.seeds:
+            named = and_([str(seed) for seed in model.seeds.values()])
+            found.append(
+                f"{model.name} was trained with {len(model.seeds)} seeds ({named}): the mean over them, the interval "
+                "over rows for these trainings, then \u00b1 the standard deviation, the least and the most over the "
+                f"seeds. Curves, errors, calibration and cost are those of seed {next(iter(model.seeds.values()))}."
+            )
+    return found
+
+
 def called(model: Model) -> str:
     """A model in a sentence."""
     return {"baseline": "the linear baseline ", "untuned": "the untuned "}.get(model.role, "") + model.name

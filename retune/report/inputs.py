@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import polars as pl
 
 from retune import run_record
 from retune.data import kinds as task_kinds
+from retune.errors import RetuneError
 from retune.params import Params
 from retune.report import kinds, words
 from retune.report.files import read_json, read_table
@@ -28,7 +29,9 @@ class Model:
     """One model of a task: its parameters, its results, and the record of its training.
 
     `size` are its training rows and parameters, `runs` the names of what is known of its training and its prediction on
-    this machine (retune.run_record). A chain of two models has parameters and metrics alone.
+    this machine (retune.run_record). A chain of two models has parameters and metrics alone. Of a model with several
+    `seeds` (training -> seed) the metrics are means over them, with their spread (retune.evaluation.seeds); all else is
+    of the first, and `further` are the others.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Model:
     warnings: list[str] = field(default_factory=list)
     runs: dict[str, str] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
+    seeds: dict[str, int] = field(default_factory=dict)
+    further: list[Model] = field(default_factory=list)
 
     @property
     def role(self) -> str:
@@ -125,20 +130,37 @@ def read(params: Params, root: Path = Path()) -> list[Task]:
 def _task(params: Params, name: str, root: Path) -> Task:
     spec = params.tasks[name]
     comparisons = root / "reports/comparisons" / name
+    comparison = read_json(comparisons / "comparison.json")
+    models = []
+    for model in spec.models:
+        models.append(_over_seeds(params, name, _model(params, name, model, root), comparison, root))
+        means = [mean for mean, of in spec.get("ensembles", {}).items() if of == model]
+        models += [_model(params, name, mean, root) for mean in means]
     return Task(
         name=name,
         spec=spec,
         converted=read_json(root / "data/converted" / name / "summary.json"),
         splits=read_json(root / "data/splits" / name / "summary.json"),
         exploration=read_json(root / "reports/explore" / name / "exploration.json"),
-        comparison=read_json(comparisons / "comparison.json"),
+        comparison=comparison,
         disagreements=read_table(comparisons / "disagreements.parquet"),
-        models=[_model(params, name, model, root) for model in spec.models],
+        models=models,
     )
 
 
+def _over_seeds(params: Params, task: str, first: Model, comparison: dict[str, Any], root: Path) -> Model:
+    """A model as it is; one with several seeds with the metrics that they have together."""
+    seeds = params.tasks[task].get("seeds", {}).get(first.name)
+    if not seeds:
+        return first
+    if first.name not in comparison.get("seeds", {}):
+        raise RetuneError(f"the comparison of {task} lacks the seeds of {first.name}: run `dvc repro` again")
+    further = [_model(params, task, name, root) for name in seeds if name != first.name]
+    return replace(first, metrics=comparison["seeds"][first.name], seeds=dict(seeds), further=further)
+
+
 def _model(params: Params, task: str, name: str, root: Path) -> Model:
-    spec = params.models[name]
+    spec = params.models[name] if name in params.models else _named(params.ensembles[name])
     measured = read_json(root / f"reports/metrics/{name}.json")["test"]
     evaluation, training = root / "reports/evaluations" / task / name, root / "reports/training" / name
     return Model(
@@ -162,6 +184,11 @@ def _model(params: Params, task: str, name: str, root: Path) -> Model:
             if result.is_file()
         },
     )
+
+
+def _named(ensemble: Params) -> Params:
+    """The section of an ensemble without those of its task."""
+    return Params({key: value for key, value in ensemble.items() if key not in ("calibration", "evaluation")})
 
 
 def _chain(task: Task, name: str, entry: dict[str, Any]) -> Model:

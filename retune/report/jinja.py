@@ -29,7 +29,7 @@ def environment(*folders: Path) -> Environment:
     )
     for name in (
         "number", "signed", "interval", "signed_interval", "p_value", "count", "share", "quantity", "has_chinese",
-        "shorten", "rows_of", "metric",
+        "shorten", "rows_of", "metric", "over_seeds",
     ):  # fmt: skip
         environment.filters[name] = getattr(words, name)
     # What isn't escaped: drawings of charts.py, which escapes what it writes; our style sheet and script; and line

@@ -49,6 +49,7 @@ def _task(task: Task) -> list[str]:
         f"Test split: {words.count(test.rows)} rows, {task.kind.tile(test)};{words.covered(task.models[0].counts)} "
         f"{task.percent} intervals; in bold the {comparison_words.bold(task)}."
     )
+    blocks += map(escape, comparison_words.seeds(task))
     blocks.append(_metrics(task))
     if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:
         blocks.append("\n".join(said))
@@ -68,7 +69,8 @@ def _metrics(task: Task) -> str:
             return words.DASH
         number = words.number(found["value"])
         span = f"{words.number(found['low'])}{words.DASH}{words.number(found['high'])}"
-        return f"{_strong(number, bold)}<br><sub>{span}</sub>"
+        spread = f"<br><sub>{over}</sub>" if (over := words.over_seeds(found)) else ""
+        return f"{_strong(number, bold)}<br><sub>{span}</sub>{spread}"
 
     rows = [[_name(m), *(cell(m.metrics.get(key), m.name in best[key]) for key in keys)] for m in task.systems]
     constant = task.comparison["ignorant"]
@@ -103,6 +105,7 @@ def _in_words(task: Task, gains: list[Pair]) -> str:
     lines.append(
         "\nIntervals by a bootstrap over groups, p by swapping the models' answers group by group; p is corrected by "
         f"Holm's method for the {number} pair{'s' if number != 1 else ''} of this task; bold: p below {task.alpha}."
+        + (f" {comparison_words.OVER_SEEDS}" if any(model.seeds for model in task.models) else "")
     )
     return "\n".join(lines)
 

@@ -16,7 +16,9 @@ MATRIX = 12  # models; a larger matrix can't be read, the list of pairs can
 def render(tasks: list[Task], handed: Sequence[parity.Parity] = ()) -> str:
     """The page over these tasks and the exports `handed`, the same text for the same inputs."""
     template = environment().get_template("page.html")
-    return template.render(tasks=[_view(task) for task in tasks], handed=handed, parity=parity)
+    return template.render(
+        tasks=[_view(task) for task in tasks], handed=handed, parity=parity, over_seeds_note=comparison_words.OVER_SEEDS
+    )
 
 
 def _view(task: Task) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def _view(task: Task) -> dict[str, Any]:
         "task": task,
         "kind": task.kind,
         "metrics": keys,
+        "seeds": comparison_words.seeds(task),
         "styles": figures.styles(task),
         "best": {key: comparison_words.best(task, key) for key in keys},
         "bold": comparison_words.bold(task),

@@ -92,6 +92,13 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"{number(low, digits)}{DASH}{number(high, digits)}"
 
 
+def over_seeds(found: dict[str, Any]) -> str:
+    """`± 0.012, 0.801–0.823`: standard deviation, least and most over the seeds; nothing of a single training."""
+    if found.get("sd") is None:
+        return ""
+    return f"±{SPACE}{number(found['sd'])}, {interval(found['least'], found['most'])}"
+
+
 def signed_interval(low: float | None, high: float | None) -> str:
     """`[+0.032, +0.130]`."""
     return f"[{signed(low)}, {signed(high)}]"

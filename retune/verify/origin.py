@@ -29,7 +29,7 @@ def of(folder: Path, model: str) -> dict[str, Any]:
     one that put the model's hash into dvc.lock; None where none has. `data`: path -> hash as dvc.lock has it. `here`:
     what differs on this machine in versions. `run`: what the training took, if it ran on this machine.
     """
-    built = {one.key: one for one in lock.read(folder) if one.stage == "train"}
+    built = {one.key: one for one in lock.read(folder) if one.stage in ("train", "ensemble")}
     if model not in built:
         raise RetuneError(f"{unknown('built model', model, sorted(built))}: run `dvc repro train@{model}`")
     path, entry = f"models/{model}", built[model]

@@ -48,6 +48,7 @@ def test_every_stage_instance_has_a_fingerprint(folder):
         "bases": ["scratch", "encoder", "llm"],
         "tasks": ["questions"],
         "models": ["plain", "untuned", "cross", "chatty"],
+        "ensembles": [],
         "exports": [],
     }
     assert {stage: list(code[stage]) for stage in STAGES} == {

@@ -41,7 +41,14 @@ def remote(tmp_path_factory) -> Path:
     """A bare repository of this project's pipeline, with two versions of a model, the first of them in production."""
     top = tmp_path_factory.mktemp("registry")
     project = top / "project"
-    for name in ("dvc.yaml", "params.yaml", "params-resolved.json", "data/outside.json", ".gitignore"):
+    for name in (
+        "dvc.yaml",
+        "params.yaml",
+        "params-resolved.json",
+        "data/outside.json",
+        "data/seeds.json",
+        ".gitignore",
+    ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, project / name)
     (project / ".dvc").mkdir()

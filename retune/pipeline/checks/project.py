@@ -8,7 +8,7 @@ from typing import Any
 
 from retune.errors import unknown
 from retune.pipeline import effective, kind_constants
-from retune.pipeline.checks import augmentation, export, scoring
+from retune.pipeline.checks import augmentation, export, scoring, seeds
 from retune.pipeline.checks import model as model_checks
 from retune.pipeline.declarations import DATA, MODELS, Project, mapping
 from retune.pipeline.yaml_file import Document
@@ -57,6 +57,7 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
         if name in RESERVED:
             project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")
         model_checks.check(project, name, model, resolved["models"][name])
+    seeds.check(project, resolved)
     for name in project.exports:
         export.check(project, name, resolved)
     for name in project.gate:

@@ -29,6 +29,7 @@ from retune.pipeline.schema.task import Augmentation, Calibration, Evaluation, S
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", description="letters, digits, _ and -; no dots")]
 Learner = Literal["linear", "encoder", "embedder", "llm", "api"]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=100)]
 Kind = Literal["pair", "classification", "ranking", "scoring"]
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -109,6 +110,14 @@ class Model(Strict):
     learner: Learner = Field(description="how it is trained")
     base: Name = Field(description="a role under `bases`")
     seed: int | None = Field(None, description="default: the project's")
+    seeds: Seeds | None = Field(
+        None,
+        description="trained once for each: with the first under its own name, with 43 as a model NAME-43; tables show "
+        "mean and spread; default: the project's, where a seed changes the model",
+    )
+    ensemble: Literal["none", "mean"] = Field(
+        "none", description="mean: the mean of the answers over `seeds` is one more model, NAME-mean"
+    )
     augmented: bool = Field(True, description="false: trained on the original rows alone, none altered and no copies")
     linear: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
@@ -168,6 +177,9 @@ class Params(Strict):
     """`params.yaml`."""
 
     seed: int = Field(0, description="of sampling, training and bootstrap")
+    seeds: Seeds = Field(
+        default_factory=list, description="of every model that names none and that a seed changes; [] trains it once"
+    )
     strict: bool = Field(
         True,
         description="a stage that uses what it does not declare (a file, module, variable, key) fails; false: warns",

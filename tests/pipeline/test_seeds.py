@@ -1,0 +1,138 @@
+"""`seeds` of a model: members and ensembles as stages of their own, refused where they mean nothing or names clash."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retune.errors import RetuneError
+from retune.params import Params
+from retune.pipeline import instances, seeds
+from retune.pipeline.parallel_repro import phases
+from retune.pipeline.resolve import resolve
+from tests.support import ROOT, command_line
+from tests.support.declarations import replace, resolved, write
+
+CROSS = (
+    "params.yaml",
+    "    loss: {name: focal}\n",
+    "    loss: {name: focal}\n    seeds: [5, 43, 44]\n    ensemble: mean\n",
+)
+NAMES = ["cross", "cross-43", "cross-44"]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    return resolve(write(tmp_path_factory.mktemp("seeded"), CROSS))
+
+
+def test_each_seed_is_a_model_of_its_own_that_differs_in_the_seed_alone(compiled):
+    models = compiled.resolved["models"]
+    assert list(models) == ["plain", "untuned", *NAMES, "chatty"]
+    assert [models[name]["seed"] for name in NAMES] == [5, 43, 44]
+    without = [{key: value for key, value in models[name].items() if key != "seed"} for name in NAMES]
+    assert without[0] == without[1] == without[2]
+    for stage in ("train", "predict", "calibrate", "evaluate"):
+        assert {f"resolved/{stage}/{name}.json" for name in NAMES} <= compiled.files.keys()
+    assert compiled.resolved["tasks"]["questions"]["models"] == ["plain", "untuned", "cross", "chatty"]
+
+
+def test_the_comparison_knows_which_belong_together(compiled):
+    found = compiled.resolved["tasks"]["questions"]["comparison"]
+    assert found["seeds"] == {"cross": dict(zip(NAMES, [5, 43, 44], strict=True))}
+    assert found["ensembles"] == {"cross-mean": "cross"}
+    assert found["fixed"] == ["plain", "untuned"]
+
+
+def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
+    assert compiled.seeded == {
+        "models": {name: {"task": "questions", "base": "encoder", "learner": "encoder"} for name in NAMES[1:]},
+        "ensembles": {"cross-mean": {"task": "questions", "base": "encoder", "members": NAMES}},
+    }
+    found = instances.read(ROOT, {**compiled.resolved, **compiled.outside})
+    outs = {one.address: one.outs for one in found}
+    assert "models/cross-43" in outs["train@cross-43"]
+    assert "reports/metrics/cross-mean.json" in outs["ensemble@cross-mean"]
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"]
+    assert seeds.FILE.as_posix() in listed
+
+
+def test_repro_builds_members_beside_models_and_means_behind_them(compiled):
+    plan = phases(json.loads(json.dumps(compiled.resolved), object_hook=Params), ["questions"])
+    assert set(NAMES) <= plan[1].keys()
+    assert plan[2] == {"cross-mean": ["ensemble@cross-mean"]}
+
+
+def test_a_project_without_seeds_has_none_of_it(tmp_path):
+    plain = resolve(write(tmp_path))
+    assert plain.seeded == {"models": {}, "ensembles": {}}
+    task = plain.resolved["tasks"]["questions"]
+    assert not {"seeds", "ensembles", "fixed"} & (task.keys() | task["comparison"].keys())
+    assert "ensembles" not in json.dumps(plain.files["resolved/report.json"])
+    assert len(phases(json.loads(json.dumps(plain.resolved), object_hook=Params), ["questions"])) == 2
+
+
+def test_the_default_is_for_models_that_a_seed_changes_and_name_none(tmp_path):
+    write(tmp_path, ("params.yaml", "seed: 7\n", "seed: 7\nseeds: [7, 8]\n"))
+    assert list(resolved(tmp_path)["models"]) == ["plain", "untuned", "cross", "cross-8", "chatty", "chatty-8"]
+    replace(tmp_path, "params.yaml", "    base: llm\n", "    base: llm\n    seed: 3\n")
+    replace(tmp_path, "params.yaml", "    loss: {name: focal}\n", "    loss: {name: focal}\n    seeds: []\n")
+    models = resolved(tmp_path)["models"]
+    assert list(models) == ["plain", "untuned", "cross", "chatty"]
+    assert (models["cross"]["seed"], models["chatty"]["seed"]) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("base: scratch}", "base: scratch, seeds: [1, 2]}", r"plain.seeds: .*the learner linear makes no random"),
+        ("{epochs: 0}}", "{epochs: 0}, seeds: [1, 2]}", r"nothing is trained \(epochs 0\)"),
+        ("seeds: [5, 43, 44]", "seeds: [5, 43, 5]", "has 5 twice"),
+        ("seeds: [5, 43, 44]", "seeds: [5, -43]", "greater than or equal to 0|at least 0|>= 0"),
+        ("seeds: [5, 43, 44]", "seeds: [5, 43]\n    seed: 5", "begin with its seed; take one of both"),
+        ("seeds: [5, 43, 44]", "seeds: [5]", "is a mean over seeds, and this model has but one"),
+        ("  plain:", "  cross-44:", "makes a model cross-44"),
+        ("  plain:", "  cross-mean:", "makes a model cross-mean"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told(tmp_path, old, new, said):
+    with pytest.raises(RetuneError, match=said):
+        resolve(write(tmp_path, CROSS, ("params.yaml", old, new)))
+
+
+def test_a_run_that_began_with_other_seeds_is_told_to_begin_again(compiled):
+    none = {"models": {}, "ensembles": {}}
+    said = seeds.changed(none, compiled.seeded)
+    assert "new: cross-43, cross-44, cross-mean" in said
+    assert "run the same command again" in said
+    assert "gone: cross-43" in seeds.changed(compiled.seeded, none)
+    assert seeds.changed(compiled.seeded, compiled.seeded) is None
+
+
+def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_seeds(tmp_path, compiled):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "params.yaml").write_text("models: {a: {seeds: [1, 2]}}")
+    seeds.prepare(lambda: compiled.seeded, tmp_path)
+    assert seeds.read(tmp_path) == compiled.seeded
+    (tmp_path / "params.yaml").write_text("models: {a: {}}")
+    seeds.prepare(lambda: {"models": {}, "ensembles": {}}, tmp_path)
+    assert not seeds.read(tmp_path)["models"], "seeds that are gone count, too"
+    seeds.prepare(lambda: pytest.fail("nothing names seeds"), tmp_path)
+
+
+def test_a_broken_file_is_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / seeds.FILE).write_text("{")
+    with pytest.raises(RetuneError, match=r"data/seeds\.json is not JSON"):
+        seeds.read(tmp_path)
+    assert seeds.read(Path(tmp_path / "elsewhere")) == {"models": {}, "ensembles": {}}
+
+
+def test_a_checkpoint_is_promoted_for_all_seeds_and_not_for_one(tmp_path, compiled):
+    (tmp_path / "data").mkdir()
+    (tmp_path / seeds.FILE).write_text(json.dumps(compiled.seeded))
+    (tmp_path / "params.yaml").write_text("models: {}")
+    (tmp_path / "models").mkdir()
+    _, said = command_line.run(tmp_path, "checkpoints", "cross-43", "--promote", "10", fails=True)
+    assert "promote the step of its model for all seeds" in said
