@@ -181,9 +181,10 @@ def headline(task: Task) -> list[str]:
             continue
         name = "It also" if top.name == last else _capital(called(top))
         last = top.name
+        over = f"mean over {len(top.seeds)} seeds, " if top.seeds else ""
         sentence = (
             f"{name} has the {metric(key).extreme} {metric(key).name}: {number(found['value'])} "
-            f"({task.percent} interval {interval(found['low'], found['high'])})."
+            f"({over}{task.percent} interval {interval(found['low'], found['high'])})."
         )
         shown.append(f"{sentence} {_against_references(task, top, key)}".strip())
     return [*unshown, *shown]
