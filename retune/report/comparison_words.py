@@ -145,7 +145,7 @@ def bold(task: Task) -> str:
 
 OVER_SEEDS = (
     "Where a model has several seeds, its mean over them is compared: interval and p are Student's t over the chance "
-    "of the rows and that of the seeds."
+    "of the rows and that of the seeds; a model that was trained once is taken to vary over seeds as the other does."
 )
 
 
