@@ -164,3 +164,20 @@ def test_pull_brings_a_mean_with_its_members_and_a_task_with_all_of_them(tmp_pat
     assert mean | folders | {"data/predictions/questions/cross-43"} <= pulled("questions")
     with pytest.raises(RetuneError, match="no model or task `cross-45`"):
         pulled("cross-45")
+
+
+@pytest.mark.slow
+def test_dvc_builds_members_beside_the_models_of_params_yaml(tmp_path, compiled):
+    from dvc.repo import Repo
+
+    write(tmp_path, CROSS)
+    replace(tmp_path, "params.yaml", "seed: 7\n", "seed: 7\nexports: {}\n")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    for file, content in (("outside", compiled.outside), ("seeds", compiled.seeded)):
+        (tmp_path / f"data/{file}.json").write_text(json.dumps(content))
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        found = {stage.name for stage in repo.index.stages}
+        repo.check_graph(repo.index.stages)
+    expected = {one.address for one in instances.read(ROOT, {**compiled.resolved, **compiled.outside})}
+    assert found == expected
+    assert {"train@cross", "train@cross-43", "ensemble@cross-mean"} <= found
