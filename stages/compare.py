@@ -40,7 +40,6 @@ def compare(run: Stage, task: str) -> None:
 
     several, means = spec.get("seeds", {}), spec.get("ensembles", {})
     further = {model: [answered(one) for one in members if one != model] for model, members in several.items()}
-    joined.clear()  # rows on which models differ are told of first seeds
     answers = {model: answered(model) for model in spec.models}
     answers |= {name: answered(name, *several[model]) for name, model in means.items()}
     seeded = seeds.Seeded(further, means, spec.get("fixed", ()))

@@ -140,13 +140,14 @@ def difference(a: System, b: System, confidence: float, groups: int) -> dict[str
     if math.isnan(value) or groups < 2 or not len(drawn):
         return found
     rows = float(drawn.var()) * groups / (groups - 1)
-    variance, doubt = rows, rows**2 / (groups - 1)
+    variance, doubt, fewest = rows, rows**2 / (groups - 1), groups - 1
     for factor, one in _parts(a, b, groups):
+        fewest = min(fewest, one.seeds - 1)
         variance += factor * one.variance
         doubt += (factor * one.seen) ** 2 / (one.seeds - 1)
     if not variance:
         return found | ({"low": value, "high": value, "p": 1.0} if value == 0 else {})
-    degrees = max(1, math.floor(variance**2 / doubt))
+    degrees = max(fewest, math.floor(variance**2 / doubt))  # no fewer than the part that has the fewest
     reach = quantile(confidence, degrees) * math.sqrt(variance)
     p = two_sided(value / math.sqrt(variance), degrees)
     return found | {"low": value - reach, "high": value + reach, "p": p}

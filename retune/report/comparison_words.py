@@ -145,7 +145,7 @@ def bold(task: Task) -> str:
 
 OVER_SEEDS = (
     "Where a model has several seeds, its mean over them is compared: interval and p are Student's t over the chance "
-    "of the rows and that of the seeds."
+    "of the rows and that of the seeds; a model that was trained once is taken to vary over seeds as the other does."
 )
 
 
@@ -181,9 +181,10 @@ def headline(task: Task) -> list[str]:
             continue
         name = "It also" if top.name == last else _capital(called(top))
         last = top.name
+        over = f"mean over {len(top.seeds)} seeds, " if top.seeds else ""
         sentence = (
             f"{name} has the {metric(key).extreme} {metric(key).name}: {number(found['value'])} "
-            f"({task.percent} interval {interval(found['low'], found['high'])})."
+            f"({over}{task.percent} interval {interval(found['low'], found['high'])})."
         )
         shown.append(f"{sentence} {_against_references(task, top, key)}".strip())
     return [*unshown, *shown]

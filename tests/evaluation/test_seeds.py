@@ -78,6 +78,15 @@ def test_a_difference_has_the_variance_of_rows_and_of_seeds():
     assert found["p"] == pytest.approx(two_sided(0.12 / error, degrees), rel=1e-3)
 
 
+def test_three_seeds_never_count_as_two():
+    random, values = np.random.default_rng(1), [0.80, 0.84, 0.82]
+    few = System(values, [value + 0.012 * random.normal(size=2000) for value in values])
+    found = difference(few, System([0.7], [np.full(2000, 0.7)], fixed=True), 0.95, 1000)
+    error = np.sqrt(spread(few, 1000).variance / 3 + few.mean_draws.var())
+    assert spread(few, 1000).variance < 0.8 * spread(few, 1000).seen, "else nothing is subtracted"
+    assert found["high"] - found["difference"] <= quantile(0.95, 2) * error * 1.001
+
+
 def test_one_training_varies_as_the_other_model_does_and_a_fixed_model_not_at_all():
     many, one = system([0.80, 0.84, 0.82]), [0.7]
     known = difference(many, system(one, fixed=True), 0.95, 1000)

@@ -1,7 +1,9 @@
 """`seeds` of a model: members and ensembles as stages of their own, refused where they mean nothing or names clash."""
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from retune.params import Params
 from retune.pipeline import instances, seeds
 from retune.pipeline.parallel_repro import phases
 from retune.pipeline.resolve import resolve
+from retune.pipeline.shared_outputs import chosen
 from tests.support import ROOT, command_line
 from tests.support.declarations import replace, resolved, write
 
@@ -136,3 +139,45 @@ def test_a_checkpoint_is_promoted_for_all_seeds_and_not_for_one(tmp_path, compil
     (tmp_path / "models").mkdir()
     _, said = command_line.run(tmp_path, "checkpoints", "cross-43", "--promote", "10", fails=True)
     assert "promote the step of its model for all seeds" in said
+
+
+def test_pull_brings_a_mean_with_its_members_and_a_task_with_all_of_them(tmp_path, compiled, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / seeds.FILE).write_text(json.dumps(compiled.seeded))
+    write(tmp_path / "own", CROSS)
+    shutil.copy(tmp_path / "own/params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    made = instances.read(ROOT, {**compiled.resolved, **compiled.outside})
+    outs = [
+        SimpleNamespace(stage=SimpleNamespace(name=one.address), def_path=path, hash_info=True)
+        for one in made
+        for path in one.outs
+    ]
+
+    def pulled(name):
+        return {out.def_path for out in chosen(outs, [name], True)}
+
+    folders = {f"models/{name}" for name in NAMES}
+    mean = {"models/cross-mean", "data/calibrations/questions/cross-mean.json"}
+    assert pulled("cross-mean") == mean | folders | {f"data/calibrations/questions/{name}.json" for name in NAMES}
+    assert pulled("cross-44") == {"models/cross-44", "data/calibrations/questions/cross-44.json"}
+    assert mean | folders | {"data/predictions/questions/cross-43"} <= pulled("questions")
+    with pytest.raises(RetuneError, match="no model or task `cross-45`"):
+        pulled("cross-45")
+
+
+@pytest.mark.slow
+def test_dvc_builds_members_beside_the_models_of_params_yaml(tmp_path, compiled):
+    from dvc.repo import Repo
+
+    write(tmp_path, CROSS)
+    replace(tmp_path, "params.yaml", "seed: 7\n", "seed: 7\nexports: {}\n")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    for file, content in (("outside", compiled.outside), ("seeds", compiled.seeded)):
+        (tmp_path / f"data/{file}.json").write_text(json.dumps(content))
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        found = {stage.name for stage in repo.index.stages}
+        repo.check_graph(repo.index.stages)
+    expected = {one.address for one in instances.read(ROOT, {**compiled.resolved, **compiled.outside})}
+    assert found == expected
+    assert {"train@cross", "train@cross-43", "ensemble@cross-mean"} <= found

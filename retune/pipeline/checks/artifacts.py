@@ -17,7 +17,8 @@ def warnings(folder: Path, resolved: dict[str, Any]) -> list[str]:
     if not (folder / PIPELINE).is_file():
         return []
     document = read(folder, PIPELINE)
-    made = {MODELS / name for name in resolved["models"]} | {MODELS / "bases" / role for role in resolved["bases"]}
+    named = [*resolved["models"], *resolved.get("ensembles", {})]
+    made = {MODELS / name for name in named} | {MODELS / "bases" / role for role in resolved["bases"]}
     lost = [
         name
         for name, entry in mapping(mapping(document.data).get("artifacts")).items()
