@@ -41,7 +41,7 @@ def test_any_scalar_is_read_back(value):
 
 def test_the_parameters_of_the_project_change_in_one_line():
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    edited = replaced(text, ("models", "intent_llm", "training", "checkpoint"), 40)
+    edited = replaced(text, ("models", "similarity_llm", "training", "checkpoint"), 40)
     assert [line for line in edited.splitlines() if line not in text.splitlines()] == ["      checkpoint: 40"]
 
 
