@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,22 @@ def built(tmp_path_factory) -> Clone:
     return clone
 
 
-@pytest.fixture
-def origin(built: Clone, tmp_path: Path) -> Clone:
-    """A built clone with a folder as its remote, in which everything is."""
-    clone = built.copy(tmp_path / "origin")
-    clone.dvc("remote", "add", "-q", "--default", "team", str(tmp_path / "remote"))
+@pytest.fixture(scope="module")
+def pushed(built: Clone, tmp_path_factory) -> Path:
+    """A folder with a built clone, `origin`, and beside it its remote, in which everything is."""
+    folder = tmp_path_factory.mktemp("pushed")
+    clone = built.copy(folder / "origin")
+    clone.dvc("remote", "add", "-q", "--default", "team", "../remote")
     clone.commit()
     clone.retune("push")
-    return clone
+    return folder
+
+
+@pytest.fixture
+def origin(pushed: Path, tmp_path: Path) -> Clone:
+    """A built clone with a folder as its remote, in which everything is; both are the test's own."""
+    shutil.copytree(pushed, tmp_path, dirs_exist_ok=True)
+    return Clone(tmp_path / "origin")
 
 
 def megabytes(said: str) -> float:
