@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -20,7 +19,7 @@ from retune.cli import commands, engines
 from retune.errors import RetuneError
 from retune.exports.protocol import Built
 from retune.serve.options import Options
-from tests.support import ROOT, exported_llm, served
+from tests.support import ROOT, exported_llm, served, warm_python
 from tests.support.vllm_server import VllmServer, parser, program
 
 pytestmark = pytest.mark.slow
@@ -42,6 +41,11 @@ def adapters(tiny: Built, tmp_path_factory: pytest.TempPathFactory) -> list[Path
     return [exported_llm.export(tiny, "adapter", place / "a"), exported_llm.export(other, "decision", place / "b")]
 
 
+def warm() -> list[str]:
+    """`retune` in a process of its own, that forks from one which has torch imported."""
+    return [f"{warm_python.folder()}/python", "-m", "retune.cli"]
+
+
 def said(*words: str, environment: dict[str, str] | None = None) -> str:
     """What a command prints that ends at once."""
     result = CliRunner().invoke(commands, ["serve", *words], env=environment)
@@ -61,7 +65,7 @@ def test_two_adapters_behind_our_routes_a_token_that_nobody_can_read_and_an_end(
 ) -> None:
     path = f"{program(tmp_path / 'bin').parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "RETUNE_SERVE_TOKENS": TOKEN}
-    words = [sys.executable, "-m", "retune.cli", "serve", "--engine", "vllm", *map(str, adapters), "--port", "0"]
+    words = [*warm(), "serve", "--engine", "vllm", *map(str, adapters), "--port", "0"]
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
@@ -98,7 +102,7 @@ def test_two_adapters_behind_our_routes_a_token_that_nobody_can_read_and_an_end(
 def test_an_engine_that_dies_ends_the_routes_in_front_of_it(adapters: list[Path], tmp_path: Path) -> None:
     path = f"{program(tmp_path / 'bin').parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
-    words = [sys.executable, "-m", "retune.cli", "serve", "--engine", "vllm", str(adapters[0]), "--port", "0"]
+    words = [*warm(), "serve", "--engine", "vllm", str(adapters[0]), "--port", "0"]
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None

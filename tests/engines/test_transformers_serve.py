@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from retune.engines.transformers_serve import Decisions, command
 from retune.errors import RetuneError
 from retune.exports.protocol import Built
 from retune.inference import Model
-from tests.support import ROOT, exported_llm, llm_fit
+from tests.support import ROOT, exported_llm, llm_fit, warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +33,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_a_real_server_behind_our_routes_answers_as_retune_load_and_ends_with_them(tiny: Built, tmp_path: Path) -> None:
     folder = exported_llm.export(tiny, "decision", tmp_path / "export")
-    words = [sys.executable, "-m", "retune.cli", "serve", "--engine", "transformers", str(folder), "--port", "0"]
+    python = f"{warm_python.folder()}/python"
+    words = [python, "-m", "retune.cli", "serve", "--engine", "transformers", str(folder), "--port", "0"]
     process = subprocess.Popen(
         words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, stderr=subprocess.PIPE
     )

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from tests.support import ROOT
+from tests.support import ROOT, warm_python
 
 MOST_IDS = 128
 
@@ -118,7 +118,9 @@ def program(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "vllm"
     file.write_text(
-        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.support.vllm_server "$@"\n', encoding="utf-8"
+        f"#!/bin/sh\nPYTHONPATH={ROOT} exec {warm_python.folder()}/python -c "
+        "'from tests.support import vllm_server; vllm_server.main()' \"$@\"\n",
+        encoding="utf-8",
     )
     file.chmod(0o755)
     return file

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from retune.report import inputs
 from retune.training import dvclive_log
 from retune.training.record import Training
+from tests.support import warm_python
 
 PIPELINE = """
 stages:
@@ -32,7 +32,7 @@ def test_dvc_has_no_word_against_the_curves_of_a_model_that_was_not_trained(tmp_
     (project / "dvc.yaml").write_text(PIPELINE)
 
     def dvc(*arguments: str) -> tuple[str, str]:
-        command = [sys.executable, "-m", "dvc", *arguments]
+        command = [f"{warm_python.folder()}/dvc", *arguments]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
         return done.stdout, done.stderr
 

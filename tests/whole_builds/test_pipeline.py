@@ -14,13 +14,12 @@ import pytest
 import yaml
 
 from tests.support import ROOT
-from tests.support.project import SMALL, Project, clone
+from tests.support.project import RUNNING, SMALL, Project, clone
 
 pytestmark = pytest.mark.slow
 
 RETUNE = ("python", "-m", "retune.cli")
 LLM = [f"{stage}@similarity_llm" for stage in ("train", "predict", "calibrate", "evaluate")]
-TAIL = ["compare@similarity", "report"]
 PRIMARY = {"similarity": "auc", "intent": "macro_f1"}
 
 
@@ -37,12 +36,18 @@ def test_a_build_ends_with_a_report_of_every_model_and_nothing_left_to_do(projec
         measured = json.loads((project.folder / f"reports/metrics/{model}.json").read_text())["test"]
         assert 0 <= measured[PRIMARY[model.split("_")[0]]]["value"] <= 1
     assert project.repro() == []
+    file = project.folder / "retune/learners/llm/task_prompt.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\n# why\n", encoding="utf-8")
+    assert project.repro() == ["resolve"], "a comment in a learner"
     assert "up to date" in project.run("dvc", "status")
 
 
 def test_a_default_that_only_the_llm_reads_reruns_only_the_llm(project):
-    ran = re.findall(r"Running stage '([^']+)'", project.run("dvc", "exp", "run", "-n", "wide", "-S", "lora.r=8"))
-    assert ran == ["resolve", *LLM, *TAIL]
+    command = ("dvc", "exp", "run", "-n", "wide", "-S", "lora.r=8", "compare@similarity", "compare@intent")
+    assert RUNNING.findall(project.run(*command)) == ["resolve", *LLM, "compare@similarity"]
+    said = project.run("dvc", "status", "report")
+    for changed in ("metrics", "evaluations", "comparisons", "training"):
+        assert f"reports/{changed}" in said, "a page of what is measured"
     assert "wide" in project.run("dvc", "exp", "show", "--no-pager", "--csv")
     changed = re.findall(r"^\| *(\S+\.\w+) *\| *(\S+)", project.run("dvc", "params", "diff", "--md"), re.MULTILINE)
     assert changed == [("params.yaml", "lora.r")]
@@ -51,31 +56,16 @@ def test_a_default_that_only_the_llm_reads_reruns_only_the_llm(project):
     assert (project.folder / "plots/index.html").exists()
 
 
-def test_a_models_own_parameter_reruns_only_that_model(project):
+def test_edits_of_a_parameter_code_a_prompt_and_a_rule_rerun_what_they_reach(project):
+    """All at once: what each of them reaches alone is shown by tests/pipeline/test_impact.py."""
     project.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
-    assert project.stale() == {"train@similarity_embedder"}
-
-
-def test_a_comment_in_a_learner_reruns_nothing_but_resolve(project):
-    file = project.folder / "retune/learners/llm/task_prompt.py"
-    file.write_text(file.read_text(encoding="utf-8") + "\n# why\n", encoding="utf-8")
-    assert project.repro() == ["resolve"]
-
-
-def test_an_edit_in_a_learner_reruns_only_the_models_that_use_it(project):
+    project.edit("params.yaml", "threshold: f1", "threshold: accuracy")
+    project.edit("prompts/similarity.yaml", "问题1", "句子1")
     file = project.folder / "retune/learners/llm/task_prompt.py"
     file.write_text(file.read_text(encoding="utf-8") + "\nMARK = 1\n", encoding="utf-8")
-    assert project.stale() == {"train@similarity_llm", "predict@similarity_llm"}
-
-
-def test_a_prompt_reruns_only_the_llm_and_the_count_of_its_tokens(project):
-    project.edit("prompts/similarity.yaml", "问题1", "句子1")
-    assert project.stale() == {"explore@similarity", "train@similarity_llm"}
-
-
-def test_a_threshold_rule_touches_no_model(project):
-    project.edit("params.yaml", "threshold: f1", "threshold: accuracy")
-    assert project.stale() == {f"calibrate@{model}" for model in SMALL if model.startswith("similarity")}
+    reached = {f"calibrate@{model}" for model in SMALL if model.startswith("similarity")}
+    reached |= {"train@similarity_embedder", "explore@similarity", "train@similarity_llm", "predict@similarity_llm"}
+    assert project.stale() == reached
 
 
 def test_a_failure_of_one_of_several_jobs_is_told_and_the_rest_is_kept(project):
