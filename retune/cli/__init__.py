@@ -16,6 +16,7 @@ from retune.cli import (
     serving,
     sharing,
     starting,
+    sweeping,
     version,
     web,
 )
@@ -33,6 +34,7 @@ PANELS = {
     "Build": (
         building.impact,
         building.repro,
+        sweeping.sweep,
     ),
     "Judge": (
         judging.checkpoints,

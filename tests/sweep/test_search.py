@@ -1,0 +1,125 @@
+"""Trials train in a copy in which the stages before ran once; what was finished is not run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retune.errors import RetuneError
+from retune.sweep import search, workplace
+from tests.support import declarations
+
+TRAIN = """\
+import json, pathlib, sys
+with open({ran!r}, "a") as stream:
+    stream.write("train\\n")
+assert pathlib.Path("data/splits/questions").read_text() == "rows"
+assert not pathlib.Path("data/test").exists()
+c = json.loads(pathlib.Path("resolved/train/plain.json").read_text())["reads"]["linear"]["c"]
+if c == 9:
+    sys.exit("out of memory")
+curves = pathlib.Path("reports/training/plain/plots/metrics/dev")
+curves.mkdir(parents=True)
+(curves / "auc.tsv").write_text(f"step\\tauc\\n1\\t{{1 / (2 + abs(c - 3))}}\\n2\\t0.1\\n")
+(curves / "loss.tsv").write_text(f"step\\tloss\\n1\\t{{c}}\\n2\\t0\\n")
+"""
+
+STAGES = """\
+stages:
+  split:
+    foreach: ${tasks}
+    do:
+      cmd: mkdir -p data/splits && printf rows > data/splits/${key} && echo split >> RAN
+      deps: [resolved/split/${key}.json]
+      outs: [data/splits/${key}]
+  train:
+    foreach: ${models}
+    do:
+      cmd: python train.py
+      deps: [resolved/train/${key}.json, data/splits/${item.task}]
+      outs: [reports/training/${key}]
+  predict:
+    foreach: ${models}
+    do: {cmd: exit 1, deps: [reports/training/${key}], outs: [data/test]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = declarations.write(tmp_path / "project")
+    ran = str(tmp_path / "ran")
+    (folder / "train.py").write_text(TRAIN.format(ran=ran))
+    (folder / "dvc.yaml").write_text(STAGES.replace("RAN", ran))
+    return folder
+
+
+def ran(folder: Path) -> list[str]:
+    return (folder.parent / "ran").read_text().split()
+
+
+def test_stages_before_the_training_run_once_and_the_best_is_chosen_on_dev(folder: Path):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = search.sweep(folder, "plain", ["linear.c=1,3,9,5"], by="grid")
+    assert ran(folder) == ["split", "train", "train", "train", "train"]
+    assert [one.values["linear.c"] for one in found.done] == [3, 5, 1] or found.done[0].values == {"linear.c": 3}
+    assert (found.done[0].value, found.done[0].step) == (0.5, 1)
+    assert [(one.number, one.said[-13:]) for one in found.trials if one.state == "failed"] == [(3, "out of memory")]
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".retune" not in path.parts}
+    assert after == before
+
+
+def test_another_metric_is_that_of_the_chosen_checkpoint(folder: Path):
+    found = search.sweep(folder, "plain", ["linear.c=2,3"], by="grid", metric="loss")
+    assert [(one.values["linear.c"], one.value) for one in found.done] == [(2, 2.0), (3, 3.0)]
+
+
+def test_an_interrupted_sweep_goes_on_with_its_unfinished_trial(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    real, calls = workplace.train, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    space = ["linear.c=1,2,3"]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(workplace, "train", stopped)
+        search.sweep(folder, "plain", space, by="grid")
+    said: list[str] = []
+    found = search.sweep(folder, "plain", space, by="grid", say=said.append)
+    assert ran(folder) == ["split", "train", "train", "train"]
+    assert [one.values["linear.c"] for one in found.trials] == [1, 2, 3]
+    assert "1 trials were finished before" in said
+    declarations.replace(folder, "params.yaml", "seed: 7", "seed: 8")
+    search.sweep(folder, "plain", space, by="grid", say=said.append)
+    assert any("a new study begins" in one for one in said)
+    assert len(ran(folder)) == 8
+
+
+@pytest.mark.parametrize("by", ["tpe", "random"])
+def test_the_same_seed_tries_the_same_values_and_none_twice(folder: Path, by: str):
+    space = ["linear.c=1.0..10.0", "linear.min_df=1..3"]
+    tried = [
+        [tuple(one.values.items()) for one in search.sweep(folder, "plain", space, trials=5, by=by, name=name).trials]
+        for name in ("one", "two")
+    ]
+    assert tried[0] == tried[1]
+    assert len(set(tried[0])) == 5
+
+
+def test_a_sweep_in_which_every_trial_fails_says_why(folder: Path):
+    with pytest.raises(RetuneError, match="every trial failed; the last: train@plain failed: out of memory"):
+        search.sweep(folder, "plain", ["linear.c=9,9.0"], by="grid", trials=1)
+
+
+def test_wrong_samplers_and_metrics_are_told_before_anything_runs(folder: Path):
+    for options, said in (
+        ({"by": "grit"}, "--sampler grit"),
+        ({"by": "grid"}, "grid tries lists"),
+        ({"metric": "ndcg"}, "is no dev metric"),
+    ):
+        with pytest.raises(RetuneError, match=said):
+            search.sweep(folder, "plain", ["linear.c=1.0..3.0"], **options)
+    assert not (folder.parent / "ran").exists()
