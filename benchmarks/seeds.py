@@ -25,7 +25,7 @@ CONFIDENCE, ROWS = 0.95, 10
 METRICS = ("accuracy", "f1")
 SPREADS = {"none": 0.0, "small": 0.12, "middle": 0.25, "large": 0.6}
 """Standard deviation of a training's skill, beside rows whose two labels are 2 apart."""
-DESIGNS = ((5, 5), (3, 3), (2, 2), (1, 5), (1, 3), (3, 5))
+DESIGNS = ((5, 5), (3, 3), (2, 2), (3, 5), (1, 5), (1, 3), (1, 2))
 """Seeds of the one and of the other model."""
 
 Counts = np.ndarray
