@@ -14,6 +14,7 @@ from retune.pipeline import instances, seeds
 from retune.pipeline.parallel_repro import phases
 from retune.pipeline.resolve import resolve
 from retune.pipeline.shared_outputs import chosen
+from stages.resolve import resolve as resolve_stage
 from tests.support import ROOT, command_line
 from tests.support.declarations import replace, resolved, write
 
@@ -111,6 +112,17 @@ def test_a_run_that_began_with_other_seeds_is_told_to_begin_again(compiled):
     assert "run the same command again" in said
     assert "gone: cross-43" in seeds.changed(compiled.seeded, none)
     assert seeds.changed(compiled.seeded, compiled.seeded) is None
+
+
+def test_resolve_writes_all_and_ends_the_run_once(tmp_path, monkeypatch, compiled):
+    monkeypatch.chdir(write(tmp_path, CROSS))
+    monkeypatch.setattr("sys.argv", ["resolve"])
+    with pytest.raises(SystemExit, match="run the same command again"):
+        resolve_stage()
+    assert seeds.read() == compiled.seeded
+    assert json.loads(Path("params-resolved.json").read_text()).keys() == compiled.resolved.keys()
+    assert Path("resolved/train/cross-44.json").is_file()
+    resolve_stage()
 
 
 def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_seeds(tmp_path, compiled):

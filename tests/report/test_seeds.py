@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 
@@ -85,8 +86,13 @@ def test_tables_show_the_mean_over_seeds_and_its_spread(folder, tasks):
         assert over in shown
         assert "trained with 3 seeds (42, 43 and 44)" in shown
         assert "over the chance of the rows and that of the seeds" in shown
-        assert "(mean over 3 seeds, 95" in shown or comparison_words.ranked(tasks[0])[0].name != SEEDED
     assert words.number(values[0]) not in [words.number(m.metrics["f1"]["value"]) for m in tasks[0].models]
+
+
+def test_a_headline_says_that_it_is_of_a_mean_over_seeds(tasks):
+    alone = dataclasses.replace(tasks[0], models=[model for model in tasks[0].models if model.name != MEAN])
+    assert comparison_words.ranked(alone)[0].name == SEEDED
+    assert "(mean over 3 seeds, 95\u00a0% interval" in " ".join(comparison_words.headline(alone))
 
 
 def test_members_have_no_rows_of_their_own_and_the_mean_has_one(tasks):
