@@ -61,7 +61,7 @@ def page(found: Sweep, out: Path) -> Path:
 
 
 def _parallel(found: Sweep) -> str:
-    """One vertical axis for each key, and one for the metric; the better end of that is above."""
+    """One vertical axis for each key, and one for the metric, whose greater values are above."""
     values = [one.value or 0.0 for one in found.done]
     axes: list[tuple[str, Any]] = [(one.key, one) for one in found.space]
     step = (WIDTH - 120) / len(axes)

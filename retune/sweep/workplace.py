@@ -62,9 +62,12 @@ def prepare(
     Raises `RetuneError` where one of them fails.
     """
     *before, train = stages
-    if not (work / FILLED).is_file():
+    empty = not (work / FILLED).is_file()
+    if empty:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
+    _declare(work, resolution)  # before the project's own files, which may be of another state, or not there yet
+    if empty:
         stale = {one.instance.address for one in impact.impact(folder)}
         to_make: list[Instance] = []
         for one in reversed(before):  # what is built and here needs nothing before it
@@ -73,7 +76,6 @@ def prepare(
                 to_make.insert(0, one)
         copy.fill(folder, work, [_built(one) for one in (*to_make, train)])
         (work / FILLED).write_text("\n".join(one.address for one in to_make), encoding="utf-8")
-    _declare(work, resolution)
     to_make = [one for one in before if one.address in (work / FILLED).read_text(encoding="utf-8").split("\n")]
     for one in to_make:
         if not all((work / out).exists() for out in one.outs):
