@@ -46,15 +46,15 @@ def test_models_that_were_pulled_alone_predict(project, remote, tmp_path):
     assert [folder.name for folder in (clone.folder / "models/bases").iterdir()] == ["llm"]
 
 
-def test_a_variant_that_another_clone_pushed_runs_no_stage_but_resolve(project, remote, tmp_path):
+def test_a_variant_that_another_clone_pushed_runs_no_stage_but_resolve_and_report(project, remote, tmp_path):
     clone = cloned(project, tmp_path / "clone")
     for place in (project, clone):
         place.edit("params.yaml", "  intent_linear:\n", "  intent_linear:\n    linear: {c: 0.1}\n")
-    assert "train@intent_linear" in project.repro("compare@intent")
+    assert "train@intent_linear" in project.repro()
     project.run("python", "-m", "retune.cli", "push")
-    said = clone.run("python", "-m", "retune.cli", "repro", "--pull", "intent")
-    assert RUNNING.findall(said) == ["resolve"]
-    assert re.search(r"\d+ stages taken from team \(.*\), 0 to build", said)
+    said = clone.run("python", "-m", "retune.cli", "repro", "--pull")
+    assert set(RUNNING.findall(said)) == {"resolve", "report"}
+    assert re.search(r"\d+ stages taken from team \(.*\), 1 to build", said)
     metrics = "reports/metrics/intent_linear.json"
     assert (clone.folder / metrics).read_bytes() == (project.folder / metrics).read_bytes()
-    assert clone.repro("compare@intent") == []
+    assert clone.repro() == []
