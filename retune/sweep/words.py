@@ -57,7 +57,8 @@ def page(found: Sweep, out: Path) -> Path:
     figure = Figure("Parallel coordinates: one line per trial, the best is the bold one", _parallel(found))
     seconds = sum(one.seconds for one in found.trials)
     note = f"{len(found.trials)} trials, {seconds:.0f} s of training. {worth(found)}"
-    return curve_page.write(out, "Sweep", f"{found.name}: {found.model}", [figure], table(found), note=note)
+    title = found.model if found.name == found.model else f"{found.name}: {found.model}"
+    return curve_page.write(out, "Sweep", title, [figure], table(found), note=note)
 
 
 def _parallel(found: Sweep) -> str:
