@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from retune import params
 from retune.errors import RetuneError, unknown
-from retune.pipeline import disk_error, processes, recovery, remote, seeds
+from retune.pipeline import disk_error, processes, recovery, remote, seeds, set_params
 from retune.progress import bar
 
 DATA = ("download", "convert", "augment", "split")
@@ -36,12 +36,14 @@ ENDING = ((signal.SIGINT, 4.0), (signal.SIGTERM, 0.5), (signal.SIGKILL, 2.0))
 """How a run of DVC is ended: one signal after the other, and the seconds that it has."""
 
 
-def repro(tasks: list[str], jobs: int, pull: bool = False) -> None:
+def repro(tasks: list[str], jobs: int, pull: bool = False, overrides: Sequence[str] = ()) -> None:
     """Build `tasks` (none: everything), `jobs` chains of stages at a time; what they print is marked with the chain.
 
-    With `pull`, what another clone built of the same inputs and pushed is taken from the remote instead.
+    With `pull`, what another clone built of the same inputs and pushed is taken from the remote instead. `overrides`
+    of params.yaml are written into it first.
 
-    Raises `RetuneError` for an unknown task, and where a stage failed; what other jobs have begun is ended first.
+    Raises `RetuneError` for an unknown task, for an override that can't be, and where a stage failed; what other jobs
+    have begun is ended first.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup
@@ -50,6 +52,8 @@ def repro(tasks: list[str], jobs: int, pull: bool = False) -> None:
         with recovery.alone():
             _say_recovered()
             recovery.keep()
+            if overrides:
+                set_params.write(Path(), overrides)
             try:
                 _build(tasks, jobs, pull)
             finally:

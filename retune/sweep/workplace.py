@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import impact, instances, reads
-from retune.pipeline.declarations import PARAMS
+from retune.pipeline import impact, instances, reads, set_params
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
 from retune.sweep import space
@@ -87,10 +85,7 @@ def train(
     folder: Path, work: Path, stage: Instance, model: str, values: dict[str, Any]
 ) -> tuple[float, dict[str, dict[int, float]]]:
     """Train the model with these values; the seconds, and the dev metrics: name -> step -> value."""
-    with tempfile.TemporaryDirectory() as name:
-        params = Path(name) / PARAMS
-        params.write_bytes((folder / PARAMS).read_bytes())
-        space.apply(params, model, values)
+    with set_params.tried(folder, space.overrides(model, values)) as params:
         _declare(work, resolve(folder, params))
     for out in stage.outs:  # of the trial before
         target = work / out
