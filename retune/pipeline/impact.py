@@ -42,7 +42,11 @@ def impact(folder: Path, since: str = "", overrides: Sequence[str] = ()) -> list
 
     `since`: what a revision's dvc.lock says was built, in place of the folder's own.
     """
-    resolution = _resolution(folder, overrides)
+    return of(folder, _resolution(folder, overrides), since)
+
+
+def of(folder: Path, resolution: Resolution, since: str = "") -> list[Stale]:
+    """The same of what the folder's declarations were resolved to."""
     values = {**resolution.resolved, **resolution.outside}
     lock = _lock(folder, since)
     memory = meanings.Memory(folder, since or "HEAD")
