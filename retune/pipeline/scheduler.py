@@ -37,6 +37,8 @@ def run(plan: Plan, jobs: int) -> None:
         except BaseException:  # stopped: so are the runs, dvc and stage; what is finished stays
             scheduler.stop()
             raise
+    if scheduler.broken:
+        raise scheduler.broken
     if scheduler.failed:
         raise RetuneError(scheduler.failure())
 
@@ -51,10 +53,18 @@ class _Scheduler:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.begun: dict[str, float] = {}
         self.failed: dict[str, str] = {}  # unit -> which stage, and why
+        self.broken: Exception | None = None  # what ended a worker
         self.say = tqdm.write if sys.stderr.isatty() else functools.partial(print, flush=True)
 
     def work(self, number: int) -> None:
         """One worker: a unit after the other, until there is none any more."""
+        try:
+            self._work(number)
+        except Exception as error:
+            self.broken = error
+            self.stop()
+
+    def _work(self, number: int) -> None:
         environment = _share(number, self.jobs)
         while begun := self._begin(environment):
             unit, process = begun

@@ -92,3 +92,12 @@ def test_an_interrupt_ends_what_runs_and_begins_nothing_more(started, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         scheduler.run(plan({"a": "", "b": "a", "c": "b"}), jobs=1)
     assert [name for name, _ in started] == ended == ["a"]
+
+
+def test_a_worker_that_breaks_ends_the_build_with_its_error(started, monkeypatch):
+    monkeypatch.setattr(dvc_run, "lines", lambda process: [1 / 0])
+    ended = []
+    monkeypatch.setattr(dvc_run, "end", lambda running: ended.extend(one.name for one in running))
+    with pytest.raises(ZeroDivisionError):
+        scheduler.run(plan({"a": "", "b": "a"}), jobs=2)
+    assert [name for name, _ in started] == ended == ["a"]
