@@ -121,7 +121,7 @@ def _side_by_side(chains: dict[str, list[str]], jobs: int) -> None:
     with bar(total=len(chains), desc="build", unit="chain") as done:
 
         def work(number: int) -> None:
-            environment = _share(number, jobs)
+            environment = share(number, jobs)
             while "stopped" not in failed:  # what another chain's failure does not concern goes on
                 try:
                     name = waiting.get_nowait()
@@ -206,7 +206,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
             yield "wait for that process or end it, then run this again" if alone else said
 
 
-def _share(number: int, jobs: int) -> dict[str, str]:
+def share(number: int, jobs: int) -> dict[str, str]:
     """The environment of job `number`: its GPUs; and this thread, whose children inherit it, gets its cores."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if devices := _gpus():
