@@ -22,12 +22,12 @@ stages:
       outs: ["reports/training/${key}"]
   predict:
     foreach: ${models}
-    do: {cmd: exit 1, deps: ["reports/training/${key}"], outs: [data/test]}
+    do: {cmd: exit 1, deps: ["reports/training/${key}"], outs: ["data/test/${key}"]}
   evaluate:
     foreach: ${models}
     do:
       cmd: exit 1
-      deps: ["resolved/evaluate/${key}.json", "reports/training/${key}", data/test]
+      deps: ["resolved/evaluate/${key}.json", "reports/training/${key}", "data/test/${key}"]
       metrics: [{"reports/metrics/${key}.json": {cache: false}}]
 """
 
