@@ -52,7 +52,10 @@ def worth(found: Sweep) -> str:
     unseen = "no test row was read, and the test split tells once the best is built."
     if found.folds:
         start = f"Its mean {found.metric} {figure(found.done[0])} is the best of {len(found.done)} on the same folds"
-        unseen = "± is one standard error over folds. No row of dev, calibration or test was read."
+        best, *others = found.done
+        near = sum(abs(one.value - best.value) <= best.error for one in others)  # type: ignore[operator]
+        unseen = f"{near} of the others are within its ±, one standard error over folds; "
+        unseen += "no row of dev, calibration or test was read."
     return f"{start}, so it is too good by some; {unseen}"
 
 
@@ -76,16 +79,17 @@ def _spread(found: Sweep) -> Figure | None:
     for rank, one in enumerate(found.done):
         assert one.value is not None
         assert one.error is not None
-        values = ", ".join(f"{key} {value}" for key, value in one.values.items())
         style = charts.series_style(0, reference=bool(rank))
         ends = one.value - one.error, one.value + one.error
-        rows.append(charts.Interval(f"trial {one.number}: {values}", one.value, *ends, style, figure(one)))
+        rows.append(charts.Interval(f"trial {one.number}", one.value, *ends, style, figure(one)))
     title = f"{found.metric}: mean of {found.folds} folds, and one standard error to both sides"
     return Figure(title, charts.forest(rows, title))
 
 
 def _curves(found: Sweep) -> Figure | None:
-    """What dev told while the trials ran, those that were ended dashed; None where each told once."""
+    """What dev told while the trials ran, those that were ended dashed; None where that tells nothing more."""
+    if found.folds and all(one.state != "pruned" for one in found.trials):
+        return None
     ranked = [*(one for one in found.trials if one.state == "pruned"), *reversed(found.done)]
     lines = []
     for one in ranked:

@@ -83,7 +83,7 @@ def test_the_value_of_a_trial_is_the_mean_over_folds_with_its_standard_error(fol
     said = words.table(found)
     assert "auc, mean of 4 folds" in said
     assert f"{found.done[0].value:.4f} ± {found.done[0].error:.4f}" in said
-    assert "No row of dev, calibration or test was read" in said
+    assert "no row of dev, calibration or test was read" in said
     page = words.page(found, tmp_path / "index.html").read_text(encoding="utf-8")
     assert "one standard error to both sides" in page
 
