@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import time
 from tqdm import tqdm
 
 from retune.errors import RetuneError
-from retune.pipeline import dvc_run
+from retune.pipeline import dvc_run, share
 from retune.pipeline.impact import duration
 from retune.pipeline.plan import Plan, Unit
 from retune.progress import bar
@@ -65,7 +64,7 @@ class _Scheduler:
             self.stop()
 
     def _work(self, number: int) -> None:
-        environment = _share(number, self.jobs)
+        environment = share.of_job(number, self.jobs)
         while begun := self._begin(environment):
             unit, process = begun
             lines = [""]
@@ -126,26 +125,3 @@ class _Scheduler:
         if behind := sum(len(self.plan.units[name].stages) for name in self.waiting):
             said.append(f"{behind} stages behind were not begun" if behind > 1 else "the stage behind was not begun")
         return "; ".join([*said, "the same command goes on from there"])
-
-
-def _share(number: int, jobs: int) -> dict[str, str]:
-    """The environment of job `number`: its GPUs; and this thread, whose children inherit it, gets its cores."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if devices := _gpus():
-        mine = devices[number::jobs] or [devices[number % len(devices)]]
-        return environment | {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[number::jobs] or [cores[number % len(cores)]])
-    return environment
-
-
-def _gpus() -> list[str]:
-    """The CUDA GPUs that this process may use, without an import of torch."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [one for one in visible.split(",") if one]
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return []
-    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU"))]

@@ -19,7 +19,12 @@ FILE, STUDY = "trials.jsonl", "study.json"
 
 @dataclass
 class Trial:
-    """One trial: its values, whether it is `running`, `done` or `failed`, its dev metric and seconds, why it failed."""
+    """One trial: its values, what became of it, and what dev told.
+
+    `state`: `running`, `done`, `pruned` (ended because it was worse than the others) or `failed`; `said`: why.
+    `value`: the dev metric at the chosen `step`, or its mean over `folds`, the dev metrics of each; then `error` is the
+    standard error. `curve`: [step, dev metric] as it trained, or [folds so far, their mean].
+    """
 
     number: int
     values: dict[str, Any]
@@ -29,6 +34,9 @@ class Trial:
     seconds: float = 0.0
     said: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    error: float | None = None
+    folds: list[dict[str, float]] = field(default_factory=list)
+    curve: list[list[float]] = field(default_factory=list)
 
 
 def read(folder: Path) -> list[Trial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,18 @@ def check(sampler: str, space: Sequence[Dimension]) -> None:
             f"--sampler grid tries lists: give the values of {ranges[0]} with commas, or take tpe or random"
         )
     if sampler != "grid":
-        _optuna()
+        installed()
 
 
 def size(space: Sequence[Dimension]) -> float:
     """How many different trials there are; infinite with a range of numbers that are not whole."""
     counts = [len(one.choices) or (one.high - one.low + 1 if one.whole else math.inf) for one in space]
     return math.prod(counts)
+
+
+def startup(budget: int) -> int:
+    """Trials before Optuna decides by what it learnt; of so few, its own ten would leave nothing to learn from."""
+    return max(4, budget // 3)
 
 
 def propose(
@@ -47,12 +53,11 @@ def propose(
         keys = [one.key for one in space]
         every = (dict(zip(keys, values, strict=True)) for values in itertools.product(*(one.choices for one in space)))
         return next((values for values in every if values not in tried), None)
-    optuna = _optuna()
-    start = max(4, budget // 3)  # of so few trials Optuna's own ten would leave nothing to learn from
+    optuna = installed()
     made = (
         optuna.samplers.RandomSampler(seed=seed + len(trials))
         if sampler == "random"
-        else optuna.samplers.TPESampler(seed=seed + len(trials), n_startup_trials=start)
+        else optuna.samplers.TPESampler(seed=seed + len(trials), n_startup_trials=startup(budget), constant_liar=True)
     )
     asked = study(space, trials, lower, made)
     for _ in range(TRIES):
@@ -64,15 +69,24 @@ def propose(
 
 
 def study(space: Sequence[Dimension], trials: Sequence[Trial], lower: bool, sampler: Any = None) -> optuna.study.Study:
-    """Optuna's study of the finished trials, in memory."""
-    optuna = _optuna()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    """Optuna's study of the trials, in memory: finished and pruned ones, and those that run at the moment."""
+    optuna = installed()
     made = optuna.create_study(direction="minimize" if lower else "maximize", sampler=sampler)
-    distributions = _distributions(space)
+    distributions, kinds = _distributions(space), optuna.trial.TrialState
+    states = {"done": kinds.COMPLETE, "pruned": kinds.PRUNED, "running": kinds.RUNNING}
     for one in trials:
-        if one.state == "done":
+        if one.state in states:
             params = {d.key: d.choices.index(one.values[d.key]) if d.choices else one.values[d.key] for d in space}
-            made.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=one.value))
+            seen = {place: value for place, (_, value) in enumerate(one.curve, 1)} if one.state == "pruned" else {}
+            made.add_trial(
+                optuna.trial.create_trial(
+                    state=states[one.state],
+                    params=params,
+                    distributions=distributions,
+                    value=one.value,
+                    intermediate_values=seen,
+                )
+            )
     return made
 
 
@@ -82,7 +96,7 @@ def importances(space: Sequence[Dimension], trials: Sequence[Trial], lower: bool
     if len(values) < 4:
         return {}
     try:
-        optuna = _optuna()
+        optuna = installed()
     except RetuneError:  # a grid needs none
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
@@ -106,7 +120,8 @@ def _drawn(one: Dimension, value: Any) -> Any:
     return one.choices[value] if one.choices else rounded(one, value)
 
 
-def _optuna() -> ModuleType:
+def installed() -> ModuleType:
+    """Optuna, which warns of nothing experimental; raises `RetuneError` where it is missing."""
     try:
         import optuna
     except ImportError:
@@ -114,4 +129,6 @@ def _optuna() -> ModuleType:
             "the samplers tpe and random are Optuna's, which is not installed: `pip install 'retune[sweep]'`, or take "
             "`--sampler grid`"
         ) from None
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from retune.report import curve_page
-from retune.report.figures import Figure
-from retune.sweep.search import Sweep
+from retune.report import charts, curve_page
+from retune.report.figures import DOT, Figure
+from retune.sweep.search import Sweep, figure
 from retune.sweep.space import Dimension, overrides
 
 WIDTH, HEIGHT, TOP = 640, 260, 40
@@ -21,20 +21,22 @@ def table(found: Sweep) -> str:
     keys = [one.key for one in found.space]
     done = found.done
     rest = [one for one in found.trials if one.state != "done"]
-    rows = [["trial", *keys, f"dev {found.metric}", "step", "seconds"]]
+    measured = f"dev {found.metric}" if not found.folds else f"{found.metric}, mean of {found.folds} folds"
+    rows = [["trial", *keys, measured, "" if found.folds else "step", "seconds"]]
     rows += [
         [
             str(one.number),
             *(str(one.values[key]) for key in keys),
-            one.state if one.value is None else f"{one.value:.4f}",
+            one.state if one.value is None else figure(one),
             "" if one.step is None else str(one.step),
             f"{one.seconds:.1f}",
         ]
         for one in [*done, *rest]
     ]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"trial {one.number} failed: {one.said}" for one in rest]
+    shown = [place for place in range(len(rows[0])) if rows[0][place]]
+    widths = {place: max(len(row[place]) for row in rows) for place in shown}
+    lines = ["  ".join(row[place].ljust(widths[place]) for place in shown).rstrip() for row in rows]
+    lines += [f"trial {one.number} {one.state}: {one.said}" for one in rest]
     if found.importances:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importances.items())
         lines += ["", f"what mattered (share of the spread of dev {found.metric}, PED-ANOVA): {shares}"]
@@ -46,19 +48,65 @@ def table(found: Sweep) -> str:
 
 def worth(found: Sweep) -> str:
     """What the value of the best is worth."""
-    return (
-        f"Its dev {found.metric} {found.done[0].value:.4f} is the best of {len(found.done)} on the same dev rows, so "
-        "it is too good by some; no test row was read, and the test split tells once the best is built."
-    )
+    start = f"Its dev {found.metric} {figure(found.done[0])} is the best of {len(found.done)} on the same dev rows"
+    unseen = "no test row was read, and the test split tells once the best is built."
+    if found.folds:
+        start = f"Its mean {found.metric} {figure(found.done[0])} is the best of {len(found.done)} on the same folds"
+        best, *others = found.done
+        near = sum(abs(one.value - best.value) <= best.error for one in others)  # type: ignore[operator]
+        unseen = f"{near} of the others are within its ±, one standard error over folds; "
+        unseen += "no row of dev, calibration or test was read."
+    return f"{start}, so it is too good by some; {unseen}"
 
 
 def page(found: Sweep, out: Path) -> Path:
     """Write the page of the sweep to `out`, which is returned."""
-    figure = Figure("Parallel coordinates: one line per trial, the best is the bold one", _parallel(found))
+    figures = [Figure("Parallel coordinates: one line per trial, the best is the bold one", _parallel(found))]
+    figures += [one for one in (_spread(found), _curves(found)) if one]
     seconds = sum(one.seconds for one in found.trials)
-    note = f"{len(found.trials)} trials, {seconds:.0f} s of training. {worth(found)}"
+    pruned = sum(one.state == "pruned" for one in found.trials)
+    ended = f", {pruned} of them ended early" if pruned else ""
+    note = f"{len(found.trials)} trials{ended}, {seconds:.0f} s of training. {worth(found)}"
     title = found.model if found.name == found.model else f"{found.name}: {found.model}"
-    return curve_page.write(out, "Sweep", title, [figure], table(found), note=note)
+    return curve_page.write(out, "Sweep", title, figures, table(found), note=note)
+
+
+def _spread(found: Sweep) -> Figure | None:
+    """Each trial's mean over folds with one standard error; None without folds."""
+    if not found.folds:
+        return None
+    rows = []
+    for rank, one in enumerate(found.done):
+        assert one.value is not None
+        assert one.error is not None
+        style = charts.series_style(0, reference=bool(rank))
+        ends = one.value - one.error, one.value + one.error
+        rows.append(charts.Interval(f"trial {one.number}", one.value, *ends, style, figure(one)))
+    title = f"{found.metric}: mean of {found.folds} folds, and one standard error to both sides"
+    return Figure(title, charts.forest(rows, title))
+
+
+def _curves(found: Sweep) -> Figure | None:
+    """What dev told while the trials ran, those that were ended dashed; None where that tells nothing more."""
+    if found.folds and all(one.state != "pruned" for one in found.trials):
+        return None
+    ranked = [*(one for one in found.trials if one.state == "pruned"), *reversed(found.done)]
+    lines = []
+    for one in ranked:
+        points = [(float(place), value) for place, value in one.curve]
+        best = one is ranked[-1]
+        style = charts.Style(
+            charts.series_style(0, reference=not best).color,
+            (3, 3) if one.state == "pruned" else (),
+            2.5 if best else 1.2,
+        )
+        lines.append(charts.Line(points, style, (DOT,) * len(points)))
+    if all(len(line.points) < 2 for line in lines):
+        return None
+    over = "Folds so far" if found.folds else "Step"
+    name = f"mean {found.metric}" if found.folds else f"dev {found.metric}"
+    title = f"{name[0].upper()}{name[1:]} while the trials ran; those that were ended are dashed"
+    return Figure(title, charts.curves(lines, title, over, name, unit=False, height=230))
 
 
 def _parallel(found: Sweep) -> str:
@@ -68,7 +116,7 @@ def _parallel(found: Sweep) -> str:
     step = (WIDTH - 120) / len(axes)
     drawn = []
     low, high = min(values), max(values)
-    for place, name in enumerate([*(key for key, _ in axes), f"dev {found.metric}"]):
+    for place, name in enumerate([*(key for key, _ in axes), f"{'mean' if found.folds else 'dev'} {found.metric}"]):
         x = 60 + place * step
         top, bottom = _ends(found.space[place]) if place < len(axes) else (f"{high:.4f}", f"{low:.4f}")
         drawn.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - 30}" stroke="var(--grid)"/>')

@@ -1,30 +1,28 @@
-"""Where the trials train: one copy of the project for all, in which the stages before the training ran once."""
+"""Where the trials train: copies of the one copy of the project in which the stages before the training ran once."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from retune.atomic_file import replacing
 from retune.errors import RetuneError
 from retune.params import RESOLVED
 from retune.pipeline import impact, instances, reads, set_params
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
 from retune.sweep import space
-from retune.verify import copy
+from retune.verify import copy, in_copy
+from retune.verify.in_copy import Ran
 from retune.verify.lock import Built
 
-FILLED, LOG = ".filled", ".stage.log"
+FILLED = ".filled"
 COMPILING = ("resolve", "watch")
-GRACE = 5.0
-"""Seconds in which a stage that is stopped may end itself."""
+ALONE = threading.Lock()
+"""Held while declarations are compiled, which is not for several threads."""
 
 
 def chain(folder: Path, resolution: Resolution, model: str) -> list[Instance]:
@@ -77,31 +75,39 @@ def prepare(
     to_make = [one for one in before if one.address in (work / FILLED).read_text(encoding="utf-8").split("\n")]
     for one in to_make:
         if not all((work / out).exists() for out in one.outs):
-            seconds = run(work, one)
-            say(f"{one.address}: {seconds:.1f} s, once for all trials")
+            ran = in_copy.run(work, one.address, one.cmd)
+            if ran.status:
+                raise _failed(one, ran)
+            say(f"{one.address}: {ran.seconds:.1f} s, once for all trials")
 
 
 def train(
-    folder: Path, work: Path, stage: Instance, model: str, values: dict[str, Any]
-) -> tuple[float, dict[str, dict[int, float]]]:
-    """Train the model with these values; the seconds, and the dev metrics: name -> step -> value."""
-    with set_params.tried(folder, space.overrides(model, values)) as params:
+    folder: Path,
+    work: Path,
+    stage: Instance,
+    model: str,
+    values: dict[str, Any],
+    watch: Callable[[float], bool],
+    environment: Mapping[str, str],
+) -> Ran:
+    """Train the model with these values in a copy, until `watch` says that it is to stop.
+
+    Raises `RetuneError` for values that can't be built, and with its last words where the training fails.
+    """
+    with ALONE, set_params.tried(folder, space.overrides(model, values)) as params:
         _declare(work, resolve(folder, params))
-    for out in stage.outs:  # of the trial before
+    for out in stage.outs:  # of the fold before
         target = work / out
         shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    seconds = run(work, stage)
-    curves = work / "reports/training" / model / "plots/metrics/dev"
-    return seconds, {file.stem: _curve(file) for file in sorted(curves.glob("*.tsv"))}
-
-
-def _curve(file: Path) -> dict[int, float]:
-    lines = file.read_text(encoding="utf-8").splitlines()[1:]
-    return {int(step): float(value) for step, value in (line.split("\t") for line in lines)}
+    ran = in_copy.run(work, stage.address, stage.cmd, watch=watch, environment=environment)
+    if ran.status and not ran.stopped:
+        raise _failed(stage, ran)
+    return ran
 
 
 def _declare(work: Path, resolution: Resolution) -> None:
-    (work / RESOLVED).write_text(reads.dumps(resolution.resolved), encoding="utf-8")
+    with replacing(work / RESOLVED) as part:  # it may be a link to that of another copy
+        part.write_text(reads.dumps(resolution.resolved), encoding="utf-8")
     reads.write(resolution.files, work)
 
 
@@ -109,43 +115,5 @@ def _built(one: Instance) -> Built:
     return Built(one.address, one.cmd, dict.fromkeys(one.deps, ""), dict.fromkeys(one.outs, ""), ())
 
 
-def run(work: Path, one: Instance) -> float:
-    """Run a stage in the copy; the seconds that it took. Raises `RetuneError` with its last words where it fails."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
-    environment |= {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "true"}
-    if os.getpid() != 1:  # whose children look like orphans
-        environment["DVC_STAGE"] = one.address  # a stage ends with the process that this says has started it
-    start, log = time.monotonic(), work / LOG
-    with (
-        log.open("wb") as stream,
-        subprocess.Popen(
-            one.cmd,
-            shell=True,
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-        _ended(process),
-    ):
-        process.wait()
-    if process.returncode:
-        said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise RetuneError(f"{one.address} failed: " + " | ".join(said[-3:]))
-    return time.monotonic() - start
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """See to it that nothing of a stage's process group is left when the block ends."""
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
+def _failed(stage: Instance, ran: Ran) -> RetuneError:
+    return RetuneError(f"{stage.address} failed: " + " | ".join(ran.last_words(3)))

@@ -98,6 +98,25 @@ def fill(project: Path, into: Path, stages: Sequence[Built]) -> None:
                 _place(file, into / name, link=True)
 
 
+def clone(made: Path, into: Path) -> None:
+    """Make another copy beside, of links to the files of `made` without its state; it is there whole or not at all."""
+    part = into.with_name(f"{into.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for top, folders, names in os.walk(made):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        here = part / Path(top).relative_to(made)
+        here.mkdir(parents=True)
+        for name in names:
+            _place(Path(top) / name, here / name, link=True)
+    part.rename(into)
+
+
+def replace(file: Path, target: Path) -> None:
+    """Put a file in the place of another one of a copy, as a link; what the other one is a link to stays as it is."""
+    target.unlink(missing_ok=True)
+    _place(file, target, link=True)
+
+
 def _own_files(project: Path) -> list[str]:
     """What git keeps or would keep; without git, everything but DVC's folders, ours, and a virtual environment."""
     done = subprocess.run(

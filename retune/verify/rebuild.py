@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,14 +13,11 @@ from retune.errors import RetuneError
 from retune.pipeline import dvc_hash, impact
 from retune.progress import bar
 from retune.training import provenance
-from retune.verify import copy, lock, machine
+from retune.verify import copy, in_copy, lock, machine
 from retune.verify.differences import differing
 from retune.verify.lock import Built
 
-LOG = ".verify.log"
 BAR = "{percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
-GRACE = 5.0
-"""Seconds in which a stage that is stopped may end itself."""
 
 
 @dataclass(frozen=True)
@@ -96,52 +89,21 @@ def _threads(folder: Path, one: Built) -> int:
 
 def _run(one: Built, made: Path, threads: int, progress: tqdm, expected: float) -> float:
     """Run a stage in the copy; the seconds that it took. Raises `RetuneError` with its last words where it fails."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
-    environment |= {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "true"}
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    if os.getpid() != 1:  # whose children look like orphans
-        environment["DVC_STAGE"] = one.address  # a stage ends with the process that this says has started it
-    log, start, shown = made / LOG, time.monotonic(), 0.0
-    with (
-        log.open("wb") as stream,
-        subprocess.Popen(
-            one.command,
-            shell=True,
-            cwd=made,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-        _ended(process),
-    ):
-        while process.poll() is None:
-            time.sleep(0.05)
-            step = min(time.monotonic() - start, expected) - shown
-            shown += step
-            progress.update(step)
+    shown = 0.0
+
+    def watch(seconds: float) -> bool:
+        nonlocal shown
+        step = min(seconds, expected) - shown
+        shown += step
+        progress.update(step)
+        return False
+
+    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    ran = in_copy.run(made, one.address, one.command, watch=watch, environment=environment)
     progress.update(expected - shown)
-    if process.returncode:
-        said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise RetuneError(f"{one.address} was built here and fails in the copy:\n  " + "\n  ".join(said[-5:]))
-    return time.monotonic() - start
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """See to it that nothing of a stage's process group is left when the block ends."""
-    try:
-        yield
-    finally:
-        for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if process.poll() is None:
-                    os.killpg(process.pid, number)
-            end = time.monotonic() + seconds
-            while process.poll() is None and time.monotonic() < end:
-                time.sleep(0.05)
+    if ran.status:
+        raise RetuneError("\n  ".join([f"{one.address} was built here and fails in the copy:", *ran.last_words(5)]))
+    return ran.seconds
 
 
 def _compare(folder: Path, made: Path, one: Built, path: str, md5: str, inherited: bool) -> Output:

@@ -19,7 +19,7 @@ LEAVES = {"retune", "atomic_file", "errors", "params", "progress", "run_record",
 """What every package may import; `retune` is the file __init__.py."""
 
 MAY_IMPORT = {
-    "sweep": {"pipeline", "report", "verify"},
+    "sweep": {"data", "pipeline", "report", "verify"},
     "verify": {"pipeline", "training"},
     "propose": {"data", "llm", "pipeline"},
     "doctor": {"pipeline"},
