@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from retune import params
 from retune.errors import RetuneError, unknown
-from retune.pipeline import disk_error, processes, recovery, remote, seeds
+from retune.pipeline import disk_error, processes, recovery, remote, seeds, teachers
 from retune.progress import bar
 
 DATA = ("download", "convert", "augment", "split")
@@ -95,12 +95,21 @@ def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
     handed_on = {model: [f"export@{name}" for name in exports if exports[name].model == model] for model in models}
     ensembles = resolved.get("ensembles", {})
     means = {name: [f"ensemble@{name}"] for name, one in ensembles.items() if one.task in tasks}
-    longest_first = sorted(models, key=lambda name: -_cost(models[name]))
+    students = resolved.get("students", {})
+    steps = [sorted(step, key=lambda name: -_cost(models[name])) for step in teachers.levels(models)]
+
+    def chain(name: str) -> list[str]:
+        taught = [f"teach@{name}"] if name in students else []
+        return [*taught, *(f"{stage}@{name}" for stage in MODEL), *handed_on[name]]
+
     return [
         {f"download_base@{base}": [f"download_base@{base}"] for base in bases}
         | {task: [f"{stage}@{task}" for stage in DATA] for task in tasks},
-        {name: [*(f"{stage}@{name}" for stage in MODEL), *handed_on[name]] for name in longest_first}
-        | {f"explore@{task}": [f"explore@{task}"] for task in tasks},
+        *(
+            {name: chain(name) for name in step}
+            | ({f"explore@{task}": [f"explore@{task}"] for task in tasks} if place == 0 else {})
+            for place, step in enumerate(steps)
+        ),
         *([means] if means else []),
     ]
 

@@ -139,7 +139,7 @@ def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_
 def test_a_broken_file_is_told(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / seeds.FILE).write_text("{")
-    with pytest.raises(RetuneError, match=r"data/seeds\.json is not JSON"):
+    with pytest.raises(RetuneError, match=r"data/generated\.json is not JSON"):
         seeds.read(tmp_path)
     assert seeds.read(Path(tmp_path / "elsewhere")) == {"models": {}, "ensembles": {}}
 
