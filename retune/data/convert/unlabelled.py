@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from retune import stable_hash
-from retune.data import kinds, leaks
+from retune.data import kinds, leaks, near_duplicates
 from retune.data.convert import SEPARATOR, fields, files_of, join_explode
 from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
@@ -92,20 +92,29 @@ def _mapped(
 def apart(rows: pl.DataFrame, train: pl.DataFrame, measured: Sequence[pl.DataFrame], kind: Kind) -> pl.DataFrame:
     """The unlabelled rows without those of train, and without those like a row of the `measured` splits.
 
-    Alike are two rows of which a text (`kind.IDENTIFYING`) is the same but for width, case, white space and
-    punctuation. Says in the log how many are taken out.
+    Out goes a row of which a text (`kind.IDENTIFYING`) stands in one of them but for width, case, white space and
+    punctuation, and one all of whose texts nearly do (retune.data.near_duplicates). Says how many these are.
     """
-    texts = [pl.col(name).cast(pl.String) for name in kind.TEXTS]
-    columns = ["id", *(text.str.replace_all(r"[\p{P}\p{S}]", "") for text in texts)]
-    other = pl.concat([frame.select(columns) for frame in measured]).with_columns(split=pl.lit("test"))
-    both = pl.concat([rows.select(columns).with_columns(split=pl.lit("train")), other])
-    kept = leaks.without(both.with_columns(origin=pl.lit("original")).lazy(), kind).filter(pl.col("split") == "train")
-    whole = pl.struct(normalised(name) for name in kind.TEXTS)
-    known = train.select(texts).select(whole).to_series().implode()
-    found = rows.filter(pl.col("id").is_in(kept.collect()["id"].implode()))
-    new = found.filter(~found.select(texts).select(whole.is_in(known)).to_series())
+    plain, known = _plain(rows, kind), _plain(train, kind)
+    others = pl.concat([_plain(frame, kind) for frame in measured]).with_columns(split=pl.lit("test"))
+    both = pl.concat([plain.with_columns(split=pl.lit("train")), others]).with_columns(origin=pl.lit("original"))
+    without = leaks.without(both.lazy(), kind).filter(pl.col("split") == "train").collect()
+    names = kind.IDENTIFYING
+    here, there = ({text for name in names for text in side[name]} for side in (without, others))
+    pairs = near_duplicates.numbered(sorted(here | there))
+    alike = {text: pairs[text] for text in here}, {text: pairs[text] for text in there}
+    near = pl.Series([text for text, _, _ in near_duplicates.join(*alike)], dtype=pl.String).implode()
+    new = without.filter(~pl.all_horizontal(pl.col(name).is_in(near) for name in names))
+    kept = new.join(known, on=kind.TEXTS, how="anti", maintain_order="left")
     log.info(
-        "unlabelled: %d rows, %d taken out for a text of dev, calibration or test, %d that are training rows: %d left",
-        len(rows), len(rows) - len(found), len(found) - len(new), len(new),
+        "unlabelled: %d rows; taken out: %d with a text of dev, calibration or test, %d nearly like one of their rows, "
+        "%d that are training rows; %d left",
+        len(rows), len(rows) - len(without), len(without) - len(new), len(new) - len(kept), len(kept),
     )  # fmt: skip
-    return new
+    return rows.filter(pl.col("id").is_in(kept["id"].implode()))
+
+
+def _plain(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+    """Columns id and the kind's texts, without what makes no difference to a reader, nor punctuation."""
+    texts = rows.select("id", *(pl.col(name).cast(pl.String) for name in kind.TEXTS))
+    return texts.with_columns(normalised(name).str.replace_all(r"[\p{P}\p{S}]", "") for name in kind.TEXTS)
