@@ -26,7 +26,7 @@ LESSON = "lesson"
 LESSONS, UNLABELLED, SUMMARY = "lessons.parquet", "unlabelled.parquet", "summary.json"
 """What the folder of a student's lessons holds: id and lesson; rows without a label; what they are, for people."""
 
-LEAST = 1e-3
+LEAST = 0.01
 """Probabilities below this are left out where a row is taken once for each label: the copies would be too many."""
 
 NONE = -1
