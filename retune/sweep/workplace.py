@@ -15,7 +15,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import impact, instances, reads
+from retune.pipeline import impact, instances, reads, teachers
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
@@ -68,6 +68,7 @@ def prepare(
         work.mkdir(parents=True)
     _declare(work, resolution)  # before the project's own files, which may be of another state, or not there yet
     if empty:
+        teachers.write(resolution.resolved, work)  # once: lessons stay, whatever weight a trial gives them
         stale = {one.instance.address for one in impact.impact(folder)}
         to_make: list[Instance] = []
         for one in reversed(before):  # what is built and here needs nothing before it
