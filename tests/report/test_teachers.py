@@ -41,7 +41,7 @@ def test_a_student_is_compared_with_its_twin(task):
     (said,) = comparison_words.teacher_sentences(twins)
     pair = comparison_words.pairs(twins)[STUDENT, TWIN]
     assert f"against {TWIN}, the same without a teacher: F1 " in said
-    assert said.count("p ") == len(task.kind.LEADING)
+    assert said.count("p\u00a0") == len(task.kind.LEADING)
     assert pair.differences["f1"].verdict(task.alpha) in said
     assert said in Page(page.render([twins])).text
     assert "the same without a teacher" in markdown.render([twins])
