@@ -33,7 +33,7 @@ from retune.pipeline.instances import Instance
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("retune", "stages", "prompts", "data/catalog.yaml", "data/external/README.md", "data/outside.json",
-    "data/seeds.json", "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore",
+    "data/generated.json", "models/catalog.yaml", "params.yaml", "dvc.yaml", "requirements.lock", ".dvcignore",
     ".gitignore")  # fmt: skip
 MODELS = 4
 
@@ -101,7 +101,7 @@ def built(folder: Path, found: list[Instance], names: dict[str, str] | None = No
     loose = (
         set()
         if names
-        else {"params-resolved.json", "resolved", "data/outside.json", "data/seeds.json", "reports/summary.md"}
+        else {"params-resolved.json", "resolved", "data/outside.json", "data/generated.json", "reports/summary.md"}
     )  # `cache: false`
     for one in found:
         entry: dict[str, Any] = {"cmd": one.cmd}

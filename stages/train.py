@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 
 from retune import learners, run_record
+from retune.data import lessons
 from retune.pipeline import dvc_hash
 from retune.pipeline.stage import Stage, stage
 from retune.training import dvclive_log, provenance, scratch_key
@@ -20,12 +23,18 @@ def train(run: Stage, model: str) -> None:
     rows, dev = map(pl.read_parquet, files)
     if not spec.augmented:
         rows = rows.filter(pl.col("origin") == "original")
+    said, taught = [], []
+    if "teacher" in spec:
+        taught = [Path("data/lessons") / model]
+        rows, sentence = lessons.join(rows, taught[0] / "taught")
+        said.append(sentence)
     base = run.base_dir(spec.base)
-    scratch = run.scratch(scratch_key.identity(spec), *files, base, keep=scratch_key.outlives_training(spec))
+    scratch = run.scratch(scratch_key.identity(spec), *files, base, *taught, keep=scratch_key.outlives_training(spec))
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
         training = learners.fit(spec, rows, dev, base, folder, scratch)
-        data = {path.as_posix(): dvc_hash.of(path) for path in (*files, base)}
+        training = replace(training, messages=[*said, *training.messages])
+        data = {path.as_posix(): dvc_hash.of(path) for path in (*files, base, *taught)}
         provenance.write(folder, provenance.of(learners.package(spec), spec, data, training.took))
         dvclive_log.write(training, record)
         run_record.write("train", model, record / "metrics.json", training.took)

@@ -97,6 +97,7 @@ KEYS: dict[str, Key] = {
     "ranking_loss.list_temperature": Key(
         ("reranker",), lambda spec: tuned(spec) and spec["ranking_loss"]["reranker"] == "listnet"
     ),
+    "teacher.temperature": Key(("classifier", "pair_embedder", "tfidf_logistic"), lambda spec: True),
     "linear.ngrams": Key(("tfidf_logistic", "tfidf_ridge"), lambda spec: spec["linear"]["analyzer"] != "word"),
     "linear.class_weights": Key(("tfidf_logistic",), lambda spec: True),
     "hardware.processes": Key(
@@ -115,6 +116,9 @@ KEYS: dict[str, Key] = {
 }
 """Key of a model's section -> who reads it and when; a key that does not stand here is read by all that get its
 section."""
+
+TAUGHT = ("tfidf_logistic", "tfidf_ridge", *ENCODERS)
+"""Those that can learn from a teacher."""
 
 SEEDLESS = ("bm25", "tfidf_ridge", "api")
 """Learners without a random draw."""

@@ -43,6 +43,7 @@ STAGES = {
     "augment": "tasks",
     "split": "tasks",
     "explore": "tasks",
+    "teach": "students",
     "train": "models",
     "predict": "models",
     "calibrate": "models",
@@ -233,7 +234,7 @@ def _syntax_of(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
 def roots(stage: str, entry: dict[str, Any]) -> list[str]:
     """The modules that a stage instance starts from; `entry` is its section of the resolved file."""
     found = [f"stages.{stage}"]
-    if stage in ("train", "predict"):
+    if stage in ("train", "predict", "teach"):
         part = "fit" if stage == "train" else "predict"
         found.append(f"{learners.module(entry['learner'], entry['kind'])}.{part}")
     if stage == "export":
@@ -254,7 +255,7 @@ def packages(stage: str, entry: dict[str, Any]) -> tuple[str, ...]:
     """Distributions that compute for a stage instance by its parameters alone: transformers imports them."""
     quantised = entry.get("quantization", {}).get("bits", 16) < 16
     tuned = entry.get("training", {}).get("epochs", 0) > 0
-    if quantised and (stage in ("predict", "export") or (stage == "train" and tuned)):
+    if quantised and (stage in ("predict", "teach", "export") or (stage == "train" and tuned)):
         return ("bitsandbytes",)
     return ("onnxscript",) if entry.get("onnx") else ()
 

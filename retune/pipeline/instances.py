@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,20 @@ def read(folder: Path, values: dict[str, Any]) -> list[Instance]:
             continue
         section = values[entry["foreach"].strip("${}")]
         found += [_instance(name, key, entry["do"], item) for key, item in section.items()]
-    return found
+    return _ordered(found) if any(one.stage == "teach" for one in found) else found
+
+
+def _ordered(found: list[Instance]) -> list[Instance]:
+    """Each behind those whose outputs it reads, else in the order of dvc.yaml, which no student's teacher keeps."""
+    graph = {
+        place: [
+            before
+            for before, other in enumerate(found)
+            if before != place and any(overlap(dep, out) for dep in one.deps for out in other.outs)
+        ]
+        for place, one in enumerate(found)
+    }
+    return [found[place] for place in graphlib.TopologicalSorter(graph).static_order()]
 
 
 def _instance(stage: str, key: str, entry: dict[str, Any], item: Any) -> Instance:

@@ -41,5 +41,5 @@ def _named(entry: Source | Checkpoint) -> list[str] | None:
     """The names and patterns of the files that the tables of a source read; None: all files of a checkpoint."""
     if isinstance(entry, Checkpoint):
         return None
-    tables = entry.tables
+    tables = [*entry.tables, *(entry.unlabelled or [])]
     return [table.file for table in tables] + [table.join.file for table in tables if table.join]

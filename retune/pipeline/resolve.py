@@ -26,6 +26,7 @@ from retune.pipeline import (
     meanings,
     path_entries,
     seeds,
+    teachers,
 )
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
@@ -35,12 +36,15 @@ from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
 
+OF_ROWS = ("tables", "unlabelled")
+"""What a source says of its rows, and not of where its files are."""
+
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The contents of params-resolved.json, data/outside.json and data/seeds.json, and what deserves a look.
+    """The contents of params-resolved.json, data/outside.json and data/generated.json, and what deserves a look.
 
     `files`: path -> text of what each stage instance depends on (retune.pipeline.reads); `meanings`: what their hashes
     stand for (retune.pipeline.meanings).
@@ -91,6 +95,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
     seeds.expand(declared, resolved)
     _cut(declared, resolved)
     seeds.add_ensembles(resolved)
+    teachers.add_students(declared, resolved)
     return resolved, found
 
 
@@ -214,7 +219,7 @@ def _fetch(declared: Project, task: Task, source: Source | None) -> dict[str, An
     """What `download` needs, and nothing of the mapping, so that a change of the mapping fetches nothing again."""
     if source is None:
         return {"name": task.source}
-    part = {"name": task.source, **{key: value for key, value in _said(source).items() if key != "tables"}}
+    part = {"name": task.source, **{key: value for key, value in _said(source).items() if key not in OF_ROWS}}
     if source.kind == "sample":
         # Not `size`: DVC leaves keys of that name out of its run-cache key and would restore another size's rows.
         part |= {"seed": declared.seed, "rows": task.size}
@@ -233,6 +238,7 @@ def _model(declared: Project, name: str, model: Model) -> dict[str, Any]:
         "base_name": declared.bases.get(model.base),
         "seed": declared.seed if model.seed is None else model.seed,
         "augmented": model.augmented,
+        **teachers.section(model),
     }
     shape = kind_constants.constants(declared, task.kind) if task else {}
     labels = (task.labels or shape.get("LABELS") or scoring.scores(task)) if task else None

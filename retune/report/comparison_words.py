@@ -95,6 +95,22 @@ def ablations(task: Task) -> list[Pair]:
     ]
 
 
+def taught(task: Task) -> list[tuple[Model, Pair | None]]:
+    """Each model with a teacher, and its comparison with the one that differs in nothing but that it has none."""
+    both = pairs(task)
+
+    def rest(model: Model) -> Any:
+        spec = {key: value for key, value in model.spec.items() if key != "teacher"}
+        return spec, list(model.seeds.values())
+
+    students = [model for model in task.models if "teacher" in model.spec]
+    alone = [model for model in task.models if "teacher" not in model.spec]
+    return [
+        (one, next((both.get((one.name, other.name)) for other in alone if rest(other) == rest(one)), None))
+        for one in students
+    ]
+
+
 def over_baseline(task: Task, key: str) -> dict[str, Difference]:
     """A metric of each model minus that of the constant baseline."""
     return {name: _differences(metrics)[key] for name, metrics in task.comparison["over_ignorant"].items()}
@@ -211,14 +227,31 @@ def ablation_sentences(task: Task) -> list[str]:
     added = sum(split["augmented"] for split in task.splits["splits"].values())
     sentences = []
     for pair in ablations(task):
-        parts = []
-        for key in task.kind.LEADING:
-            d = pair.differences[key]
-            found = f"{signed(d.value)} {signed_interval(d.low, d.high)}, {equals_p(d.p, d.at_most)}"
-            parts.append(f"{metric(key).name} {found}, {d.verdict(task.alpha)}")
+        parts = [_verdict(task, pair.differences[key]) for key in task.kind.LEADING]
         models = f"{pair.a} (with {count(added)} added rows) against {pair.b} (without)"
         sentences.append(f"Augmentation: {models}: {'; '.join(parts)}.")
     return sentences
+
+
+def teacher_sentences(task: Task) -> list[str]:
+    """What a teacher brought its student, by the student's twin without one; or how to have it shown."""
+    sentences = []
+    for model, pair in taught(task):
+        start = f"Teacher: {model.name}, taught by {model.spec.teacher.model}"
+        if pair is None:
+            sentences.append(
+                f"{start}: what that brought is not shown, since no model is the same without a teacher. Declare one: "
+                f"the entry {model.name} again under another name, without `teacher`."
+            )
+            continue
+        found = "; ".join(_verdict(task, pair.differences[key]) for key in task.kind.LEADING)
+        sentences.append(f"{start}, against {pair.b}, the same without a teacher: {found}.")
+    return sentences
+
+
+def _verdict(task: Task, d: Difference) -> str:
+    found = f"{signed(d.value)} {signed_interval(d.low, d.high)}, {equals_p(d.p, d.at_most)}"
+    return f"{metric(d.metric).name} {found}, {d.verdict(task.alpha)}"
 
 
 def _against_references(task: Task, model: Model, key: str) -> str:

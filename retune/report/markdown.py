@@ -56,6 +56,7 @@ def _task(task: Task) -> list[str]:
     if gains := comparison_words.gains(task):
         blocks += ["### Against the baseline and the untuned model", _gains(task, gains), _in_words(task, gains)]
     blocks += map(escape, comparison_words.ablation_sentences(task))
+    blocks += map(escape, comparison_words.teacher_sentences(task))
     blocks += ["### Data and licences", "\n".join(f"- {escape(line)}" for line in _data(found))]
     return blocks
 

@@ -44,7 +44,7 @@ def _view(task: Task) -> dict[str, Any]:
         "ranked": comparison_words.ranked(task),
         "matrix": comparison_words.pairs(task) if 2 < len(task.systems) <= MATRIX else {},
         "pairs": comparison_words.listed(task),
-        "ablations": comparison_words.ablation_sentences(task),
+        "ablations": [*comparison_words.ablation_sentences(task), *comparison_words.teacher_sentences(task)],
         "paired": [key for key in task.kind.COMPARED if key in keys],
         "over_baseline": comparison_words.over_baseline(task, task.kind.OVER_BASELINE),
         "warnings": cautions(task),

@@ -11,7 +11,7 @@ from typing import Any
 from retune.atomic_file import replacing
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import impact, instances, reads, set_params
+from retune.pipeline import impact, instances, reads, set_params, teachers
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
 from retune.sweep import space
@@ -64,6 +64,7 @@ def prepare(
         work.mkdir(parents=True)
     _declare(work, resolution)  # before the project's own files, which may be of another state, or not there yet
     if empty:
+        teachers.write(resolution.resolved, work)  # once: lessons stay, whatever weight a trial gives them
         stale = {one.instance.address for one in impact.impact(folder)}
         to_make: list[Instance] = []
         for one in reversed(before):  # what is built and here needs nothing before it

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from retune.data import lessons
 from retune.errors import RetuneError
 from retune.learners.api import predict as api
 from retune.learners.llm.fit import fit as fit_llm
@@ -26,9 +27,11 @@ from retune.params import Params, loads
 from retune.pipeline.schema.params import Api
 from retune.report import inputs
 from retune.sources import retry
+from stages.teach import teach
 from tests.support import ROOT, chat_server, tiny_llm, warm_python
 from tests.support.chat_server import KEY, ChatServer
 from tests.support.llm_fit import PROMPT, rows, spec_of
+from tests.support.stage_run import run
 
 pytestmark = pytest.mark.slow
 
@@ -281,3 +284,30 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     assert "zero-shot" in Path("reports/training/remote/messages.json").read_text()
     assert inputs.history(Path("reports/training/remote/plots/metrics")) == {}
     assert all(KEY not in file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_it_teaches_each_distinct_row_once_and_its_answers_are_kept(server: ChatServer, tmp_path: Path) -> None:
+    student = {"task": "similarity", "kind": "pair", "labels": ["0", "1"], "learner": "api", "base": "scratch"}
+    student |= {"teacher": "wise", "hardware": {}, "augmented": True}
+    files = {
+        "params-resolved.json": {"seed": 0, "code": {}, "students": {"pupil": student}},
+        "models/wise/spec.json": model(server),
+        "data/calibrations/similarity/wise.json": {"temperature": 3.0, "threshold": 0.5},
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    train = pl.concat([ROWS, ROWS.with_columns(pl.col("id") + "+copy")]).with_columns(group="id")
+    (tmp_path / "data/splits/similarity").mkdir(parents=True)
+    train.write_parquet(tmp_path / "data/splits/similarity/train.parquet")
+    run(teach, "pupil")
+    asked, folder = len(server.requests), tmp_path / "data/lessons/pupil/taught"
+    distinct = ROWS.unique(["text_a", "text_b"]).height
+    assert asked <= distinct + 1, "the first row shows whether log-probabilities are offered"
+    found, plain = pl.read_parquet(folder / lessons.LESSONS), predict(model(server))
+    assert found["id"].to_list() == train["id"].to_list()
+    odds = (plain["prob_1"] / plain["prob_0"]).log() / 3.0
+    expected = 1 / (1 + (-odds).exp())
+    assert np.allclose(found["lesson"].head(len(ROWS)).list.get(1), expected, atol=1e-6)
+    run(teach, "pupil")
+    assert len(server.requests) == asked

@@ -16,6 +16,7 @@ from retune.pipeline import declarations, effective
 from retune.pipeline.fingerprint import STAGES, Code, roots
 from retune.pipeline.reads import dumps, parts
 from retune.pipeline.resolve import compiled, resolve
+from retune.pipeline.schema.params import Teacher
 from retune.pipeline.validation import fields
 from tests.support import ROOT
 from tests.support.declarations import replace, write
@@ -211,6 +212,7 @@ def test_every_key_of_the_table_is_a_key_of_the_schemas():
     known = {
         f"{section}.{key}" for section, schema in declarations.default_sections().items() for key in fields(schema)
     }
+    known |= {f"teacher.{key}" for key in fields(Teacher)}
     assert set(effective.KEYS) <= known
 
 

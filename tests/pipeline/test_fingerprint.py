@@ -49,6 +49,7 @@ def test_every_stage_instance_has_a_fingerprint(folder):
         "tasks": ["questions"],
         "models": ["plain", "untuned", "cross", "chatty"],
         "ensembles": [],
+        "students": [],
         "exports": [],
     }
     assert {stage: list(code[stage]) for stage in STAGES} == {

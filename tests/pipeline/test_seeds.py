@@ -51,6 +51,7 @@ def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
     assert compiled.seeded == {
         "models": {name: {"task": "questions", "base": "encoder", "learner": "encoder"} for name in NAMES[1:]},
         "ensembles": {"cross-mean": {"task": "questions", "base": "encoder", "members": NAMES}},
+        "students": {},
     }
     found = instances.read(ROOT, {**compiled.resolved, **compiled.outside})
     outs = {one.address: one.outs for one in found}
@@ -62,7 +63,7 @@ def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
 
 def test_a_project_without_seeds_has_none_of_it(tmp_path):
     plain = resolve(write(tmp_path))
-    assert plain.seeded == {"models": {}, "ensembles": {}}
+    assert plain.seeded == seeds.NOTHING
     task = plain.resolved["tasks"]["questions"]
     assert not {"seeds", "ensembles", "fixed"} & (task.keys() | task["comparison"].keys())
     assert "ensembles" not in json.dumps(plain.files["resolved/report.json"])
@@ -97,7 +98,7 @@ def test_what_makes_no_sense_is_told(tmp_path, old, new, said):
 
 
 def test_a_run_that_began_with_other_seeds_is_told_to_begin_again(compiled):
-    none = {"models": {}, "ensembles": {}}
+    none = seeds.NOTHING
     said = seeds.changed(none, compiled.seeded)
     assert "new: cross-43, cross-44, cross-mean" in said
     assert "run the same command again" in said
@@ -122,7 +123,7 @@ def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_
     seeds.prepare(lambda: compiled.seeded, tmp_path)
     assert seeds.read(tmp_path) == compiled.seeded
     (tmp_path / "params.yaml").write_text("models: {a: {}}")
-    seeds.prepare(lambda: {"models": {}, "ensembles": {}}, tmp_path)
+    seeds.prepare(lambda: seeds.NOTHING, tmp_path)
     assert not seeds.read(tmp_path)["models"], "seeds that are gone count, too"
     seeds.prepare(lambda: pytest.fail("nothing names seeds"), tmp_path)
 
@@ -130,9 +131,9 @@ def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_
 def test_a_broken_file_is_told(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / seeds.FILE).write_text("{")
-    with pytest.raises(RetuneError, match=r"data/seeds\.json is not JSON"):
+    with pytest.raises(RetuneError, match=r"data/generated\.json is not JSON"):
         seeds.read(tmp_path)
-    assert seeds.read(Path(tmp_path / "elsewhere")) == {"models": {}, "ensembles": {}}
+    assert seeds.read(Path(tmp_path / "elsewhere")) == seeds.NOTHING
 
 
 def test_a_checkpoint_is_promoted_for_all_seeds_and_not_for_one(tmp_path, compiled):
@@ -176,7 +177,7 @@ def test_dvc_builds_members_beside_the_models_of_params_yaml(tmp_path, compiled)
     write(tmp_path, CROSS)
     replace(tmp_path, "params.yaml", "seed: 7\n", "seed: 7\nexports: {}\n")
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    for file, content in (("outside", compiled.outside), ("seeds", compiled.seeded)):
+    for file, content in (("outside", compiled.outside), ("generated", compiled.seeded)):
         (tmp_path / f"data/{file}.json").write_text(json.dumps(content))
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         found = {stage.name for stage in repo.index.stages}

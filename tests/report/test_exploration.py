@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retune.data import near_duplicates
 from retune.data.kinds import classification, pair
 from retune.encoders import tokens
 from retune.llm.prompt import prompt
 from retune.params import Params
-from retune.report.exploration import explore, near_duplicates, page, token_lengths
+from retune.report.exploration import explore, page, token_lengths
 from tests.support import ROOT, tiny_encoder, tiny_llm
 
 SPLITS = ("train", "dev", "calibration", "test")

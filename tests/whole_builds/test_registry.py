@@ -48,7 +48,7 @@ def remote(tmp_path_factory) -> Path:
         "params.yaml",
         "params-resolved.json",
         "data/outside.json",
-        "data/seeds.json",
+        "data/generated.json",
         ".gitignore",
     ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)

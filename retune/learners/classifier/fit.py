@@ -7,12 +7,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from retune.data import labels
+from retune.data import labels, lessons
 from retune.encoders import tokens, transformer
 from retune.encoders.objective import objective
 from retune.encoders.tokens import Encoded
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
-Item = tuple[Encoded, int]
+Item = tuple[Encoded, int, list[float]]
+
+OF_LOSS = ("labels", "whole", "lessons")
+"""What of a micro-batch the model does not read."""
 
 HEAD_RATE = {"random": 10.0, "probe": 1.0}  # learning rate of the new linear layer over that of the pretrained ones
 
@@ -53,7 +57,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     dev = job.choose_rows(dev, options.dev_rows, spec.seed)
     max_length = positions.within(base, options.max_length)
     rows, dev_rows = (encode(tokenizer, frame, spec, max_length) for frame in (train, dev))
-    codes, dev_codes = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
+    codes, dev_codes = lessons.codes(train["label"], spec.labels), labels.codes(dev["label"], spec.labels)
+    known, teacher = np.flatnonzero(codes != lessons.NONE), spec.get("teacher")
+    told = lessons.table(train, len(spec.labels)).tolist() if teacher else [[]] * len(train)
     pad_id = int(tokenizer.pad_token_id)
 
     pooling, why = pooling_of(base)
@@ -62,29 +68,31 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     transformer.freeze(model.encoder, options)
     balanced = spec.loss.class_weights == "balanced"
     probed = options.head == "probe" and probe.start(
-        model, (rows, codes), (dev_rows, dev_codes), balanced, pad_id, chosen
+        model, ([rows[row] for row in known], codes[known]), (dev_rows, dev_codes), balanced, pad_id, chosen
     )
     rate = HEAD_RATE["probe" if probed else "random"]
-    loss = objective(spec.loss, codes.tolist(), len(spec.labels), model.encoder.get_input_embeddings(), chosen.device)
+    words = model.encoder.get_input_embeddings()
+    loss = objective(spec.loss, codes[known].tolist(), len(spec.labels), words, chosen.device, teacher)
 
     def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
         inputs = tokens.pad([item[0] for item in items], pad_id)
         codes, whole = (torch.tensor([item[1] for item in some]) for some in (items, batch))
-        return {**inputs, "labels": codes, "whole": whole}
+        taught = {"lessons": torch.tensor([item[2] for item in items])} if teacher else {}
+        return {**inputs, "labels": codes, "whole": whole, **taught}
 
     def shape(item: Item) -> tuple[int, int]:
         return 1, len(item[0].ids)
 
     def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
-        inputs = {name: value for name, value in one.items() if name not in ("labels", "whole")}
-        return loss(lambda: model(**inputs), one["labels"], one["whole"])
+        inputs = {name: value for name, value in one.items() if name not in OF_LOSS}
+        return loss(lambda: model(**inputs), one["labels"], one["whole"], one.get("lessons"))
 
     def evaluate(model: Classifier) -> dict[str, float]:
         return dev_metrics.of(spec.kind, dev_codes, log_probs(model, dev_rows, pad_id, chosen))
 
     training = job.Job(
         model=model,
-        items=list(zip(rows, codes.tolist(), strict=True)),
+        items=list(zip(rows, codes.tolist(), told, strict=True)),
         lengths=[len(row.ids) for row in rows],
         micro_batches=micro_batches.tokens_per_micro_batch(collate, shape, options.packed_tokens),
         loss=loss_of,

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from retune.data import lessons
 from retune.encoders import sentence_transformers_folder, tokens, transformer
 from retune.encoders.objective import objective
 from retune.encoders.tokens import Encoded
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("retune")
 
-Item = tuple[Encoded, Encoded, int]
+Item = tuple[Encoded, Encoded, int, list[float]]
+
+OF_LOSS = ("labels", "whole", "lessons")
+"""What of a micro-batch the model does not read."""
 
 START_ROWS = 1000  # training rows whose cosines give the first scale and bias
 HEAD_RATE = 100.0  # learning rate of scale and bias over that of the encoder: two numbers far larger than any weight
@@ -49,11 +53,12 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     dev = job.choose_rows(dev, options.dev_rows, spec.seed)
     max_length, pooling = positions.within(base, options.max_length), tokens.pooling_of(base)
     rows, dev_rows = (PairTexts(tokenizer, source["query_prefix"], frame, max_length) for frame in (train, dev))
-    labels, dev_labels = train["label"].to_list(), dev["label"].to_numpy()
+    labels, dev_labels = train["label"].fill_null(lessons.NONE).to_list(), dev["label"].to_numpy()
+    labelled, teacher = train.filter(pl.col("label").is_not_null()), spec.get("teacher")
 
     model = PairEmbedder(transformer.load(base, chosen), pooling)
     model.to(chosen.device)
-    first = job.choose_rows(train, START_ROWS, spec.seed)
+    first = job.choose_rows(labelled, START_ROWS, spec.seed)
     cosines = PairTexts(tokenizer, source["query_prefix"], first, max_length).cosines(model, chosen)
     scale, bias = logistic(cosines, first["label"].to_numpy(), spec.loss.class_weights == "balanced")
     with torch.no_grad():
@@ -64,7 +69,8 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
         inputs = tokens.pad([item[0] for item in items] + [item[1] for item in items], rows.distinct.pad_id)
         labels, whole = (torch.tensor([item[2] for item in some]) for some in (items, batch))
-        return {**inputs, "labels": labels, "whole": whole}
+        taught = {"lessons": torch.tensor([item[3] for item in items])} if teacher else {}
+        return {**inputs, "labels": labels, "whole": whole, **taught}
 
     def shape(item: Item) -> tuple[int, int]:
         return 2, max(len(item[0].ids), len(item[1].ids))
@@ -83,17 +89,19 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         )
     else:
         transformer.freeze(model.encoder, options)
-        loss = objective(spec.loss, labels, 2, model.encoder.get_input_embeddings(), chosen.device)
+        words = model.encoder.get_input_embeddings()
+        loss = objective(spec.loss, labelled["label"].to_list(), 2, words, chosen.device, teacher)
+        told = lessons.table(train, 2).tolist() if teacher else [[]] * len(train)
 
         def loss_of(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
-            inputs = {name: value for name, value in one.items() if name not in ("labels", "whole")}
-            return loss(lambda: model(**inputs), one["labels"], one["whole"])
+            inputs = {name: value for name, value in one.items() if name not in OF_LOSS}
+            return loss(lambda: model(**inputs), one["labels"], one["whole"], one.get("lessons"))
 
-        items = [(a, b, label) for (a, b), label in zip(rows.pairs(), labels, strict=True)]
+        items = [(a, b, label, lesson) for (a, b), label, lesson in zip(rows.pairs(), labels, told, strict=True)]
         training = job.Job(
             model=model,
             items=items,
-            lengths=[max(len(a.ids), len(b.ids)) for a, b, _ in items],
+            lengths=[max(len(a.ids), len(b.ids)) for a, b, _, _ in items],
             micro_batches=micro_batches.tokens_per_micro_batch(collate, shape, options.packed_tokens),
             loss=loss_of,
             evaluate=evaluate,

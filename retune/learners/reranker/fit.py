@@ -12,8 +12,16 @@ import polars as pl
 import torch
 from torch import nn
 
-from retune.data import queries
-from retune.encoders import in_passes, model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
+from retune.data import lessons, queries
+from retune.encoders import (
+    distillation,
+    in_passes,
+    model_card,
+    ranking_losses,
+    sentence_transformers_folder,
+    tokens,
+    transformer,
+)
 from retune.errors import RetuneError
 from retune.evaluation import ranking_dev_metrics
 from retune.learners.reranker.model import Reranker, encode, scores
@@ -53,7 +61,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     rows, dev_rows = (encode(tokenizer, frame, max_length) for frame in (train, dev))
     pad_id = int(tokenizer.pad_token_id)
     relevance, weights = queries.relevance(train), queries.weights(train)
-    items = [numbers for numbers in queries.lists(train) if len(set(relevance[numbers])) > 1]
+    teacher = spec.get("teacher")
+    told = lessons.table(train)[:, 0] if teacher else np.full(len(train), np.nan)
+    items = [numbers for numbers in queries.lists(train) if teaches(relevance[numbers], told[numbers])]
     if not items:
         raise RetuneError(f"no training query of task {spec.task} has documents of different relevance, so none can "
                           "be ranked above another; add judged documents, or use the learner `embedder`")  # fmt: skip
@@ -74,6 +84,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             "relevance": torch.tensor(relevance[numbers], dtype=torch.float32),
             "weights": torch.tensor(weights[numbers], dtype=torch.float32),
             "queries": torch.tensor(np.repeat(np.arange(len(lists)), [len(part) for part in lists])),
+            **({"lessons": torch.tensor(told[numbers], dtype=torch.float32)} if teacher else {}),
         }
 
     def longest(numbers: np.ndarray) -> int:
@@ -86,13 +97,21 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
 
     def collate(lists: list[np.ndarray], batch: list[np.ndarray], size: int) -> dict[str, Any]:
         own, whole = judged(lists), judged(batch)
-        share = amount(losses, **own) / (amount(losses, **whole) or 1.0)
+        shares = {"share": torch.tensor(amount(losses, **own) / (amount(losses, **whole) or 1.0))}
+        if teacher:
+            shares["taught_share"] = torch.tensor(pairs_told(own) / (pairs_told(whole) or 1.0))
         inputs = in_passes.split([rows[number] for number in np.concatenate(lists)], pad_id, size)
-        return {"inputs": inputs, **own, "share": torch.tensor(share)}
+        return {"inputs": inputs, **own, **shares}
 
     def loss_of(model: nn.Module, one: dict[str, Any]) -> torch.Tensor:
         given = {name: one[name] for name in ("relevance", "weights", "queries")}
-        return one["share"] * loss(in_passes.outputs(model, one["inputs"]), losses, **given)
+        found = in_passes.outputs(model, one["inputs"])
+        if teacher is None:
+            return one["share"] * loss(found, losses, **given)
+        judged = ~one["relevance"].isnan()
+        by_judges = one["share"] * loss(found[judged], losses, **{name: value[judged] for name, value in given.items()})
+        by_teacher = one["taught_share"] * distillation.margin_mse(found, one["lessons"], one["queries"])
+        return (1 - teacher.weight) * by_judges + teacher.weight * by_teacher
 
     dev_judged = {
         "relevance": torch.tensor(queries.relevance(dev)),
@@ -142,8 +161,24 @@ def loss(
     return ranking_losses.listnet(scores, relevance, weights, queries, losses.list_temperature)
 
 
-def amount(losses: Params, relevance: torch.Tensor, weights: torch.Tensor, queries: torch.Tensor) -> float:
+def amount(
+    losses: Params,
+    relevance: torch.Tensor,
+    weights: torch.Tensor,
+    queries: torch.Tensor,
+    lessons: torch.Tensor | None = None,
+) -> float:
     """What `loss` divides by: a part of a batch adds its own share of this to the loss of the batch."""
     if losses.reranker == "ranknet":
         return float(ranking_losses.preferences(relevance, weights, queries).sum())
-    return float(queries.unique(return_counts=True)[1].gt(1).sum())
+    return float(queries[~relevance.isnan()].unique(return_counts=True)[1].gt(1).sum())
+
+
+def pairs_told(batch: dict[str, torch.Tensor]) -> float:
+    """What the teacher's part of the loss divides by."""
+    return float(distillation.margins(batch["lessons"], batch["queries"]).sum())
+
+
+def teaches(relevance: np.ndarray, told: np.ndarray) -> bool:
+    """Whether a query says which of its documents stands above another: by judgements, or by its teacher."""
+    return len(set(relevance[~np.isnan(relevance)])) > 1 or int((~np.isnan(told)).sum()) > 1

@@ -14,7 +14,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from retune.data import queries
-from retune.encoders import in_passes, model_card, ranking_losses, sentence_transformers_folder, tokens, transformer
+from retune.encoders import (
+    distillation,
+    in_passes,
+    model_card,
+    ranking_losses,
+    sentence_transformers_folder,
+    tokens,
+    transformer,
+)
 from retune.encoders.bi_encoder import BiEncoder
 from retune.evaluation import ranking_dev_metrics
 from retune.learners.retriever.mining import Item, items_of
@@ -81,7 +89,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             micro_batches=MicroBatches(
                 lambda items, _batch, size: [collate(items, rows, size)], options.packed_tokens, "tokens", passes_of
             ),
-            loss=lambda model, batch: loss(model, batch, losses),
+            loss=lambda model, batch: loss(model, batch, losses, spec.get("teacher")),
             evaluate=evaluate,
             chosen=chosen,
             batch_size=per_batch,
@@ -117,10 +125,13 @@ def collate(items: list[Item], rows: QueryTexts, size: int) -> dict[str, Any]:
     places = sorted({place for item in items for place in (*item.documents, *item.negatives)})
     column = {place: number for number, place in enumerate(places)}
     shape = (len(items), len(places))
+    told = torch.full(shape, torch.nan)
     relevance, weights, mined = torch.full(shape, torch.nan), torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
     for row, item in enumerate(items):
         where = [column[place] for place in item.documents]
         relevance[row, where], weights[row, where] = torch.tensor(item.relevance), torch.tensor(item.weights)
+        if item.lessons:
+            told[row, where] = torch.tensor(item.lessons)
         mined[row, [column[place] for place in item.negatives]] = True
     return {
         "query": in_passes.split([item.query for item in items], rows.documents.pad_id, size),
@@ -128,6 +139,7 @@ def collate(items: list[Item], rows: QueryTexts, size: int) -> dict[str, Any]:
         "relevance": relevance,
         "weights": weights,
         "mined": mined,
+        **({"lessons": told} if any(item.lessons for item in items) else {}),
     }
 
 
@@ -136,22 +148,26 @@ def passes_of(batch: dict[str, Any]) -> int:
     return len(batch["query"]["passes"]) + len(batch["text"]["passes"])
 
 
-def loss(model: nn.Module, batch: dict[str, Any], losses: Params) -> torch.Tensor:
+def loss(model: nn.Module, batch: dict[str, Any], losses: Params, teacher: Params | None = None) -> torch.Tensor:
     """The weighted sum of the losses of a batch, the mean over the full vectors and their Matryoshka prefixes."""
     first, second = in_passes.outputs(model, batch["query"]), in_passes.outputs(model, batch["text"])
     parts = [
-        combined(F.normalize(first[:, :width], dim=-1) @ F.normalize(second[:, :width], dim=-1).T, batch, losses)
+        combined(
+            F.normalize(first[:, :width], dim=-1) @ F.normalize(second[:, :width], dim=-1).T, batch, losses, teacher
+        )
         for width in (first.shape[1], *losses.dimensions)
     ]
     return torch.stack(parts).mean()
 
 
-def combined(cosines: torch.Tensor, batch: dict[str, Any], losses: Params) -> torch.Tensor:
-    """The weighted sum of the losses from the cosines [queries, documents]."""
+def combined(
+    cosines: torch.Tensor, batch: dict[str, Any], losses: Params, teacher: Params | None = None
+) -> torch.Tensor:
+    """The weighted sum of the losses from the cosines [queries, documents], and the teacher's margins beside it."""
     relevance, weights, mined = batch["relevance"], batch["weights"], batch["mined"]
     judged = ~relevance.isnan()
     total = cosines.sum() * 0.0
-    if losses.cosine:
+    if losses.cosine and judged.any():
         mse = ranking_losses.cosine_mse(cosines[judged], relevance[judged], weights[judged])
         total = total + losses.cosine * mse
     if losses.in_batch:
@@ -161,4 +177,9 @@ def combined(cosines: torch.Tensor, batch: dict[str, Any], losses: Params) -> to
         row, positive, negative = pairs.nonzero(as_tuple=True)
         gaps = ranking_losses.margin(cosines[row, positive], cosines[row, negative], losses.margin)
         total = total + losses.hard * gaps
-    return total
+    if teacher is None:
+        return total
+    told = ~batch["lessons"].isnan()
+    row = told.nonzero(as_tuple=True)[0]
+    margins = distillation.margin_mse(cosines[told], batch["lessons"][told], row)
+    return (1 - teacher.weight) * total + teacher.weight * margins

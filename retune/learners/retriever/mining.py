@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from retune.data import queries
+from retune.data import lessons, queries
 from retune.encoders import ranking_losses
 from retune.encoders.tokens import Encoded
 
@@ -24,13 +24,17 @@ log = logging.getLogger("retune")
 
 @dataclass(frozen=True)
 class Item:
-    """A query of the training rows: its documents' places among the distinct ones, what was judged, mined negatives."""
+    """A query of the training rows: its documents' places among the distinct ones, what was judged, mined negatives.
+
+    `lessons`: what a teacher says of each document, if there is one.
+    """
 
     query: Encoded
     documents: list[int]
     relevance: list[float]
     weights: list[float]
     negatives: list[int]
+    lessons: list[float] = field(default_factory=list)
 
 
 def items_of(train: pl.DataFrame, rows: QueryTexts, losses: Params, model: BiEncoder, chosen: Chosen) -> list[Item]:
@@ -45,6 +49,7 @@ def items_of(train: pl.DataFrame, rows: QueryTexts, losses: Params, model: BiEnc
             judged = rows.document[numbers]
             mined[place] = mine(cosines, judged, relevance[numbers], losses.hard_negatives, losses.margin)
         log.info("%d hard negatives for %d queries", sum(map(len, mined)), len(listed))
+    told = lessons.table(train)[:, 0] if lessons.LESSON in train.columns else np.zeros(0)
     return [
         Item(
             rows.queries.encoded[rows.query[numbers[0]]],
@@ -52,6 +57,7 @@ def items_of(train: pl.DataFrame, rows: QueryTexts, losses: Params, model: BiEnc
             relevance[numbers].tolist(),
             weights[numbers].tolist(),
             negatives,
+            told[numbers].tolist() if len(told) else [],
         )
         for numbers, negatives in zip(listed, mined, strict=True)
     ]

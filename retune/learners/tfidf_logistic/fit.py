@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
-from retune.data import kinds, labels
+from retune.data import kinds, labels, lessons
 from retune.evaluation import dev_metrics
 from retune.learners import tfidf, tfidf_choice
 from retune.learners.tfidf_logistic.features import features
@@ -37,14 +38,15 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         unit: [vectorizer.transform(dev[column].to_list()) for column in kind.TEXTS]
         for unit, vectorizer in found.vectorizers.items()
     }
-    gold, dev_gold = (labels.codes(frame["label"], spec.labels) for frame in (train, dev))
+    gold, dev_gold = lessons.codes(train["label"], spec.labels), labels.codes(dev["label"], spec.labels)
+    taught = Taught.of(train, gold, spec) if "teacher" in spec else None
 
     def attempts(analyzer: str, units: Sequence[str]) -> Iterator[tfidf_choice.Attempt]:
         whole = tfidf.joined([found.matrices[unit] for unit in units])
         rows = features([whole[place * len(train) : (place + 1) * len(train)] for place in range(len(kind.TEXTS))])
         texts = [tfidf.joined([dev_vectors[unit][place] for unit in units]) for place in range(len(kind.TEXTS))]
         measured = features(texts)
-        for c, weights, bias in _regressions(spec, rows, gold):
+        for c, weights, bias in _regressions(spec, rows, gold, taught):
             log_probs = labels.log_softmax(measured @ weights + bias)
             metrics = dev_metrics.of(spec.kind, dev_gold, log_probs)
             yield tfidf_choice.Attempt(analyzer, c, units, weights, bias, metrics)
@@ -66,20 +68,40 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
             "seconds": time.monotonic() - start,
             "rows": len(train),
             "device": "cpu",
-            "parameters_trained": _fitted(chosen.weights, set(gold.tolist())),
+            "parameters_trained": _fitted(chosen.weights, set((taught.codes if taught else gold).tolist())),
         },
         messages=said,
         warnings=[*found.warnings, *([problem] if problem else [])],
     )
 
 
-def _regressions(spec: Params, rows: Any, gold: np.ndarray) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+@dataclass(frozen=True)
+class Taught:
+    """The rows of a student once for each label that they may have: row, code of the label, weight."""
+
+    rows: np.ndarray
+    codes: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, train: pl.DataFrame, gold: np.ndarray, spec: Params) -> Taught:
+        """From labels and lessons; a label weighs by its class as `linear.class_weights` says, a lesson does not."""
+        counts = np.bincount(gold[gold != lessons.NONE], minlength=len(spec.labels)).astype(np.float64)
+        balanced = counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1.0))
+        of_class = balanced if spec.linear.class_weights == "balanced" else None
+        told = lessons.table(train, len(spec.labels))
+        return cls(*lessons.as_weighted_rows(gold, told, spec.teacher, of_class))
+
+
+def _regressions(
+    spec: Params, rows: Any, gold: np.ndarray, taught: Taught | None = None
+) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
     """`c`, weights [features, labels] and bias [labels] for each value of `linear.c`, from the strongest penalty on.
 
     Each begins at the weights of the one before.
     """
     regression = LogisticRegression(
-        class_weight="balanced" if spec.linear.class_weights == "balanced" else None,
+        class_weight="balanced" if spec.linear.class_weights == "balanced" and taught is None else None,
         solver="lbfgs",
         max_iter=1000,
         warm_start=True,
@@ -87,7 +109,10 @@ def _regressions(spec: Params, rows: Any, gold: np.ndarray) -> Iterator[tuple[fl
     )
     for c in tfidf_choice.values_of_c(spec):
         regression.set_params(C=c, tol=min(TOLERANCE, OVER_PENALTY / (c * len(gold))))
-        regression.fit(rows, gold)
+        if taught:
+            regression.fit(rows[taught.rows], taught.codes, taught.weights)
+        else:
+            regression.fit(rows, gold)
         yield c, *of_every_label(regression, len(spec.labels))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from retune.errors import unknown
 from retune.pipeline import effective, kind_constants
-from retune.pipeline.checks import augmentation, export, scoring, seeds
+from retune.pipeline.checks import augmentation, export, scoring, seeds, teachers
 from retune.pipeline.checks import model as model_checks
 from retune.pipeline.declarations import DATA, MODELS, Project, mapping
 from retune.pipeline.yaml_file import Document
@@ -58,6 +58,7 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
             project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")
         model_checks.check(project, name, model, resolved["models"][name])
     seeds.check(project, resolved)
+    teachers.check(project, resolved)
     for name in project.exports:
         export.check(project, name, resolved)
     for name in project.gate:
@@ -251,3 +252,14 @@ def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]
         for column in (*shape.get("TEXTS", ()), shape.get("TARGET", "label")):
             if column not in table.columns:
                 document.problem(at, f"has no `{column}`, which kind {kind} needs")
+    for number, table in enumerate(project.sources[name].unlabelled or []):
+        at = (name, "unlabelled", str(number), "columns")
+        texts = shape.get("TEXTS", ())
+        for column in table.columns:
+            if texts and column not in texts:
+                document.problem((*at, column), unknown("column", column, texts, " of rows without a label"))
+        for column in texts:
+            if column not in table.columns and column != "dimension":  # else each row counts in all of them
+                document.problem(at, f"has no `{column}`, which kind {kind} needs")
+        if table.split:
+            document.problem((name, "unlabelled", str(number), "split"), "is for rows with labels; take it out")

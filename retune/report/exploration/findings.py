@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from retune.data.near_duplicates import ALIKE
 from retune.report import words
-from retune.report.exploration.near_duplicates import ALIKE
 from retune.report.words import and_, count, share
 
 SOME = 0.01

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from retune.data.near_duplicates import ALIKE
 from retune.report import charts
 from retune.report.charts import Line, Point
-from retune.report.exploration.near_duplicates import ALIKE
 from retune.report.figures import Figure
 from retune.report.jinja import environment
 from retune.report.words import count

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from retune.data import near_duplicates
 from retune.data.shared_texts import unordered
-from retune.report.exploration import near_duplicates
 
 if TYPE_CHECKING:
     from retune.data.kinds.protocol import Kind
