@@ -10,7 +10,7 @@ import pytest
 
 from retune.errors import RetuneError
 from retune.params import Params
-from retune.pipeline import instances, plan
+from retune.pipeline import instances, plan, seeds, teachers
 from retune.pipeline.impact import impact
 from retune.pipeline.resolve import resolve
 from stages.resolve import resolve as resolve_stage
@@ -105,7 +105,7 @@ def test_repro_builds_students_behind_their_teachers(compiled, tmp_path):
     every = instances.read(ROOT, values)
     units = plan.of(tmp_path, every, [], {one.address for one in every}, values).units
     home = {stage.address: name for name, unit in units.items() for stage in unit.stages}
-    assert home["train@plain"] == "teach@plain"
+    assert home["teach@plain"] in units[home["train@plain"]].needs
     assert home["train@chatty"] in units["teach@plain"].needs
     assert units[home["train@chatty"]].way > units["teach@plain"].way > units["teach@cross"].way
 
