@@ -143,21 +143,15 @@ def upper_bound(wrong: Integers, of: Integers, doubt: float) -> float:
     found = math.ceil(float(wrong.mean()) * worth - 1e-9)
     if found >= worth:
         return 1.0
+    k = np.arange(1, found + 1)
+    ways = np.append(0.0, np.cumsum(np.log(worth - k + 1) - np.log(k)))  # log of the binomial coefficients
+    k = np.arange(found + 1)
     low, high = 0.0, 1.0
     for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(found, worth, middle) > doubt else (low, middle)
+        chance = (low + high) / 2
+        at_most = np.exp(ways + k * math.log(chance) + (worth - k) * math.log1p(-chance)).sum()
+        low, high = (chance, high) if at_most > doubt else (low, chance)
     return high
-
-
-def _at_most(found: int, rows: int, chance: float) -> float:
-    """The probability of at most `found` wrong ones among `rows`, each wrong with a chance between 0 and 1."""
-    logs = [
-        math.lgamma(rows + 1) - math.lgamma(k + 1) - math.lgamma(rows - k + 1)
-        + k * math.log(chance) + (rows - k) * math.log1p(-chance)
-        for k in range(found + 1)
-    ]  # fmt: skip
-    return math.fsum(map(math.exp, logs))
 
 
 def _trivial(given: Decisions, below: float, key: str, value: float, out: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from retune.evaluation.score_estimates import estimate
 
 WRITTEN = ("truncated", "raw", "generated_label", "reasoning", "reason")
 """Columns of a prediction that are passed on as they are."""
+
+ABSTENTION = ("abstained", "would_be", "none_of_these")
+"""Columns of the decisions of a model that keeps some to itself."""
 
 
 def decide(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str]) -> pl.DataFrame:
@@ -70,6 +73,11 @@ def judge(predictions: pl.DataFrame, fitted: dict[str, Any], names: Sequence[str
     """Scores of documents, and the relevance that each stands for: columns score, relevance, truncated."""
     relevance = (pl.col("score") * fitted["scale"] + fitted["bias"]).clip(0.0, 1.0)
     return predictions.select("score", relevance.alias("relevance"), *_written(predictions))
+
+
+def abstention(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a decided row says of abstention; nothing of a model that answers every row."""
+    return {name: row[name] for name in ABSTENTION if name in row}
 
 
 def _written(predictions: pl.DataFrame) -> list[str]:
