@@ -19,7 +19,7 @@ import polars as pl
 from retune import exports, learners
 from retune.data import kinds, labels
 from retune.errors import RetuneError, unknown
-from retune.exports.decisions import decide, expect, judge
+from retune.exports.decisions import abstention, decide, expect, judge
 from retune.exports.folder import CARD, read_card
 from retune.learners.ensemble import predict as ensemble
 from retune.params import Params
@@ -55,6 +55,7 @@ class Model:
     fitted: dict[str, Any]
     folder: Path
     revision: Revision | None = None
+    abstention = staticmethod(abstention)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ class Model:
     def classify(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """{label, probability} of each text, or of each pair of texts, in order, by one batched prediction.
 
-        For kinds classification and pair.
+        For kinds classification and pair. Of a task with `abstain` also abstained and would_be, see `predict`.
         """
         self._of_kind("classify", "classification", "pair")
         return self._labelled(texts, "classify")
@@ -127,7 +128,7 @@ class Model:
         """What `align` says of a predicted row."""
         answer = self.spec.get("prompt", {}).get("answers", {}).get(found["label"], found["label"])
         said = {"label": found["label"], "answer": answer, "probability": found["probability"]}
-        return said | {"reasoning": found.get("reasoning")}
+        return said | {"reasoning": found.get("reasoning"), **abstention(found)}
 
     @overload
     def score(self, document: str, dimensions: Sequence[str] | None = None) -> dict[str, dict[str, Any]]: ...
@@ -191,10 +192,8 @@ class Model:
         return pl.DataFrame(rows, schema=dict.fromkeys(self.texts, pl.String), orient="row")
 
     def _labelled(self, inputs: Any, method: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (
-            self.predict(self._table(inputs, method)).select("label", "probability").to_dicts()
-        )
-        return found
+        found = self.predict(self._table(inputs, method)).to_dicts()
+        return [{"label": row["label"], "probability": row["probability"], **abstention(row)} for row in found]
 
     def scored(self, row: dict[str, Any]) -> dict[str, Any]:
         """What `score` says of the predicted row of a dimension."""
@@ -211,8 +210,9 @@ class Model:
         Of kind scoring: score (as in the report) instead of label and probability. Of kind ranking: score and
         relevance. A model that thinks also gives generated_label, reasoning and, of kind scoring, reason. `rows` is a
         table (polars, pandas) with the columns `texts`, or a list of dicts, which gives a list of dicts; order and
-        number of the rows are kept. An answer that names no label (learner `api`) has nulls. Raises `RetuneError` for a
-        missing column, for an empty text and for an unknown dimension.
+        number of the rows are kept. An answer that names no label (learner `api`) has nulls. Where the task says
+        `abstain`, an unsure label is null, and there are abstained, would_be (that label) and, if asked for,
+        none_of_these. Raises `RetuneError` for a missing column, an empty text and an unknown dimension.
         """
         table = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows)
         if table.is_empty():

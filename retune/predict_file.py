@@ -38,11 +38,15 @@ SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 @dataclass(frozen=True)
 class Done:
-    """Counts of a finished file: all records, those without a prediction, inputs that were cut."""
+    """Counts of a finished file: all records, those without a prediction, inputs that were cut, labels kept back.
+
+    `abstained` is None of a model that answers whatever it is asked.
+    """
 
     rows: int
     empty: int
     truncated: int
+    abstained: int | None = None
 
 
 def predict(
@@ -60,8 +64,8 @@ def predict(
     lines of id and label). Of kind scoring there is a line for each record and dimension, `score` instead of label and
     probability; where `columns` maps no `dimension`, each record gets all of `dimensions`. Of kind ranking: score,
     relevance, and `rank` among the records of the same query, 1 the best, equals in their order. `reason` says why a
-    record has no prediction; the reason that a model gives is `given_reason`. Raises `RetuneError` where no record is
-    good.
+    record has no prediction; the reason that a model gives is `given_reason`. Of a task with `abstain` also abstained,
+    would_be and none_of_these, and no label where it abstained. Raises `RetuneError` where no record is good.
     """
     if form == "contest" and model.spec.kind in ("scoring", "ranking"):
         raise RetuneError("--format contest is for labels; take csv or jsonl")
@@ -83,12 +87,15 @@ def predict(
         if model.spec.kind == "ranking":  # a query may have records everywhere in the file
             parts = iter([_ranked(pl.concat(parts), rows.select("query").collect().to_series())])
         start = empty = truncated = 0
+        abstained = 0 if "abstain_below" in model.fitted else None
         for part in parts:
             _write(part.drop("truncated", *([] if ids or form == "contest" else ["id"])), form, out, start)
             start += len(part)
-            empty += part[target].null_count()
+            empty += part[target if abstained is None else "would_be"].null_count()
+            if abstained is not None:
+                abstained += int((part["abstained"] & part["would_be"].is_not_null()).fill_null(False).sum())
             truncated += int(part["truncated"].fill_null(False).sum())
-    return Done(every, empty, truncated)
+    return Done(every, empty, truncated, abstained)
 
 
 def _parts(model: Model, rows: pl.LazyFrame, every: int, dimensions: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -245,7 +252,8 @@ def _predicted(model: Model, rows: pl.DataFrame, dimensions: Sequence[str]) -> p
     found = found.rename({"reason": "given_reason"}, strict=False)
     if "raw" in found.columns:
         unread = pl.concat_str(pl.lit("the answer names no label: "), pl.col("raw").fill_null(""))
-        found = found.with_columns(why=pl.when(pl.col("label").is_null()).then(unread)).drop("raw")
+        said = "would_be" if "would_be" in found.columns else "label"
+        found = found.with_columns(why=pl.when(pl.col(said).is_null()).then(unread)).drop("raw")
         rows = rows.join(found.select("$place", "why"), on="$place", how="left", maintain_order="left")
         rows, found = rows.with_columns(pl.coalesce("reason", "why").alias("reason")).drop("why"), found.drop("why")
     joined = (

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 
-from retune.evaluation import kinds, predictions, readings
+from retune.evaluation import abstention, kinds, predictions, readings
 from retune.pipeline.stage import Stage, stage
 
 
@@ -22,6 +22,7 @@ def calibrate(run: Stage, model: str) -> None:
     joined = predictions.join(rows, predicted, kind.columns(spec, predicted.columns), source)
     fitted = kind.calibrate(joined, spec) | {"unparsed": len(joined) - int(joined["parsed"].sum())}
     fitted |= readings.calibrate(joined, spec)
+    fitted |= abstention.calibrate(joined, fitted, spec)
     if said := readings.problem(joined, spec):
         fitted["messages"].append(said)
     numbers = (f"{name} {value:.4f}" for name, value in fitted.items() if isinstance(value, float))

@@ -9,7 +9,16 @@ import polars as pl
 
 from retune.data import kinds
 from retune.errors import RetuneError, unknown
-from retune.evaluation import counts, details, groups, intervals, mean_answers, predictions
+from retune.evaluation import (
+    abstention,
+    counts,
+    details,
+    groups,
+    intervals,
+    mean_answers,
+    predictions,
+    risk_coverage,
+)
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
@@ -35,6 +44,7 @@ def ensemble(run: Stage, name: str) -> None:
         joined[split] = predictions.join(rows, predicted[split], columns, f"the mean of {', '.join(files)}")
     fitted = kind.calibrate(joined["calibration"], given.calibration)
     fitted |= {"unparsed": len(joined["calibration"]) - int(joined["calibration"]["parsed"].sum())}
+    fitted |= abstention.calibrate(joined["calibration"], fitted, given.calibration)
     splits = json.loads(Path(f"data/splits/{task}/summary.json").read_text(encoding="utf-8"))
     answers = kind.answers(joined["test"], fitted, spec, splits)
     covered = kind.coverage(answers)
@@ -50,7 +60,8 @@ def ensemble(run: Stage, name: str) -> None:
         for part in ("details", "plots"):
             (folder / part).mkdir()
         details.of(given.kind).write(folder, joined["test"], fitted, spec, splits)
-    measured = {"test": counts.counts(joined["test"], predicted["test"]) | covered | metrics}
+        abstains = risk_coverage.write(folder, joined["test"], fitted, spec)
+    measured = {"test": counts.counts(joined["test"], predicted["test"]) | covered | metrics, **abstains}
     with run.output(f"reports/metrics/{name}.json") as file:
         file.write_text(json.dumps(measured, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from retune.data import kinds
-from retune.evaluation import counts, details, groups, intervals, predictions
+from retune.evaluation import counts, details, groups, intervals, predictions, risk_coverage
 from retune.evaluation import kinds as measures
 from retune.pipeline.stage import Stage, stage
 
@@ -39,9 +39,12 @@ def evaluate(run: Stage, model: str) -> None:
         for part in ("details", "plots"):
             (folder / part).mkdir()
         details.of(spec.kind).write(folder, joined, fitted, spec, splits)
+        abstains = risk_coverage.write(folder, joined, fitted, spec)
     with run.output(f"reports/metrics/{model}.json") as file:
         file.write_text(
-            json.dumps({"test": counts.counts(joined, predicted) | covered | metrics}, indent=2, allow_nan=False)
+            json.dumps(
+                {"test": counts.counts(joined, predicted) | covered | metrics, **abstains}, indent=2, allow_nan=False
+            )
             + "\n",
             encoding="utf-8",
         )

@@ -50,9 +50,11 @@ def predict(
         shown = cast(IO[str], _Shown()) if stream is sys.stdout and sys.stdout.isatty() else stream
         done = predict_file.predict(loaded, file, read, columns, chosen, shown, asked)
     said = f"{done.rows:,} records, {done.empty:,} without a prediction, {done.truncated:,} cut to the model's length"
+    said += "" if done.abstained is None else f", {done.abstained:,} not sure enough for a label"
     typer.echo(said + (f": {out}" if out else ""), err=True)
     if as_json and out:
         counts = {"records": done.rows, "without_prediction": done.empty, "truncated": done.truncated}
+        counts |= {} if done.abstained is None else {"abstained": done.abstained}
         typer.echo(printing.document({"out": out, **counts}))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from retune.cli.printing import visible
+from retune.exports.decisions import ABSTENTION
 
 if TYPE_CHECKING:
     from retune.inference import Model
@@ -62,7 +63,7 @@ def answer(model: Model, question: Question) -> Any:
     if model.spec.kind == "scoring":
         return model.score(question.texts["document"], question.dimensions or None)
     (row,) = model.predict([question.texts])
-    said = {name: row.get(name) for name in ("generated_label", "reasoning", "raw") if name in row}
+    said = {name: row[name] for name in ("generated_label", "reasoning", "raw", *ABSTENTION) if name in row}
     return {
         "label": row["label"],
         "answer": _answers(model).get(row["label"], row["label"]),
@@ -91,6 +92,8 @@ def short(model: Model, found: Any) -> str:
         return f"{one_line(found[0]['document'], 40)} first of {len(found)}"
     if model.spec.kind == "scoring":
         return ", ".join(f"{name} {entry['score']}" for name, entry in found.items())
+    if found["label"] is None and found.get("would_be") is not None:
+        return f"unsure, {found['would_be']} {found['probability']:.3f}"
     return "no label" if found["label"] is None else f"{found['label']} {found['probability']:.3f}"
 
 
@@ -105,16 +108,22 @@ def _answers(model: Model) -> dict[str, str]:
 
 
 def _labelled(found: dict[str, Any], threshold: float | None, top: int, thinking: bool) -> Iterator[str]:
-    if found["label"] is None:
+    kept_back = found.get("would_be")
+    decided = found["label"] if found["label"] is not None else kept_back
+    if decided is None:
         yield f"no label: {found.get('raw') or ''}".rstrip()
         return
     ranked = sorted(found["probabilities"], key=lambda label: -found["probabilities"][label])
     likeliest = ", ".join(f"{label} {found['probabilities'][label]:.3f}" for label in ranked[:top])
-    if threshold is not None and found["label"] != ranked[0]:  # which would look like a mistake
+    if threshold is not None and decided != ranked[0]:  # which would look like a mistake
         likeliest += f"; decided at {threshold:.3f}"
     name = found["label"] if found["answer"] in (found["label"], None) else f"{found['label']} {found['answer']}"
+    if found["label"] is None:
+        name = (
+            f"none of these? it would be {decided}" if found.get("none_of_these") else f"unsure: it would be {decided}"
+        )
     yield f"{name}  ({likeliest})"
-    if found.get("generated_label") not in (None, found["label"]):
+    if found.get("generated_label") not in (None, decided):
         yield f"  it wrote {found['generated_label']}"
     if found["truncated"]:
         yield "  the text was cut to the model's length"

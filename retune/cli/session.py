@@ -17,7 +17,7 @@ from retune.inference import Model
 SHOWN = 40
 """Labels that /model lists."""
 
-FITTED = ("temperature", "scale", "bias")
+FITTED = ("temperature", "abstain_below", "none_below", "scale", "bias")
 """Numbers of the calibration that /model tells, beside the threshold."""
 
 

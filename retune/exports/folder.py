@@ -204,6 +204,10 @@ def _calibration(exported: Exported) -> list[str]:
         said.append(f"Logits divided by the temperature {fitted['temperature']!r} give calibrated probabilities.")
     if "threshold" in fitted:
         said.append(f"The second label is decided from a probability of {fitted['threshold']!r} on.")
+    if "abstain_below" in fitted:
+        said.append(f"Below a probability of {fitted['abstain_below']!r} a decided label is kept back: no answer.")
+    if "none_below" in fitted:
+        said.append(f"Below {fitted['none_below']!r} the text is taken for one of none of the labels.")
     if "scale" in fitted:
         said.append(f"{fitted['scale']!r} times a score plus {fitted['bias']!r} is its relevance, from 0 to 1.")
     return [" ".join(said)] if said else []

@@ -36,7 +36,7 @@ GENERATION = "generation_config.json"
 PROMPT = "prompt.json"
 SHARD = "4GB"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FITTED = ("temperature", "threshold", "estimate")
+FITTED = ("temperature", "threshold", "abstain_below", "none_below", "estimate")
 DATE = "1 January 2025"
 """The day that a chat template prints, as in training (retune.llm.prompt.prompt)."""
 

@@ -15,6 +15,7 @@ import polars as pl
 from retune import learners
 from retune.data import kinds, labels
 from retune.errors import RetuneError
+from retune.evaluation.decided import confidences
 from retune.evaluation.predictions import limited
 from retune.exports import difference
 from retune.exports.decisions import decide
@@ -37,7 +38,7 @@ TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 1e-1}
 ROUNDING = 1e-5
 """In float32 a decision may be another one only where it hangs on less than this: rounding, of which 4e-6 was seen."""
 
-CUTS = ("threshold", "estimate", "scale", "bias")
+CUTS = ("threshold", "abstain_below", "none_below", "estimate", "scale", "bias")
 """What is fitted beside the temperature, and makes decisions of probabilities or scores."""
 
 OPENERS = Path(__file__).parent / "openers"
@@ -145,16 +146,22 @@ def probabilities(predicted: pl.DataFrame, spec: Params, fitted: dict[str, Any])
 
 
 def decisions(found: np.ndarray, rows: pl.DataFrame, spec: Params, fitted: dict[str, Any]) -> np.ndarray:
-    """What is decided: of each row its label or rounded score, of each query its best document."""
+    """What is decided: of each row its label (-1: kept back) or rounded score, of each query its best document."""
     if spec.kind == "ranking":
         table = rows.select("query").with_columns(score=found[:, 0], place=pl.int_range(pl.len()))
         best = table.sort("score", "place", descending=[True, False]).group_by("query", maintain_order=True).first()
         return best.sort("query")["place"].to_numpy()
     if found.shape[1] == 1:
         return np.round(found[:, 0])
+    codes = _codes(found, fitted)
+    kept = confidences(found, codes) >= fitted.get("abstain_below", 0.0)
+    return np.where(kept, codes, -1)
+
+
+def _codes(found: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
     if "threshold" in fitted:
         return (found[:, 1] >= fitted["threshold"]).astype(np.int64)
-    return found.argmax(axis=1)
+    return np.asarray(found.argmax(axis=1))
 
 
 def near(own: np.ndarray, rows: pl.DataFrame, spec: Params, fitted: dict[str, Any], tolerance: float) -> np.ndarray:
@@ -166,10 +173,11 @@ def near(own: np.ndarray, rows: pl.DataFrame, spec: Params, fitted: dict[str, An
         return (leads <= 2 * tolerance).fill_null(False).to_numpy()
     if own.shape[1] == 1:
         return np.asarray(np.abs(own[:, 0] % 1 - 0.5) <= tolerance)
+    unsure = np.abs(confidences(own, _codes(own, fitted)) - fitted.get("abstain_below", -1.0)) <= tolerance
     if "threshold" in fitted:
-        return np.asarray(np.abs(own[:, 1] - fitted["threshold"]) <= tolerance)
+        return np.asarray(unsure | (np.abs(own[:, 1] - fitted["threshold"]) <= tolerance))
     top = np.sort(own, axis=1)[:, -2:]
-    return np.asarray(top[:, 1] - top[:, 0] <= 2 * tolerance)
+    return np.asarray(unsure | (top[:, 1] - top[:, 0] <= 2 * tolerance))
 
 
 def words(found: dict[str, Any]) -> str:

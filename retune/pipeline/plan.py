@@ -18,7 +18,7 @@ from retune.pipeline.instances import Instance
 START = 1.3
 """Seconds in which DVC starts: a stage that takes less is worth no unit of its own."""
 
-GUESSED = {"train": 5.0, "predict": 3.0, "export": 10.0, "download_base": 20.0}
+GUESSED = {"teach": 30.0, "train": 5.0, "predict": 3.0, "export": 10.0, "download_base": 20.0}
 """Seconds of a stage that never ran here, on a processor, with rows as many as those of the samples; others: 0.5."""
 GUESSED_MODEL = {
     ("train", "llm"): 120.0,

@@ -185,6 +185,8 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     if not reasons(task):
         for key in ("judge", "terms"):
             sections["evaluation"].pop(key, None)
+    if task.abstain:
+        sections["calibration"]["abstain"] = task.abstain.promised()
     sections["split"]["data_ratio"] = task.data_ratio
     sections["evaluation"] = {**kind, "seed": declared.seed, **sections["evaluation"]}
     return {

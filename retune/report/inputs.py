@@ -29,9 +29,10 @@ class Model:
     """One model of a task: its parameters, its results, and the record of its training.
 
     `size` are its training rows and parameters, `runs` the names of what is known of its training and its prediction on
-    this machine (retune.run_record). A chain of two models has parameters and metrics alone. Of a model with several
-    `seeds` (training -> seed) the metrics are means over them, with their spread (retune.evaluation.seeds); all else is
-    of the first, and `further` are the others.
+    this machine (retune.run_record). `abstention`, of one that keeps answers back, has its metrics and its curve. A
+    chain of two models has parameters and metrics alone. Of a model with several `seeds` (training -> seed) the metrics
+    are means over them, with their spread (retune.evaluation.seeds); all else is of the first, and `further` are the
+    others.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Model:
     counts: dict[str, int] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    abstention: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     size: dict[str, Any] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
@@ -161,7 +163,8 @@ def _over_seeds(params: Params, task: str, first: Model, comparison: dict[str, A
 
 def _model(params: Params, task: str, name: str, root: Path) -> Model:
     spec = params.models[name] if name in params.models else _named(params.ensembles[name])
-    measured = read_json(root / f"reports/metrics/{name}.json")["test"]
+    metrics = read_json(root / f"reports/metrics/{name}.json")
+    measured = metrics["test"]
     evaluation, training = root / "reports/evaluations" / task / name, root / "reports/training" / name
     return Model(
         name=name,
@@ -171,6 +174,7 @@ def _model(params: Params, task: str, name: str, root: Path) -> Model:
         counts={key: value for key, value in measured.items() if not isinstance(value, dict)},
         calibration=read_json(root / "data/calibrations" / task / f"{name}.json"),
         details=kinds.of(spec.kind).read(evaluation),
+        abstention=_abstention(metrics, evaluation),
         history=history(training / "plots/metrics"),
         size=read_json(training / "counts.json", default={}),
         **read_json(training / "messages.json", default={}),
@@ -184,6 +188,13 @@ def _model(params: Params, task: str, name: str, root: Path) -> Model:
             if result.is_file()
         },
     )
+
+
+def _abstention(metrics: dict[str, Any], evaluation: Path) -> dict[str, Any]:
+    """What a model that keeps answers back keeps of its promise, and its errors at every coverage."""
+    if "abstention" not in metrics:
+        return {}
+    return {"metrics": metrics["abstention"], "curve": read_table(evaluation / "plots/risk_coverage.csv")}
 
 
 def _named(ensemble: Params) -> Params:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from retune.report import comparison_words, parity, provenance, words
+from retune.report import abstention, comparison_words, parity, provenance, words
 from retune.report.cautions import cautions
 from retune.report.comparison_words import Difference, Pair
 from retune.report.inputs import Model, Task
@@ -53,6 +54,8 @@ def _task(task: Task) -> list[str]:
     blocks.append(_metrics(task))
     if said := [f"- {escape(m.name)}: {escape(remark)}" for m in task.models for remark in m.remarks]:
         blocks.append("\n".join(said))
+    if kept_back := abstention.view(task):
+        blocks += ["### Abstention", _abstention(kept_back)]
     if gains := comparison_words.gains(task):
         blocks += ["### Against the baseline and the untuned model", _gains(task, gains), _in_words(task, gains)]
     blocks += map(escape, comparison_words.ablation_sentences(task))
@@ -78,6 +81,20 @@ def _metrics(task: Task) -> str:
     rows.append([f"_{task.kind.CONSTANT_BASELINE}_", *(cell(constant.get(key), bold=False) for key in keys)])
     names = [words.metric(k).name + ("" if words.metric(k).more_is_better else " ↓") for k in keys]
     return table(["Model", *names], rows)
+
+
+def _abstention(view: dict[str, Any]) -> str:
+    """What was promised, and the shares on the test split with their intervals."""
+    heads = {"coverage": "Answered", "error": "Error of these", "error_of_all": "Error of all", "aurc": "AURC"}
+
+    def cell(found: dict[str, float | None]) -> str:
+        return f"{words.number(found['value'])}<br><sub>{words.interval(found['low'], found['high'])}</sub>"
+
+    rows = [
+        [_name(model), escape(promised), *(cell(found[key]) for key in heads)]
+        for model, promised, found in view["models"]
+    ]
+    return table(["Model", "Promised", *heads.values()], rows, text_columns=2)
 
 
 def _gains(task: Task, gains: list[Pair]) -> str:

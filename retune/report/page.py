@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retune.report import comparison_words, figures, parity, provenance, reasoning
+from retune.report import abstention, comparison_words, figures, parity, provenance, reasoning
 from retune.report.cautions import cautions
 from retune.report.inputs import Task
 from retune.report.jinja import environment
@@ -23,7 +23,8 @@ def render(tasks: list[Task], handed: Sequence[parity.Parity] = ()) -> str:
 
 def _view(task: Task) -> dict[str, Any]:
     """What the template shows of one task."""
-    keys, reasons = list(task.models[0].metrics), reasoning.view(task)
+    keys, reasons, abstains = list(task.models[0].metrics), reasoning.view(task), abstention.view(task)
+    further = [("abstention", "Abstention")] * bool(abstains) + [("reasoning", "Reasoning")] * bool(reasons)
     return {
         "task": task,
         "kind": task.kind,
@@ -49,6 +50,7 @@ def _view(task: Task) -> dict[str, Any]:
         "over_baseline": comparison_words.over_baseline(task, task.kind.OVER_BASELINE),
         "warnings": cautions(task),
         "reasoning": reasons,
-        "sections": [*task.kind.SECTIONS, *([("reasoning", "Reasoning")] if reasons else [])],
+        "abstention": abstains,
+        "sections": [*task.kind.SECTIONS, *further],
         **task.kind.view(task),
     }

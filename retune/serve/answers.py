@@ -38,12 +38,15 @@ class Scores(BaseModel):
 
 
 class Label(BaseModel):
-    """A decision at the fitted threshold; `label` is null where an endpoint named none."""
+    """A decision at the fitted threshold; `label` is null where an endpoint named none, and where it abstained."""
 
     label: str | None
     probability: float | None
     truncated: bool = Field(description="whether the text was cut to the length of the training")
     probabilities: dict[str, float] | None = None
+    abstained: bool | None = Field(None, description="the label is null, since the model is not sure enough of it")
+    would_be: str | None = Field(None, description="the label that it would give")
+    none_of_these: bool | None = Field(None, description="the text is unlike those of any label")
 
 
 class Labels(BaseModel):
@@ -61,6 +64,8 @@ class Alignment(BaseModel):
     answer: str | None = Field(description="the label as the prompt of the model writes it")
     probability: float | None
     reasoning: str | None
+    abstained: bool | None = None
+    would_be: str | None = None
 
 
 class Dimension(BaseModel):

@@ -29,8 +29,10 @@ def predict(model: Model, rows: Sequence[dict[str, str]]) -> list[dict[str, Any]
 
 
 def margin(row: Mapping[str, Any], labels: Sequence[str], fitted: Mapping[str, Any]) -> float:
-    """How far the probabilities of a row are from another label."""
+    """How far the probabilities of a row are from another label, or from being kept back."""
+    cuts = [float(fitted[name]) for name in ("abstain_below", "none_below") if name in fitted]
+    nearest = min((abs(float(row["probability"]) - cut) for cut in cuts), default=1.0)
     if "threshold" in fitted:
-        return abs(float(row[f"prob_{labels[1]}"]) - float(fitted["threshold"]))
+        return min(nearest, abs(float(row[f"prob_{labels[1]}"]) - float(fitted["threshold"])))
     second, first = sorted(float(row[f"prob_{label}"]) for label in labels)[-2:]
-    return (first - second) / 2
+    return min(nearest, (first - second) / 2)

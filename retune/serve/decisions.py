@@ -73,7 +73,7 @@ def rows(served: Served, state: Any, questions: list[Question]) -> list[dict[str
 
 
 def answer(served: Served, question: Question, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a question; with `label`, the decision of the report, where a threshold was fitted.
+    """The answer to a question; with `label`, the decision of the report, where a threshold or abstention was fitted.
 
     `choice` is the likeliest option, as `pipeline("decision")` says, which reads no threshold.
     """
@@ -83,4 +83,5 @@ def answer(served: Served, question: Question, found: Mapping[str, Any]) -> dict
     if question.type == "noul":  # its options are true, false, and true is the second label
         probabilities.reverse()
     said: dict[str, Any] = question.answer(probabilities)
-    return said | ({"label": found["label"]} if "threshold" in served.model.fitted else {})
+    kept_back = served.model.abstention(found)
+    return said | ({"label": found["label"]} if "threshold" in served.model.fitted or kept_back else {}) | kept_back

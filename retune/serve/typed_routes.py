@@ -87,7 +87,8 @@ def assesses(served: Served) -> bool:
 
 
 def _labels(served: Served, found: Sequence[dict[str, Any]], every: bool) -> JSONResponse:
-    results = [{name: row[name] for name in ("label", "probability", "truncated")} for row in found]
+    said = ("label", "probability", "truncated")
+    results = [{name: row[name] for name in said} | served.model.abstention(row) for row in found]
     if every:
         for result, row in zip(results, found, strict=True):
             result["probabilities"] = {label: row[f"prob_{label}"] for label in served.labels}

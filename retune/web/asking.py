@@ -49,16 +49,21 @@ def ask(one: Loaded, texts: dict[str, str], dimensions: Sequence[str], language:
 def _labelled(one: Loaded, texts: dict[str, str], language: str) -> Shown:
     with one.alone() as model:
         (row,) = model.predict([texts])
-    label, said = row["label"], model.alignment(row)
+    label, said = row.get("would_be", row["label"]), model.alignment(row)
     if label is None:
         parts = [fragments.note(say(language, "unread")), fragments.text(row.get("raw") or "")]
         return Shown(fragments.joined(parts), as_lines([row]))
     chances = {name: row[f"prob_{name}"] for name in one.labels}
     answers = model.spec.get("prompt", {}).get("answers", {})
     glosses = {name: gloss(one, name, answers, language) for name in one.labels}
-    beside = f"{row['probability']:.4f}" + (f" · {glosses[label]}" if glosses[label] else "")
+    beside = (
+        f"{label} " * bool(row.get("abstained"))
+        + f"{row['probability']:.4f}"
+        + (f" · {glosses[label]}" if glosses[label] else "")
+    )
     parts = [
-        fragments.answer(language, model.name, label, beside),
+        fragments.answer(language, model.name, say(language, "unsure") if row.get("abstained") else label, beside),
+        _kept_back(row, language),
         _cut(row, language),
         fragments.section(say(language, "probabilities"), fragments.bars(language, chances, label, glosses)),
         _thought(row, said["reasoning"], language),
@@ -160,6 +165,13 @@ def joined_documents(found: Sequence[dict[str, Any]], language: str) -> Markup:
         )
         for one in found
     )  # fmt: skip
+
+
+def _kept_back(row: dict[str, Any], language: str) -> Markup:
+    """Why there is no label, of a model that keeps back what it is not sure of."""
+    if not row.get("abstained"):
+        return Markup("")
+    return fragments.note(say(language, "none_of_these" if row.get("none_of_these") else "kept_back"))
 
 
 def _cut(row: dict[str, Any], language: str) -> Markup:

@@ -86,7 +86,8 @@ def _decided(model: Model, project: Path, split: str) -> pl.DataFrame | None:
         return None
     truth = pl.read_parquet(rows, columns=["id", "label"]).select("id", pl.col("label").cast(pl.String).alias("truth"))
     predicted = pl.read_parquet(file, columns=needed).join(truth, on="id", maintain_order="left")
-    decided = decide(predicted, model.fitted, labels).select("label", *(f"prob_{label}" for label in labels))
+    answers = {name: value for name, value in model.fitted.items() if name != "abstain_below"}  # of every row
+    decided = decide(predicted, answers, labels).select("label", *(f"prob_{label}" for label in labels))
     return predicted.select("truth").hstack(decided).drop_nulls()
 
 

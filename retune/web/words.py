@@ -35,6 +35,15 @@ WORDS = {
     "pair_0": ("no match", "不匹配"),
     "pair_1": ("match", "匹配"),
     "unread": ("The answer names no label.", "回答中没有可识别的标签。"),
+    "unsure": ("Unsure", "不确定"),
+    "kept_back": (
+        "The model is not sure enough to answer: beside is the label that it would give.",
+        "模型把握不足，不给出答案；旁边是它倾向的标签。",
+    ),
+    "none_of_these": (
+        "Probably none of these labels: the text is unlike those that the model knows.",
+        "很可能不属于任何标签：该文本与模型见过的文本不同。",
+    ),
     "cut": (
         "The input was longer than the model reads: it was cut, as in the training.",
         "输入超过模型可读长度，已按训练时的方式截断。",

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-FITTED = ("temperature", "threshold", "estimate")
+FITTED = ("temperature", "threshold", "abstain_below", "none_below", "estimate")
 Found = tuple[list[str], dict[str, Any], list[dict[str, Any]]]
 """Labels, what was fitted, and what was found for each row."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from retune.errors import unknown
 from retune.pipeline import effective, kind_constants
-from retune.pipeline.checks import augmentation, export, scoring, seeds, teachers
+from retune.pipeline.checks import abstention, augmentation, export, scoring, seeds, teachers
 from retune.pipeline.checks import model as model_checks
 from retune.pipeline.declarations import DATA, MODELS, Project, mapping
 from retune.pipeline.yaml_file import Document
@@ -53,6 +53,7 @@ def check(project: Project, resolved: dict[str, Any]) -> None:
     for name in project.tasks:
         _check_task(project, name)
         augmentation.check(project, name, resolved["tasks"][name])
+        abstention.check(project, name)
     for name, model in project.models.items():
         if name in RESERVED:
             project.params.problem(("models", name), f"models/{name} is {RESERVED[name]}; take another name")

@@ -25,7 +25,7 @@ from retune.pipeline.schema.model import (
     RankingLoss,
     Training,
 )
-from retune.pipeline.schema.task import Augmentation, Calibration, Evaluation, Split
+from retune.pipeline.schema.task import Abstain, Augmentation, Calibration, Evaluation, Split
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", description="letters, digits, _ and -; no dots")]
 Learner = Literal["linear", "encoder", "embedder", "llm", "api"]
@@ -96,6 +96,9 @@ class Task(Strict):
     chains: dict[Name, Chain] = Field(
         default_factory=dict,
         description="ranking: name -> two models, one after the other, compared as one more system",
+    )
+    abstain: Abstain | None = Field(
+        None, description="classification, pair: models answer only what they are sure of; null: they answer all"
     )
     split: dict[str, Any] = Field(default_factory=dict)
     augmentation: dict[str, Any] = Field(default_factory=dict)

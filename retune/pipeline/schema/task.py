@@ -75,6 +75,41 @@ class Calibration(Strict):
     )
 
 
+class Abstain(Strict):
+    """Which answers a task's models keep to themselves: those less sure than a threshold of the calibration split."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="share of new rows that are answered: the surest ones"
+    )
+    error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="most of the answered rows that may be wrong; instead of `coverage`"
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="that `error` is kept: in so many of the calibration splits that could have been drawn"
+    )
+    none_of_these: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None,
+        description="classification: share of the texts with one of the labels that may be taken for texts without; "
+        "texts less sure than these are said to be of none",
+    )
+
+    @model_validator(mode="after")
+    def _one_promise(self) -> Abstain:
+        if self.coverage is not None and self.error is not None:
+            raise ValueError("promises a coverage or an error, not both: take one out")
+        if self.coverage is None and self.error is None and self.none_of_these is None:
+            raise ValueError("needs `coverage`, `error` or `none_of_these`, as in {coverage: 0.9}")
+        if self.error is None and "confidence" in self.model_fields_set:
+            raise ValueError("`confidence` is that of `error`, which is not asked for: take it out")
+        if (self.none_of_these or 0.0) > 1 - (self.coverage or 0.0) + 1e-9:
+            raise ValueError("`none_of_these` keeps more to itself than `coverage` lets: lower one of them")
+        return self
+
+    def promised(self) -> dict[str, float]:
+        """What is asked for; `confidence` beside `error` alone."""
+        return self.model_dump(exclude_none=True, exclude=set() if self.error else {"confidence"})
+
+
 class Evaluation(Strict):
     """How the test split is measured."""
 
