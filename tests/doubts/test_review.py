@@ -60,7 +60,7 @@ def test_the_page_shows_the_row_first_and_its_markup_as_text(project):
     assert "<script>" not in page
     assert section.index("&lt;script&gt;") == section.index("&lt;")
     facts = json.loads((project / "reports/explore/intent/exploration.json").read_text(encoding="utf-8"))
-    assert facts["facts"][-1].startswith("Labels that may be wrong: of 60 of 60 training rows, judged by ngrams")
+    assert facts["facts"][-1].startswith("Labels that may be wrong: 60 of 60 training rows were judged by ngrams")
     assert len(facts["doubts"]["shown"]) == 50
 
 

@@ -45,10 +45,10 @@ def fact(doubts: dict[str, Any] | None, spec: Params) -> str:
         if not spec.get("doubts"):
             return "Wrong labels are not looked for (exploration.doubts is 0)."
         return "Wrong labels can't be looked for: that needs training rows of two labels in two groups."
-    looked = f"{count(doubts['judged'])} of {count(doubts['rows'])} training rows"
+    judged, agree = count(doubts["judged"]), share(doubts["agreement"], 1)
     return (
-        f"Labels that may be wrong: of {looked}, judged by {and_(list(doubts['models']))} without their groups, "
-        f"confident learning expects {count(doubts['expected'])} ({share(doubts['expected'], doubts['judged'])}). "
-        f"These models agree with {share(doubts['agreement'], 1)} of the labels: what they can't tell is counted too, "
-        "so the number is no share of errors; the order is what to use."
+        f"Labels that may be wrong: {judged} of {count(doubts['rows'])} training rows were judged by "
+        f"{and_(list(doubts['models']))} without their groups. Confident learning expects {count(doubts['expected'])} "
+        f"wrong ones ({share(doubts['expected'], doubts['judged'])}), too many where models are weak: these agree with "
+        f"{agree} of the labels, and what they can't tell is counted too. The order is what to use."
     )
