@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retune.data import changes
 from retune.data.convert import convert as convert_files
+from retune.data.convert import corrections
 from retune.params import STATE
 from retune.pipeline import earlier
 from retune.pipeline.stage import Stage, stage
@@ -24,6 +25,8 @@ def convert(run: Stage, task: str) -> None:
         f"{counts['rows']:,} rows from {counts['records']:,} records: {counts['rejected']:,} rejected, "
         f"{counts['duplicates']:,} duplicates left out, {counts['conflicts']:,} texts with conflicting labels kept"
     )
+    if "corrections" in counts:
+        run.log.info(corrections.words(counts["corrections"]))
     for line in changed:
         run.log.info(line)
     earlier.forget("convert", task)

@@ -12,6 +12,7 @@ from retune.cli import (
     building,
     declarations,
     judging,
+    reviewing,
     running,
     serving,
     sharing,
@@ -37,6 +38,7 @@ PANELS = {
         sweeping.sweep,
     ),
     "Judge": (
+        reviewing.doubts,
         judging.checkpoints,
         judging.curve,
         judging.gate,

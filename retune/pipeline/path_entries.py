@@ -42,4 +42,5 @@ def _named(entry: Source | Checkpoint) -> list[str] | None:
     if isinstance(entry, Checkpoint):
         return None
     tables = [*entry.tables, *(entry.unlabelled or [])]
-    return [table.file for table in tables] + [table.join.file for table in tables if table.join]
+    named = [table.file for table in tables] + [table.join.file for table in tables if table.join]
+    return [*named, entry.corrections] if entry.corrections else named

@@ -36,7 +36,7 @@ from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
 
-OF_ROWS = ("tables", "unlabelled")
+OF_ROWS = ("tables", "unlabelled", "corrections")
 """What a source says of its rows, and not of where its files are."""
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
@@ -86,7 +86,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
     if declared.gate:
         resolved["gate"] = {name: entry.model_dump() for name, entry in declared.gate.items()}
     for name, task in resolved["tasks"].items():
-        task["exploration"] = _exploration(resolved, name, task)
+        task["exploration"] = _exploration(declared, resolved, name)
     check(declared, resolved)
     if problems := declared.problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -163,6 +163,7 @@ def _base(declared: Project, role: str, name: str) -> dict[str, Any]:
 def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     source = declared.sources.get(task.source)
     tables = _said(source)["tables"] if source else []
+    corrected = {"corrections": source.corrections} if source and source.corrections else {}
     kind: dict[str, Any] = {"kind": task.kind}
     shape = kind_constants.constants(declared, task.kind)
     labels = task.labels or (shape.get("LABELS") if shape.get("TARGET") == "label" else None)
@@ -192,7 +193,7 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     return {
         **kind,
         "source": _fetch(declared, task, source),
-        "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects},
+        "convert": {**kind, "source": task.source, "tables": tables, "max_rejects": task.max_rejects, **corrected},
         **sections,
         **_prompt(declared, task, labels or shape.get("LABELS")),
         "chains": {chain: pair.model_dump() for chain, pair in task.chains.items()},
@@ -200,8 +201,9 @@ def _task(declared: Project, name: str, task: Task) -> dict[str, Any]:
     }
 
 
-def _exploration(resolved: dict[str, Any], name: str, task: dict[str, Any]) -> dict[str, Any]:
+def _exploration(declared: Project, resolved: dict[str, Any], name: str) -> dict[str, Any]:
     """What `explore` needs: the kind, the labels, and what the models read with (see exploration.token_lengths)."""
+    task = resolved["tasks"][name]
     readers: dict[str, dict[str, Any]] = {}
     for model in task["models"]:
         spec = resolved["models"][model]
@@ -214,6 +216,8 @@ def _exploration(resolved: dict[str, Any], name: str, task: dict[str, Any]) -> d
     said: dict[str, Any] = {
         key: task[key] for key in ("kind", "labels", "reasoning", "scores", "dimensions") if key in task
     }
+    if kind_constants.constants(declared, task["kind"]).get("TARGET") == "label":
+        said |= _section(declared, ("tasks", name, "exploration"), declared.tasks[name].exploration)
     return {**said, "readers": list(readers.values())}
 
 

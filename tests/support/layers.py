@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "verify": {"pipeline", "training"},
     "propose": {"data", "llm", "pipeline"},
     "doctor": {"pipeline"},
+    "doubts": {"data", "learners"},
     "pipeline": {"exports", "learners", "sources"},
     "engines": {"data", "exports", "learners", "llm", "serve"},
     "serve": set(),

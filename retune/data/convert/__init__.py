@@ -14,7 +14,7 @@ import polars as pl
 
 from retune import stable_hash
 from retune.data import kinds
-from retune.data.convert import duplicates, fields, join_explode, rejects, row_schema, summary
+from retune.data.convert import corrections, duplicates, fields, join_explode, rejects, row_schema, summary
 from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
 from retune.data.convert.records import read, store
@@ -36,7 +36,8 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
     columns but the group, so that neither other rows nor the order of rows changes it. A row that equals an earlier one
     of the same official split in all columns but id and group is a duplicate: left out and counted, but in an official
     dev, calibration or test split, which stays as it is published (its id then ends in its number). Rows with the same
-    texts (in either order) and different targets are conflicts: all are kept, and listed in `conflicts.jsonl`. Raises
+    texts (in either order) and different targets are conflicts: all are kept, and listed in `conflicts.jsonl`. The
+    labels of `spec.corrections` replace those of the rows with their ids before conflicts are looked for. Raises
     `RetuneError` where more than the share `max_rejects` of the records is rejected, or none is left; the first rejects
     are then in the file `visible`.
     """
@@ -49,8 +50,12 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
             mapped.append(_mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}", found))
         found.stop(table["file"])
     rows = row_schema.check(mapped, schema, scratch)
+    corrected = None
+    if spec.get("corrections"):
+        rows, corrected = corrections.apply(rows, files_of(spec.corrections, raw), spec, kind)
     plan = duplicates.plan(rows, kind)
     counts = summary.summary(rows, plan, kind, spec.source, raw)
+    counts |= {"corrections": corrected} if corrected else {}
     rejected = duplicates.rejected(rows, plan)
     rejects.stop_above(spec.max_rejects, rejected, (counts["rejected"], counts["records"]), visible)
     rejects.write(rejected, out / "rejects.jsonl")

@@ -191,6 +191,9 @@ def _check_kind(project: Project, name: str, shape: dict[str, Any]) -> None:
         for key in getattr(task, section):
             if without is None or key in without:
                 problem(("tasks", name, section, key), f"has no meaning for a task of kind {task.kind}; take it out")
+    if task.exploration and shape.get("TARGET", "label") != "label":
+        text = f"looks for wrong labels, and a task of kind {task.kind} has none; take it out"
+        problem(("tasks", name, "exploration"), text)
 
 
 def _check_chains(project: Project, name: str) -> None:

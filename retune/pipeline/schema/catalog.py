@@ -152,6 +152,11 @@ class Source(Strict):
     unlabelled: list[Table] | None = Field(
         None, description="files without labels, of whose rows a `teacher` says what a model learns; `columns`: texts"
     )
+    corrections: str | None = Field(
+        None,
+        description="file or glob inside the source: labels that people corrected, as Label Studio exports the tasks "
+        "of `retune doubts` (JSON, JSON-MIN, CSV); they replace those of the rows with the same ids",
+    )
 
 
 class CosineCheck(Strict):

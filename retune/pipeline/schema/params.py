@@ -25,7 +25,7 @@ from retune.pipeline.schema.model import (
     RankingLoss,
     Training,
 )
-from retune.pipeline.schema.task import Abstain, Augmentation, Calibration, Evaluation, Split
+from retune.pipeline.schema.task import Abstain, Augmentation, Calibration, Evaluation, Exploration, Split
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", description="letters, digits, _ and -; no dots")]
 Learner = Literal["linear", "encoder", "embedder", "llm", "api"]
@@ -101,6 +101,7 @@ class Task(Strict):
         None, description="classification, pair: models answer only what they are sure of; null: they answer all"
     )
     split: dict[str, Any] = Field(default_factory=dict)
+    exploration: dict[str, Any] = Field(default_factory=dict)
     augmentation: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
@@ -217,6 +218,7 @@ class Params(Strict):
         default_factory=dict, description="task -> what `retune gate` forgives; default: primary metric, no tolerance"
     )
     split: Split = Field(default_factory=Split)
+    exploration: Exploration = Field(default_factory=Exploration)
     augmentation: Augmentation = Field(default_factory=Augmentation)
     calibration: Calibration = Field(default_factory=Calibration)
     evaluation: Evaluation = Field(default_factory=Evaluation)

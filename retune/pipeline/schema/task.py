@@ -1,4 +1,4 @@
-"""The sections of params.yaml that a task reads: split, augmentation, calibration, evaluation."""
+"""The sections of params.yaml that a task reads: split, exploration, augmentation, calibration, evaluation."""
 
 from __future__ import annotations
 
@@ -39,6 +39,16 @@ class Split(Strict):
         if self.dev + self.calibration + self.test >= 1:
             raise ValueError("dev + calibration + test must stay below 1, the rest is train")
         return self
+
+
+class Exploration(Strict):
+    """What is looked at before any training."""
+
+    doubts: Annotated[int, Field(ge=0)] = Field(
+        10_000,
+        description="classification, pair: training rows whose label is held against models that did not see them, of "
+        "more a sample by hash; seconds for thousands; 0: wrong labels are not looked for",
+    )
 
 
 class Augmentation(Strict):

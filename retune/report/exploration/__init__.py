@@ -55,6 +55,7 @@ def explore(frames: dict[str, pl.LazyFrame], spec: Params, kind: Kind, bases: Pa
         "tokens": [token_lengths.tokens(reader, parts, kind.TEXTS, bases) for reader in counted],
         "uncounted": [reader.base for reader in spec.readers if reader not in counted],
         **split_overlap.of(parts, kind),
+        "doubts": None,  # what stage `explore` adds: models judge there
         "unseen": unseen_characters.of(parts, kind.TEXTS),
     }
     leaks = findings.leaks(result)
