@@ -13,8 +13,8 @@ help:  ## list the targets
 repro: .venv/installed  ## build what is out of date, two stages at a time (make repro JOBS=4); the first time everything
 	retune repro --jobs $(JOBS)
 
-quick: .venv/installed  ## a first look: one small task, three models and the report, as an experiment
-	xargs dvc exp run < profiles/one-task
+quick: .venv/installed  ## a first look: one small task, three models and the report; params.yaml says so then
+	xargs retune repro --jobs $(JOBS) < profiles/one-task
 	@echo 'Now open reports/index.html. `git restore . && make repro` builds all five tasks.'
 
 test: .venv/installed  ## all tests

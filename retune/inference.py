@@ -46,8 +46,7 @@ METHODS = {
 class Model:
     """A model in memory: its resolved section, its learner's predictor, and what was fitted on the calibration rows.
 
-    `folder`: where it was read, models/NAME of a project or an export; `revision`: what it was loaded from, where that
-    is not a folder.
+    `folder`: where it was read, models/NAME of a project or an export; `revision`: what it came from, if no folder.
     """
 
     name: str
@@ -209,12 +208,11 @@ class Model:
     def predict(self, rows: Any) -> Any:
         """Columns label, probability (of that label), prob_LABEL for each label, truncated, and `raw` of an endpoint.
 
-        Of kind scoring: score (as in the report) instead of label and probability. Of kind ranking: score
-        and relevance. A model that thinks also gives
-        generated_label, reasoning and, of kind scoring, reason. `rows` is a table (polars, pandas) with the columns
-        `texts`, or a list of dicts, which gives a list of dicts; order and number of the rows are kept. An answer that
-        names no label (learner `api`) has nulls. Raises `RetuneError` for a missing column, for an empty text and for
-        an unknown dimension.
+        Of kind scoring: score (as in the report) instead of label and probability. Of kind ranking: score and
+        relevance. A model that thinks also gives generated_label, reasoning and, of kind scoring, reason. `rows` is a
+        table (polars, pandas) with the columns `texts`, or a list of dicts, which gives a list of dicts; order and
+        number of the rows are kept. An answer that names no label (learner `api`) has nulls. Raises `RetuneError` for a
+        missing column, for an empty text and for an unknown dimension.
         """
         table = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows)
         if table.is_empty():
@@ -282,12 +280,12 @@ def _of_revision(found: Revision) -> Model:
 
 
 def _model(name: str, files: ModelFiles, found: Revision | None) -> Model:
-    spec, hardware = files.spec, files.spec.get("hardware", Params())
+    spec = files.spec
     predictor: Predictor
     if spec.learner == "ensemble":  # in no table of learners: nothing trains it, its members are
-        predictor, said = ensemble.load(files.folder, files.base, hardware, files.generation), None
+        predictor, said = ensemble.load(files.folder, files.base, files.generation), None
     else:
-        predictor = learners.load(spec, files.folder, files.base, hardware, files.generation)
+        predictor = learners.load(spec, files.folder, files.base, spec.get("hardware", Params()), files.generation)
         said = provenance.warning(files.folder, learners.package(spec), predictor)
     if found:
         said = model_files.otherwise(found, name, spec, said)

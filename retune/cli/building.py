@@ -39,6 +39,10 @@ def repro(
     pull: Annotated[
         bool, typer.Option("--pull", help="first take from the remote what others built of the same inputs")
     ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set-param", help="written into params.yaml first; as `dvc exp run -S` does"),
+    ] = None,
 ) -> None:
     """`dvc repro`, several stages at a time: for a first build, or one on several GPUs.
 
@@ -46,7 +50,7 @@ def repro(
     """
     from retune.pipeline import parallel_repro
 
-    parallel_repro.repro(tasks or [], jobs, pull)
+    parallel_repro.repro(tasks or [], jobs, pull, overrides or [])
 
 
 def verify(

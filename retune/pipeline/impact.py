@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,7 @@ import yaml
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED, STATE
-from retune.pipeline import instances, meanings, reads
-from retune.pipeline.declarations import PARAMS
+from retune.pipeline import instances, meanings, reads, set_params
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
 
@@ -44,7 +42,11 @@ def impact(folder: Path, since: str = "", overrides: Sequence[str] = ()) -> list
 
     `since`: what a revision's dvc.lock says was built, in place of the folder's own.
     """
-    resolution = _resolution(folder, overrides)
+    return of(folder, _resolution(folder, overrides), since)
+
+
+def of(folder: Path, resolution: Resolution, since: str = "") -> list[Stale]:
+    """The same of what the folder's declarations were resolved to."""
     values = {**resolution.resolved, **resolution.outside}
     lock = _lock(folder, since)
     memory = meanings.Memory(folder, since or "HEAD")
@@ -67,17 +69,7 @@ def impact(folder: Path, since: str = "", overrides: Sequence[str] = ()) -> list
 def _resolution(folder: Path, overrides: Sequence[str]) -> Resolution:
     if not overrides:
         return resolve(folder)
-    from dvc.exceptions import DvcException
-    from dvc.utils.hydra import apply_overrides
-
-    with tempfile.TemporaryDirectory() as name:
-        params = Path(name) / PARAMS
-        params.write_bytes((folder / PARAMS).read_bytes())
-        try:
-            apply_overrides(params, list(overrides))
-        except DvcException as error:
-            said = " ".join(str(error.__cause__ or error).split())
-            raise RetuneError(f"-S {' -S '.join(overrides)}: {said}") from None
+    with set_params.tried(folder, overrides) as params:
         return resolve(folder, params)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import instances, reads
+from retune.pipeline import instances, reads, set_params
 from retune.pipeline.declarations import PARAMS
 from retune.pipeline.resolve import Resolution, resolve
 from retune.sweep import space
@@ -69,10 +69,7 @@ def keep(folder: Path, found: Sweep) -> list[str]:
 
 
 def _commit(folder: Path, model: str, one: Trial, built: Resolution, index: Path, subject: str, head: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        params = Path(scratch) / PARAMS
-        params.write_bytes((folder / PARAMS).read_bytes())
-        space.apply(params, model, one.values)
+    with set_params.tried(folder, space.overrides(model, one.values)) as params:
         tried = resolve(folder, params)
         texts = {PARAMS: params.read_text(encoding="utf-8")}
     texts[RESOLVED.as_posix()] = reads.dumps(tried.resolved)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from retune.pipeline import parallel_repro
+from retune.pipeline import scheduler
 from retune.sweep.record import Trial
 
 
@@ -24,7 +24,7 @@ def run(
     stopped, alone = threading.Event(), threading.Lock()
 
     def worker(number: int) -> None:
-        environment = parallel_repro.share(number, jobs) if jobs > 1 else os.environ
+        environment = scheduler.share(number, jobs) if jobs > 1 else os.environ
         while not stopped.is_set():
             with alone:
                 one = take()

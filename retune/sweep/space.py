@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 import yaml
 
 from retune.errors import RetuneError, unknown
-from retune.pipeline import declarations
-from retune.pipeline.declarations import PARAMS
+from retune.pipeline import declarations, set_params
 from retune.pipeline.resolve import compiled
 from retune.pipeline.yaml_file import Loader
 
@@ -103,18 +101,6 @@ def _written(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def apply(params: Path, model: str, values: dict[str, Any]) -> None:
-    """Write the values into a params.yaml, as `dvc exp run -S` would. Raises `RetuneError` where that can't be."""
-    from dvc.exceptions import DvcException
-    from dvc.utils.hydra import apply_overrides
-
-    said = overrides(model, values)
-    try:
-        apply_overrides(params, said)
-    except DvcException as error:
-        raise RetuneError(f"-S {' -S '.join(said)}: {' '.join(str(error.__cause__ or error).split())}") from None
-
-
 def check(folder: Path, model: str, space: Sequence[Dimension]) -> dict[str, Any]:
     """What the model gets without the sweep. Raises `RetuneError` for a key or value that can't be tried.
 
@@ -134,18 +120,15 @@ def check(folder: Path, model: str, space: Sequence[Dimension]) -> dict[str, Any
         for v in one.probes
     ]
     specs: dict[tuple[Any, ...], str] = {}
-    with tempfile.TemporaryDirectory() as name:
-        for values in dict.fromkeys([*singles, *whole]):
-            params = Path(name) / PARAMS
-            params.write_bytes((folder / PARAMS).read_bytes())
-            chosen = {one.key: value for one, value in zip(space, values, strict=True)}
-            apply(params, model, chosen)
+    for values in dict.fromkeys([*singles, *whole]):
+        chosen = {one.key: value for one, value in zip(space, values, strict=True)}
+        with set_params.tried(folder, overrides(model, chosen)) as params:
             try:
                 found = compiled(declarations.load(folder, params))[0]
             except RetuneError as error:
                 shown = ", ".join(f"{key}={_written(value)}" for key, value in chosen.items())
                 raise RetuneError(f"with {shown}: {error}") from None
-            specs[values] = repr(found["models"][model])
+        specs[values] = repr(found["models"][model])
     for place, one in enumerate(space):
         if not any(
             a[:place] + a[place + 1 :] == b[:place] + b[place + 1 :] and specs[a] != specs[b]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 from retune.atomic_file import replacing
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import impact, instances, reads
-from retune.pipeline.declarations import PARAMS
+from retune.pipeline import impact, instances, reads, set_params
 from retune.pipeline.instances import Instance
 from retune.pipeline.resolve import Resolution, resolve
 from retune.sweep import space
@@ -96,10 +94,7 @@ def train(
 
     Raises `RetuneError` for values that can't be built, and with its last words where the training fails.
     """
-    with ALONE, tempfile.TemporaryDirectory() as name:
-        params = Path(name) / PARAMS
-        params.write_bytes((folder / PARAMS).read_bytes())
-        space.apply(params, model, values)
+    with ALONE, set_params.tried(folder, space.overrides(model, values)) as params:
         _declare(work, resolve(folder, params))
     for out in stage.outs:  # of the fold before
         target = work / out

@@ -9,9 +9,7 @@ import pytest
 import yaml
 
 from retune.errors import RetuneError
-from retune.params import Params
 from retune.pipeline import instances, seeds
-from retune.pipeline.parallel_repro import phases
 from retune.pipeline.resolve import resolve
 from retune.pipeline.shared_outputs import chosen
 from stages.resolve import resolve as resolve_stage
@@ -62,19 +60,12 @@ def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
     assert seeds.FILE.as_posix() in listed
 
 
-def test_repro_builds_members_beside_models_and_means_behind_them(compiled):
-    plan = phases(json.loads(json.dumps(compiled.resolved), object_hook=Params), ["questions"])
-    assert set(NAMES) <= plan[1].keys()
-    assert plan[2] == {"cross-mean": ["ensemble@cross-mean"]}
-
-
 def test_a_project_without_seeds_has_none_of_it(tmp_path):
     plain = resolve(write(tmp_path))
     assert plain.seeded == {"models": {}, "ensembles": {}}
     task = plain.resolved["tasks"]["questions"]
     assert not {"seeds", "ensembles", "fixed"} & (task.keys() | task["comparison"].keys())
     assert "ensembles" not in json.dumps(plain.files["resolved/report.json"])
-    assert len(phases(json.loads(json.dumps(plain.resolved), object_hook=Params), ["questions"])) == 2
 
 
 def test_the_default_is_for_models_that_a_seed_changes_and_name_none(tmp_path):

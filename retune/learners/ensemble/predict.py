@@ -27,7 +27,7 @@ class Ensemble:
         return mean_answers.mean([one.predict(frame) for one in self.members], self.labels)
 
 
-def load(model_dir: Path, base: Path, hardware_options: Params, options: Params | None = None) -> Ensemble:
+def load(model_dir: Path, base: Path, options: Params | None = None) -> Ensemble:
     """Read the models that spec.json names. Raises `RetuneError` for one that is not built."""
     spec, members = params.load(model_dir / "spec.json"), []
     for name in spec.members:
@@ -38,5 +38,5 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
                 f"`retune pull {model_dir.name}` gets it, or `dvc repro ensemble@{model_dir.name}`"
             )
         one = params.load(folder / "spec.json")
-        members.append(learners.load(one, folder, base, one.get("hardware", hardware_options), options))
+        members.append(learners.load(one, folder, base, one.get("hardware", Params()), options))
     return Ensemble(members, spec.get("labels", []))

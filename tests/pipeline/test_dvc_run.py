@@ -1,8 +1,7 @@
-"""`retune repro` ends what it began: DVC, and the stages of DVC, however it is stopped itself."""
+"""A run of DVC under a build's eye is ended with its stages, read without DVC's hints, and says why it failed."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from retune import params
-from retune.errors import RetuneError
-from retune.pipeline import parallel_repro, processes
+from retune.pipeline import dvc_run, processes
 from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
@@ -48,13 +45,13 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("trapped", ["", "INT", "INT TERM"])
 def test_a_run_is_ended_gently_and_then_with_force_its_children_too(monkeypatch, trapped):
-    monkeypatch.setattr(parallel_repro, "ENDING", ((signal.SIGINT, 0.5), (signal.SIGTERM, 0.5), (signal.SIGKILL, 10)))
+    monkeypatch.setattr(dvc_run, "ENDING", ((signal.SIGINT, 0.5), (signal.SIGTERM, 0.5), (signal.SIGKILL, 10)))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     script = f"trap '' {trapped or 'USR1'}; sleep 60 & echo $!; while true; do sleep 0.1; done"
     process = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     child = int(process.stdout.readline())
     try:
-        parallel_repro._end([process])
+        dvc_run.end([process])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -62,21 +59,33 @@ def test_a_run_is_ended_gently_and_then_with_force_its_children_too(monkeypatch,
     assert gone(child)
 
 
-def test_an_export_is_built_behind_its_model():
-    model = {"task": "calls", "base": "scratch", "learner": "linear"}
-    resolved = params.loads(json.dumps({"models": {"small": model}, "exports": {"handed": {"model": "small"}}}))
-    built = [stage for phase in parallel_repro.phases(resolved, ["calls"]) for stage in phase.get("small", [])]
-    assert built == ["train@small", "predict@small", "calibrate@small", "evaluate@small", "export@handed"]
+def test_a_run_is_read_without_what_says_nothing_of_the_build():
+    said = (
+        "Stage 'a' didn't change, skipping\n\nRunning stage 'b':\n> python -m stages.b\nrows by label: 3\n"
+        "To track the changes with git, run:\n\n\tgit add dvc.lock\n"
+        "If there are no processes with such PIDs, remove it by hand\n"
+    )
+    with subprocess.Popen(["printf", "%s", said], stdout=subprocess.PIPE) as process:
+        lines = list(dvc_run.lines(process))
+    assert lines[:3] == ["Running stage 'b':", "> python -m stages.b", "rows by label: 3"]
+    assert lines[3:] == ["wait for that process or end it, then run this again"]
 
 
-def test_what_does_not_need_a_failed_chain_is_built_before_the_build_ends(monkeypatch):
-    begun = []
-
-    def dvc(arguments, **more):
-        begun.append(arguments[-1])
-        return subprocess.Popen(["false" if arguments[-1] == "bad" else "true"], **more)
-
-    monkeypatch.setattr(parallel_repro, "_dvc", dvc)
-    with pytest.raises(RetuneError, match=r"^bad failed"):
-        parallel_repro._side_by_side({"bad": ["bad"], "one": ["one"], "two": ["two"]}, jobs=1)
-    assert begun == ["bad", "one", "two"]
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            [
+                "split: 3 rows",
+                "retune: too few rows",
+                "ERROR: failed to reproduce 'split@a': failed to run: python -m x",
+            ],
+            "split@a failed: retune: too few rows",
+        ),
+        (["> x", "ERROR: failed to reproduce 'explore@a': no such file: 'b'"], "explore@a failed: no such file: 'b'"),
+        (["ERROR: failed to reproduce 'a': failed to run: x"], "a failed: failed to run: x"),
+        (["", "ERROR: no space left"], "ERROR: no space left"),
+    ],
+)
+def test_the_reason_of_a_failure_is_what_the_stage_said_last(lines, reason):
+    assert dvc_run.reason(lines) == reason
