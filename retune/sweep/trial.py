@@ -92,22 +92,21 @@ def _once(study: Study, one: Trial, before: Sequence[Trial], around: Surrounding
 
 def _on_folds(study: Study, one: Trial, before: Sequence[Trial], around: Surroundings, work: Path) -> None:
     for number in range(len(one.folds) + 1, study.folds + 1):
+        if _pruned(study, one, before):
+            return
         folds.put(study.home, number, work, Path("data/splits") / study.task)
         _train(study, one, around, work, lambda _: around.stopped())
         if around.stopped():
             return
         one.folds.append(dev_curve.chosen(work, study.model, study.metric, study.select)[1])
-        values = [metrics[study.metric] for metrics in one.folds]
-        one.curve.append([number, statistics.fmean(values)])
+        one.curve.append([number, statistics.fmean(metrics[study.metric] for metrics in one.folds)])
         around.note(one)
-        if number < study.folds and _pruned(study, one, before):
-            return
     one.metrics = {
         name: statistics.fmean(metrics[name] for metrics in one.folds)
         for name in one.folds[0]
         if all(name in metrics for metrics in one.folds)
     }
-    one.error = statistics.stdev(values) / len(values) ** 0.5
+    one.error = statistics.stdev(metrics[study.metric] for metrics in one.folds) / len(one.folds) ** 0.5
     one.value, one.state = one.metrics[study.metric], "done"
 
 

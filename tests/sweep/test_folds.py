@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from retune.errors import RetuneError
-from retune.sweep import dev_curve, folds, search, words
+from retune.sweep import dev_curve, folds, record, search, words
 from retune.sweep.record import Trial
 from retune.sweep.search import Options
 from tests.support import sweep_project
@@ -106,6 +107,16 @@ def test_an_interrupted_trial_goes_on_with_the_fold_that_was_not_finished(
     found = search.sweep(folder, "plain", ["linear.c=1,2"], Options(by="grid", folds=4))
     assert ran(folder).count("train") == 8 + 1, "the third fold of the first trial twice"
     assert [len(one.folds) for one in found.trials] == [4, 4]
+
+
+def test_a_trial_whose_folds_were_all_done_when_it_was_killed_trains_none_again(folder: Path):
+    options = Options(by="grid", folds=4)
+    found = search.sweep(folder, "plain", ["linear.c=1,2"], options)
+    unfinished = dataclasses.replace(found.trials[1], state="running", value=None, error=None)
+    record.add(folder / search.FOLDER / "plain", unfinished)
+    again = search.sweep(folder, "plain", ["linear.c=1,2"], options)
+    assert again.trials == found.trials
+    assert ran(folder).count("train") == 8
 
 
 def test_a_trial_is_ended_between_folds_where_its_mean_is_worse(folder: Path):

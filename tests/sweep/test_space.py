@@ -9,7 +9,7 @@ import pytest
 from retune.errors import RetuneError
 from retune.sweep import space
 from retune.sweep.space import Dimension
-from tests.support import declarations
+from tests.support import declarations, scoring_declarations
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,13 @@ def test_what_cannot_be_tried_is_refused_by_name(folder: Path, model: str, texts
 
 def test_a_key_that_counts_beside_one_choice_alone_is_tried(folder: Path):
     space.check(folder, "cross", space.parse(["loss.name=cross_entropy,focal", "loss.gamma=1.0..3.0"]))
+
+
+def test_a_model_with_a_curriculum_is_tried_by_the_keys_that_its_stages_share(tmp_path: Path):
+    entry = "{name: basic, dimensions: [innovation], epochs: 1, data_ratio: 0.5}"
+    edit = ("params.yaml", "training: {thinking: false}", f"training: {{thinking: true}}, curriculum: [{entry}]")
+    folder = scoring_declarations.project(tmp_path, edit)
+    spec = space.check(folder, "rated_llm", space.parse(["lora.r=8,16", "training.learning_rate=1e-5..1e-4"]))
+    assert spec["curriculum"]
+    with pytest.raises(RetuneError, match="epochs"):  # each stage has its own
+        space.check(folder, "rated_llm", space.parse(["training.epochs=1,2"]))
