@@ -10,6 +10,8 @@ from retune.errors import RetuneError
 from retune.sweep import search, workplace
 from tests.support import declarations
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """\
 import json, pathlib, sys
 with open({ran!r}, "a") as stream:
