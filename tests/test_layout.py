@@ -58,3 +58,20 @@ def test_pytest_skips_no_folder_by_its_name(pytestconfig: pytest.Config) -> None
         if any(fnmatch(path.name, pattern) for pattern in patterns)
     ]
     assert skipped == []
+
+
+def test_what_uses_a_whole_build_is_marked_slow(request: pytest.FixtureRequest) -> None:
+    """Whoever shares the built project or a browser, through whatever other fixture, is not for `make test-fast`."""
+    dear = {"built", "browser"}
+    found = [
+        item.nodeid
+        for item in request.session.items
+        if any(_of_conftest(item, name) for name in dear) and not item.get_closest_marker("slow")
+    ]
+    assert found == [], "each worker of `make test-fast` would wait for a build: `@pytest.mark.slow`"
+
+
+def _of_conftest(item: pytest.Item, name: str) -> bool:
+    """Whether the test uses this fixture of tests/conftest.py, not one of its own by that name."""
+    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return name in known and known[name][-1].func.__module__ == "tests.conftest"

@@ -6,22 +6,27 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
 from retune.encoders import sentence_transformers_folder, tokens
 from tests.support import encoder_fit, ranking_fit
 from tests.support.tiny_encoder import tiny_encoder
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 FILES = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json", "2_Normalize/config.json")
 
 
 def quietly(folder: Path, caplog: pytest.LogCaptureFixture) -> SentenceTransformer:
     """The opened folder; nothing is said but that a text gets the default prompt."""
+    from sentence_transformers import SentenceTransformer
+
     caplog.clear()
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
@@ -55,6 +60,8 @@ def test_a_text_of_a_pair_is_embedded_the_same_as_query_as_document_and_unasked(
 
 @pytest.mark.parametrize("default", [None, "document"])
 def test_the_default_prompt_is_the_one_that_is_named(tmp_path, default):
+    from sentence_transformers import SentenceTransformer
+
     base = tiny_encoder(tmp_path / "base")
     encoder, tokenizer = AutoModel.from_pretrained(base, dtype=torch.float32), tokens.tokenizer_of(base)
     prefixes = {"query": "query: ", "document": "的: "}

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModel, BertConfig, BertForMaskedLM, PreTrainedModel, T5Config, T5EncoderModel
 
 from retune.encoders import transformer
@@ -110,6 +109,8 @@ def test_a_tied_weight_that_is_frozen_is_stored_once(tmp_path):
 
 
 def test_both_learners_of_pairs_share_what_is_frozen_and_predict_it_from_their_folders(base, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
     rows = encoder_fit.pairs(20)
     frozen = []
     for learner, seed in (("embedder", 1), ("encoder", 2)):
@@ -125,6 +126,8 @@ def test_both_learners_of_pairs_share_what_is_frozen_and_predict_it_from_their_f
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_both_learners_of_rankings_share_what_is_frozen_and_open_in_sentence_transformers(lora, base, tmp_path):
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
     rows = ranking_fit.judged(4)
     frozen = []
     for learner in ("embedder", "encoder"):

@@ -109,6 +109,7 @@ def test_about_95_of_100_intervals_hold_the_true_accuracy_whatever_the_number_of
         assert held - plain > 0.03 * sets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [6, 12])
 def test_about_95_of_100_intervals_hold_the_true_auc_of_few_groups(groups):
     """120 test sets; rows of both labels are normal, 2 apart, and a third of their variance is their group's.

@@ -56,6 +56,7 @@ def test_a_perfect_model_has_none_on_average_where_the_plain_error_has_some():
     assert float(root(np.array(-0.01))) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharpened", [1.0, 2.0])
 def test_its_interval_holds_the_truth(sharpened):
     """Of 150 test sets; the interval of the plain error holds the truth in hardly any where the model is perfect."""

@@ -116,6 +116,7 @@ def test_so_many_resamples_are_taken_that_the_smallest_p_survives_the_correction
     assert 100 / (gate.times_for(100, 1000, 0.95) + 1) < 0.05
 
 
+@pytest.mark.slow
 def test_one_false_alarm_in_twenty_and_a_real_loss_is_seen():
     """A small part of benchmarks/gate.py: 120 pairs of equally good revisions, 20 of which the later one is worse."""
     random = np.random.default_rng(11)

@@ -34,6 +34,7 @@ def alarms(design, skill, sets=300):
     return np.mean(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("design", "skill"), [((5, 5), 0.0), ((5, 5), 0.6), ((3, 3), 0.15), ((3, 3), 0.6), ((1, 5), 0.6)]
 )

@@ -17,6 +17,8 @@ from retune.params import Params
 from tests.support import exported, exported_llm, llm_fit
 from tests.support.exported_llm import ROWS, export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("form", exported_llm.FORMS)
 def test_each_form_passes_parity_and_is_read_back_by_retune(form: str, tiny: Built, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from retune.exports.protocol import Built
 from tests.support import exported, exported_llm, llm_fit, tiny_llm
 from tests.support.exported_llm import ROWS, export
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

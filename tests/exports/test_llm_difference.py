@@ -14,6 +14,8 @@ from retune.errors import RetuneError
 from retune.exports.protocol import Built
 from tests.support import exported, exported_llm
 
+pytestmark = pytest.mark.slow
+
 
 def json_file(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
     def broken(folder: Path) -> None:

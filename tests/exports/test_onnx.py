@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,10 +32,10 @@ from retune.pipeline import fingerprint
 from stages.export import export
 from tests.support import exported, stage_run
 
-pytest.importorskip("onnxscript")
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    *(pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed") for name in onnx_graph.NEEDS),
+]
 
 KINDS = exported.kinds()
 NAMES = ("pooler", "mean of a text", "embedder", "retriever", "reranker")
@@ -148,6 +149,8 @@ def test_the_same_weights_give_the_same_bytes_for_rows_of_any_shape(tmp_path):
 
 
 def test_a_changed_weight_is_named(folders_of, tmp_path):
+    import onnx
+
     built, out = folders_of("reranker")
     broken = tmp_path / "broken"
     shutil.copytree(out, broken)
@@ -201,6 +204,8 @@ def test_8_bits_are_handed_on_only_where_they_are_no_worse_than_chance(folders_o
 
 
 def test_the_stage_measures_8_bits_and_the_card_says_so(folders_of, tmp_path, monkeypatch):
+    import onnx
+
     built, _ = folders_of("pooler")
     for place in ("models/bases", "data/splits/t", "data/calibrations/t", "reports/metrics"):
         (tmp_path / place).mkdir(parents=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from retune.data import queries
 from retune.errors import RetuneError
@@ -56,6 +55,8 @@ def test_it_learns_to_rank_and_predicts_what_it_measured_on_dev(learner, base, t
     "lora", [None, {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}]
 )
 def test_the_embedder_opens_in_sentence_transformers_with_the_same_vectors(lora, base, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
     out, _ = fit(spec_of("embedder", lora=lora, max_length=16), base, tmp_path)
     rows = judged(12)
     opened = SentenceTransformer(str(out), device="cpu")
@@ -69,6 +70,8 @@ def test_the_embedder_opens_in_sentence_transformers_with_the_same_vectors(lora,
     "lora", [None, {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}]
 )
 def test_the_reranker_opens_in_sentence_transformers_with_the_same_scores(lora, base, tmp_path):
+    from sentence_transformers import CrossEncoder
+
     out, _ = fit(spec_of("encoder", {"reranker": "listnet"}, lora, max_length=12), base, tmp_path)
     rows = judged(12)
     table = load("encoder", out).predict(rows)
@@ -79,6 +82,8 @@ def test_the_reranker_opens_in_sentence_transformers_with_the_same_scores(lora, 
 
 @NEURAL
 def test_no_document_is_longer_than_the_base_has_positions_for(learner, base, tmp_path):
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
     rows = judged(12).with_columns(
         document=pl.when(pl.col("id") == "0-1").then(pl.lit("花呗" * 100)).otherwise("document")
     )
@@ -90,6 +95,8 @@ def test_no_document_is_longer_than_the_base_has_positions_for(learner, base, tm
 
 
 def test_an_untuned_embedder_scores_with_the_prefixes_of_its_base(base, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
     out, record = fit(spec_of("embedder", epochs=0), base, tmp_path)
     opened = SentenceTransformer(str(base), device="cpu")
     first, second = opened.encode(["query: 花呗怎么还款", "的: 花呗的怎么还款"], normalize_embeddings=True)

@@ -92,6 +92,7 @@ def dense(spec: Params, units: list[str], train: pl.DataFrame, frame: pl.DataFra
 UNITS = {"char": ["char"], "word": ["word"], "both": ["char", "word"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "rows", "columns"), [("classification", sentences, ["text"]), ("pair", pairs, ["text_a", "text_b"])]
 )
@@ -133,6 +134,7 @@ def test_n_grams_and_penalty_are_those_with_which_scikit_learn_is_best_on_dev(ki
     assert found.select(columns).to_numpy() == pytest.approx(answers[analyzer, c], abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_weak_penalty_over_many_rows_is_fitted_to_its_end_and_not_left_at_the_weights_of_the_one_before(tmp_path):
     spec = spec_of("classification", analyzer="char", c=[30.0, 300.0])
     train, dev = sentences(3000, 1), sentences(100, 2)

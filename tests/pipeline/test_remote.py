@@ -12,6 +12,8 @@ import pytest
 from tests.support import remotes
 from tests.support.shared_project import Clone, lay_out, size
 
+pytestmark = pytest.mark.slow
+
 METRICS = {f"reports/metrics/{model}.json" for model in ("words", "chat", "topic")} | {"reports/summary.md"}
 """What Git keeps: a clone has it at once."""
 

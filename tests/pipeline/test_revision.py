@@ -22,6 +22,8 @@ from tests.support.command_line import run
 from tests.support.revision_project import FITTED, lay_out
 from tests.support.shared_project import Clone
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [("花呗怎么还", "花呗如何还款"), ("花呗", "借呗"), ("怎么还", "怎么还")]
 
 

@@ -233,6 +233,7 @@ def test_strict_false_reads_everything_and_warns(tmp_path: Path) -> None:
     assert set(outcome(done).values()) == {""}
 
 
+@pytest.mark.slow
 @needs_landlock
 def test_threads_that_are_older_than_the_kernels_rules_are_told_of(tmp_path: Path) -> None:
     root = project(tmp_path, ("declared by polars",))
@@ -241,6 +242,7 @@ def test_threads_that_are_older_than_the_kernels_rules_are_told_of(tmp_path: Pat
     assert "polars reads beside strictness" in run(root).stderr
 
 
+@pytest.mark.slow
 @needs_landlock
 @pytest.mark.parametrize("name", ["polars", "tokenizers"])
 def test_a_library_of_another_language_ends_the_stage_with_the_sentence(name: str, tmp_path: Path) -> None:

@@ -132,13 +132,16 @@ def test_every_file_that_a_module_or_a_template_names_counts_where_that_is_used(
     """`report/style.css` for all who show it: the owner of a named file is in the closure of whoever names it."""
     code = Code(ROOT)
     owner = {file: name for name, files in code.data_files.items() for file in files}
+    called: dict[str, list[Path]] = {}
+    for file in owner:
+        called.setdefault(file.name, []).append(file)
     named = 0
     for user, file in [*code.files.items(), *((name, file) for file, name in owner.items())]:
         if file.suffix not in (".py", ".html"):
             continue
         said = set(re.findall(r"[\"'/]([\w.]+)[\"']", file.read_text(encoding="utf-8")))
         for name in said:
-            near = [other for other in owner if other.name == name and file.is_relative_to(other.parent)]
+            near = [other for other in called.get(name, []) if file.is_relative_to(other.parent)]
             if near:  # of two files of a name, the one that is closer
                 named += 1
                 found = owner[max(near, key=lambda other: len(other.parts))]

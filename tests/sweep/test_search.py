@@ -12,6 +12,8 @@ from retune.sweep.search import Options
 from tests.support import declarations, sweep_project
 from tests.support.sweep_project import ran
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """\
 assert pathlib.Path("data/splits/questions").read_text() == "rows"
 assert not pathlib.Path("data/test").exists()

@@ -142,6 +142,7 @@ def test_how_many_queries_count_and_pooled_spearman_stand_beside_the_metrics(bui
     assert any(f"Only {counted} of 41 test queries count" in said for said in result["warnings"])
 
 
+@pytest.mark.slow
 def test_fewer_than_100_counted_queries_warn_in_log_comparison_summary_and_page(built, capsys):
     rows = pl.read_parquet(built / "data/splits/retrieval/test.parquet")
     several = rows.group_by("query").agg(pl.len(), pl.col("relevance").max())
