@@ -48,7 +48,9 @@ def _student(declared: Project, resolved: dict[str, Any], spec: dict[str, Any]) 
     name = spec["teacher"]["model"]
     teacher, written, task = resolved["models"][name], resolved["predictions"][name], declared.tasks[spec["task"]]
     source = declared.sources[task.source]
-    tables = [table.model_dump(by_alias=True, exclude_unset=True) for table in source.unlabelled or []]
+    tables = [
+        table.model_dump(by_alias=True, exclude_unset=True, exclude_none=True) for table in source.unlabelled or []
+    ]
     found = {"task": spec["task"], "teacher": name, **{key: teacher[key] for key in OF_TEACHER if key in teacher}}
     found |= {key: written[key] for key in ("hardware", "generation") if key in written}
     found["augmented"] = spec["augmented"]

@@ -153,8 +153,10 @@ def test_unlabelled_files_are_mapped_to_texts_alone_and_fetch_nothing_new(tmp_pa
     assert after.resolved["students"]["plain"]["unlabelled"] == [
         {"file": "rows.jsonl", "columns": {"text_a": "a", "text_b": "b"}}
     ]
-    replace(tmp_path, "data/catalog.yaml", "{text_a: a, text_b: b}}", "{text_a: a, label: b}}")
-    with pytest.raises(RetuneError, match=r"(?s)no column `label` of rows without a label.*has no `text_b`"):
+    replace(tmp_path, "data/catalog.yaml", "{text_a: a, text_b: b}}", "{text_a: a, label: b}, split: test}")
+    with pytest.raises(
+        RetuneError, match=r"(?s)no column `label` of rows without a label.*has no `text_b`.*split: is for rows with"
+    ):
         resolve(tmp_path)
 
 

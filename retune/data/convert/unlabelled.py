@@ -67,11 +67,7 @@ def _mapped(
     """The texts of one file's records, with `$line` and `$reason`."""
     import dataframely as dy
 
-    columns, exploded, join = dict(table["columns"]), table.get("explode"), table.get("join")
-    if join:
-        raise RetuneError(
-            f"`join` is not read for unlabelled files ({table['file']}): take it out, or join them before"
-        )
+    columns, exploded = dict(table["columns"]), table.get("explode")
     wanted = [*fields.origins(columns), *([exploded["field"]] if exploded else [])]
     records = read_records(file, table, scratch, wanted)
     if exploded:

@@ -265,5 +265,9 @@ def _check_columns(project: Project, name: str, kind: str, shape: dict[str, Any]
         for column in texts:
             if column not in table.columns and column != "dimension":  # else each row counts in all of them
                 document.problem(at, f"has no `{column}`, which kind {kind} needs")
-        if table.split:
-            document.problem((name, "unlabelled", str(number), "split"), "is for rows with labels; take it out")
+        for key in ("split", "join"):
+            if getattr(table, key):
+                text = (
+                    "is for rows with labels; take it out" if key == "split" else "is not read here; join them before"
+                )
+                document.problem((name, "unlabelled", str(number), key), text)
