@@ -41,5 +41,5 @@ def _named(entry: Source | Checkpoint) -> list[str] | None:
     """The names and patterns of the files that the tables of a source read; None: all files of a checkpoint."""
     if isinstance(entry, Checkpoint):
         return None
-    tables = entry.tables
-    return [table.file for table in tables] + [table.join.file for table in tables if table.join]
+    joins = [table.join if isinstance(table.join, list) else [table.join] for table in entry.tables if table.join]
+    return [table.file for table in entry.tables] + [join.file for joined in joins for join in joined]

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "verify": {"pipeline", "training"},
     "propose": {"data", "llm", "pipeline"},
     "doctor": {"pipeline"},
-    "pipeline": {"exports", "learners", "sources"},
+    "pipeline": {"data", "exports", "learners", "sources"},
     "engines": {"data", "exports", "learners", "llm", "serve"},
     "serve": set(),
     "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},
