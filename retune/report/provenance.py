@@ -121,6 +121,8 @@ def _facts(task: Task) -> list[str]:
         f"Duplicates left out: {count(converted['duplicates'])}. "
         f"Conflicting labels for the same texts: {count(converted['conflicts'])}.",
     ]
+    if "left_out" in converted:
+        facts.append(f"Left out by the source's `where`: {count(converted['left_out'])} of {count(records)} records.")
     for key, what in (
         ("shared_groups", "Groups"),
         ("shared_pairs", "Pairs of texts"),

@@ -60,7 +60,8 @@ def _of_zip(path: Path, scratch: Path, member: str | None) -> Path:
             if member is not None and member not in found:
                 raise RetuneError(f"{path}: {unknown('member', member, names)}")
             info = found[names[0] if member is None else member]
-            return _written(lambda: archive.open(info), scratch / f"member{PurePosixPath(info.filename).name}", path)
+            name = info.filename.rpartition("/")[2].lstrip(".") or "member"
+            return _written(lambda: archive.open(info), scratch / name, path)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # a password, an unknown method
         raise RetuneError(f"{path} can't be unpacked ({error}): fetch it again, or unpack it yourself") from None
 
