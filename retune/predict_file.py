@@ -214,7 +214,7 @@ def _mapped(model: Model, file: Path, table: dict[str, Any], columns: dict[str, 
     if not file.is_file():
         raise RetuneError(f"{file} is not there")
     spec = table.get("explode")
-    wanted_fields = [*origins(columns), "id", *([spec["field"]] if spec else [])]
+    wanted_fields = [*origins(columns), "id", *join_explode.exploded_fields(spec)]
     records = read(file, table, scratch / "read", wanted_fields)
     if spec:
         records = join_explode.explode(records, spec)

@@ -21,8 +21,9 @@ def convert(run: Stage, task: str) -> None:
         counts = convert_files(spec, raw, folder, run.scratch(spec), STATE / "rejects" / f"{task}.jsonl")
         if kept:
             changed = changes.rejects(kept / "rejects.jsonl", folder / "rejects.jsonl")
+    left_out = f"{counts['left_out']:,} left out by `where`, " if "left_out" in counts else ""
     run.log.info(
-        f"{counts['rows']:,} rows from {counts['records']:,} records: {counts['rejected']:,} rejected, "
+        f"{counts['rows']:,} rows from {counts['records']:,} records: {left_out}{counts['rejected']:,} rejected, "
         f"{counts['duplicates']:,} duplicates left out, {counts['conflicts']:,} texts with conflicting labels kept"
     )
     if "corrections" in counts:

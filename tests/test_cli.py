@@ -37,6 +37,46 @@ def test_check_validates_without_writing(tmp_path):
     assert "did you mean `batch_size`" in printed(folder, "check", fails=True)
 
 
+def test_check_writes_the_labels_of_the_data_sorted_in_the_place_of_auto(tmp_path):
+    folder = write(tmp_path)
+    replace(
+        folder,
+        "params.yaml",
+        "kind: pair\n    source: sample",
+        "kind: classification\n    source: files\n    labels: auto  # mine",
+    )
+    replace(folder, "params.yaml", "    prompt: questions\n", "")
+    replace(
+        folder,
+        "params.yaml",
+        "  chatty:\n    task: questions\n    learner: llm\n    base: llm\n    training: {epochs: 2}\n",
+        "",
+    )
+    replace(
+        folder,
+        "params.yaml",
+        "  untuned: {task: questions, learner: embedder, base: encoder, training: {epochs: 0}}\n",
+        "",
+    )
+    file = folder / "data/external/rows/rows.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text("a,label,lang\nx,10,en\ny,9,en\nz,b,en\nw,secret,de\nv,,en\nu,b,en\n")
+    catalog = folder / "data/catalog.yaml"
+    text = catalog.read_text()
+    start = text.index("files:")
+    mapping = text[start:].replace("columns: {text_a: a, text_b: b,", "where: lang = 'en'\n      columns: {text: a,", 1)
+    catalog.write_text(text[:start] + mapping)
+    assert "`auto` stands for the labels that the data has" in printed(folder, "check", fails=True)
+    assert "tasks.questions.labels, 3 labels: 9, 10, b" in printed(folder, "check", "--write")
+    written = (folder / "params.yaml").read_text()
+    assert "labels: ['9', '10', b]  # mine" in written
+    printed(folder, "check", "--write")
+    assert (folder / "params.yaml").read_text() == written
+    replace(folder, "params.yaml", "['9', '10', b]", "auto")
+    file.write_text("a,label,lang\nx,10,en\n")
+    assert "has 1 labels, but 2 to 200 are possible" in printed(folder, "check", "--write", fails=True)
+
+
 def test_check_knows_the_metrics_of_a_gate(tmp_path):
     folder = write(tmp_path)
     replace(folder, "params.yaml", "lora: {", "gate: {questions: {metric: auk}}\nlora: {")

@@ -31,16 +31,21 @@ def keys(
     printing.put(rows, lambda: table(rows), as_json)
 
 
-def check(as_json: AsJson = False) -> None:
+def check(
+    write: Annotated[bool, typer.Option("--write", help="write the labels of the data for `labels: auto`")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Validate params.yaml, the catalogs, the prompts and dvc.yaml without building; print the warnings.
 
     Example: `retune check`
     """
+    from retune.cli import labels
     from retune.params import RESOLVED, loads
     from retune.pipeline.checks import artifacts, place, stages
     from retune.pipeline.reads import dumps
     from retune.pipeline.resolve import resolve
 
+    written = labels.write(Path()) if write else []
     resolution = resolve(Path())
     if "gate" in resolution.resolved:  # the names of metrics are not known to `resolve`
         from retune.report.gate import tolerances
@@ -52,9 +57,11 @@ def check(as_json: AsJson = False) -> None:
     current = now == dumps(resolution.resolved)
     state = "is up to date" if current else "is out of date: `dvc repro` brings it up to date"
     counts = {part: len(resolution.resolved[part]) for part in ("tasks", "models", "bases")}
-    said = ", ".join(f"{count} {part}" for part, count in counts.items())
-    lines = [*(f"warning: {warning}" for warning in warnings), f"valid: {said}; {RESOLVED} {state}"]
-    printing.put({"valid": True, "warnings": warnings, **counts, "up_to_date": current}, "\n".join(lines), as_json)
+    shown = ", ".join(f"{count} {part}" for part, count in counts.items())
+    lines = [*written, *(f"warning: {warning}" for warning in warnings), f"valid: {shown}; {RESOLVED} {state}"]
+    said = {"written": written} if write else {}
+    found = {"valid": True, **said, "warnings": warnings, **counts, "up_to_date": current}
+    printing.put(found, "\n".join(lines), as_json)
 
 
 def show(

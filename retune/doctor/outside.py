@@ -31,7 +31,7 @@ def needed(resolved: dict[str, Any], root: Path) -> dict[str, list[str]]:
     """Address -> the entries that are still to be fetched from it."""
     entries = [(f"bases.{role}", base, root / "models/bases" / role) for role, base in resolved["bases"].items()]
     entries += [(f"tasks.{name}", task["source"], root / "data/raw" / name) for name, task in resolved["tasks"].items()]
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for name, entry, output in entries:
         if output.exists():
             continue
@@ -42,12 +42,15 @@ def needed(resolved: dict[str, Any], root: Path) -> dict[str, list[str]]:
         elif kind == "wheel":
             address = _index(root)
         elif kind == "url":
-            parts = urlsplit(entry["url"])
-            address = f"{parts.scheme}://{parts.netloc}"
+            url = entry["url"]
+            for one in url.values() if isinstance(url, dict) else [url]:
+                parts = urlsplit(one)
+                found.setdefault(f"{parts.scheme}://{parts.netloc}", {})[name] = None
+            continue
         else:
             continue
-        found.setdefault(address, []).append(name)
-    return found
+        found.setdefault(address, {})[name] = None
+    return {address: list(names) for address, names in found.items()}
 
 
 def _index(root: Path) -> str:

@@ -42,5 +42,6 @@ def _named(entry: Source | Checkpoint) -> list[str] | None:
     if isinstance(entry, Checkpoint):
         return None
     tables = [*entry.tables, *(entry.unlabelled or [])]
-    named = [table.file for table in tables] + [table.join.file for table in tables if table.join]
+    joins = [table.join if isinstance(table.join, list) else [table.join] for table in tables if table.join]
+    named = [table.file for table in tables] + [join.file for joined in joins for join in joined]
     return [*named, entry.corrections] if entry.corrections else named

@@ -14,7 +14,7 @@ import polars as pl
 
 from retune.errors import RetuneError
 from retune.pipeline.yaml_file import NO_TEXT
-from retune.propose import guess
+from retune.propose import guess, lists
 from retune.propose.field import FEW, profile
 from retune.propose.files import File, listed, open_file
 from retune.propose.look import Guess, Said
@@ -122,7 +122,8 @@ def _understood(alike: list[File], said: Said, kind: str | None) -> Guess:
             if all(file.fields[name].unique for file in alike):  # an id of each file; see `_ids`
                 fields[name] = replace(one, distinct=one.filled)
     try:
-        return guess.understand(fields, frame, replace(said, kind=kind))
+        how = guess.understand(fields, frame, lists.said(first.table, fields, replace(said, kind=kind)))
+        return how if said.columns else lists.explained(first.table, how)
     except RetuneError as error:
         notes = "".join(f" ({note})" for note in first.notes)
         more = f" and {len(alike) - 1} more of the same fields" if len(alike) > 1 else ""

@@ -16,6 +16,7 @@ from retune.data.convert import character_encoding, compressed, csv_records, fie
 from retune.data.convert.records import FORMATS, read
 from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
+from retune.propose import lists
 from retune.propose.field import Field, profile
 
 log = logging.getLogger("retune")
@@ -115,6 +116,9 @@ def open_file(path: Path, split: str | None, said: dict[str, Any], scratch: Path
         table["records"] = place
         notes.append(f"its rows are the list at `{place}`")
     records = read(path, table, scratch)
+    if "explode" not in table and (found := lists.exploded(records, _fields(records))):
+        records, table["explode"] = found
+        notes.append("its lists of positives and negatives become a row for each: `value`, with `key` 1 or 0")
     frame = records.frame.head(LOOKED_AT).collect()
     broken = frame.filter(pl.col("$broken").is_not_null()).height
     good = frame.filter(pl.col("$broken").is_null())
@@ -245,6 +249,13 @@ def _list_inside(path: Path, table: dict[str, Any]) -> str | None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _fields(records: Records) -> list[str]:
+    """The fields of records, whatever their format."""
+    if records.fields is not None:
+        return list(records.fields)
+    return _names(records.frame.filter(pl.col("$broken").is_null()).head(PARSED).collect()["$row"])
 
 
 def _names(rows: pl.Series) -> list[str]:

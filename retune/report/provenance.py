@@ -89,7 +89,8 @@ def _origin(source: dict[str, Any]) -> str:
             hub = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}[source["kind"]]
             return f"{name}, the {hub} data set {source['repo']} at revision {source.get('revision') or 'main'}"
         case "url":
-            return f"{name}, {source['url']}"
+            url = source["url"]
+            return f"{name}, {url if isinstance(url, str) else ', '.join(url.values())}"
         case "wheel":
             packages = ", ".join(f"{w['package']} {w['version']}" for w in source["wheels"])
             return f"{name}, out of the Python package {packages}"
@@ -120,6 +121,8 @@ def _facts(task: Task) -> list[str]:
         f"Duplicates left out: {count(converted['duplicates'])}. "
         f"Conflicting labels for the same texts: {count(converted['conflicts'])}.",
     ]
+    if "left_out" in converted:
+        facts.append(f"Left out by the source's `where`: {count(converted['left_out'])} of {count(records)} records.")
     for key, what in (
         ("shared_groups", "Groups"),
         ("shared_pairs", "Pairs of texts"),

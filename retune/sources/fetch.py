@@ -84,16 +84,20 @@ def _copy(source: Params, out: Path, *, data: bool) -> None:
 
 
 def _url(source: Params, out: Path) -> dict[str, Any]:
-    """Download one file; an archive is unpacked."""
+    """Download one file, or several under their names; an archive is unpacked, one of several into its own folder."""
     from retune.sources import archive, http
 
-    name = PurePosixPath(source.url.partition("?")[0]).name or "data"
-    remote = http.Remote(url=source.url, name=name, digest=source.sha256)
-    file = http.fetch(remote)
-    if archive.is_archive(file, name):
-        archive.unpack(file, name, out)
-    else:
-        cache.copy(file, out / name)
+    several = not isinstance(source.url, str)
+    files = source.url if several else {PurePosixPath(source.url.partition("?")[0]).name or "data": source.url}
+    for name, url in files.items():
+        digest = source.sha256[name] if several else source.sha256
+        file = http.fetch(http.Remote(url=url, name=name, digest=digest))
+        if archive.is_archive(file, name):
+            folder = out / name if several else out
+            folder.mkdir(parents=True, exist_ok=True)
+            archive.unpack(file, name, folder)
+        else:
+            cache.copy(file, out / name)
     return {"sha256": source.sha256}
 
 

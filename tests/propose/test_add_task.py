@@ -63,6 +63,31 @@ def test_what_is_written_is_valid_keeps_all_else_and_builds_the_rows_that_were_s
     assert (built["rows"], built["targets"]) == (120, {"0": 60, "1": 60})
 
 
+@pytest.mark.parametrize(("good", "bad"), [("pos", "neg"), ("positive", "negative")])
+def test_lists_of_positives_and_negatives_are_proposed_as_a_ranking(good, bad, project, tmp_path):
+    rows = [
+        {
+            "query": f"how do I renew card number {i}?",
+            good: [f"Bring your passport to shop {i}."],
+            bad: [f"It rains in {i}.", f"Call {i}."],
+        }
+        for i in range(60)
+    ]
+    file = project / "data/external/found.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{oops\n", "utf-8")
+    (project / "data/external/asked.csv").unlink()
+    said = printed(project, "add-task", "data/external/found.jsonl", "--write")
+    assert "its lists of positives and negatives become a row for each" in said
+    assert "--column" not in said
+    (table,) = yaml.safe_load((project / DATA).read_text("utf-8"))["found"]["tables"]
+    assert table["explode"] == {"field": {good: 1, bad: 0}}
+    assert table["columns"] == {"query": "query", "document": "value", "relevance": "key"}
+    spec = loads(json.dumps(resolve(project).resolved["tasks"]["found"]["convert"]))
+    (tmp_path / "out").mkdir()
+    built = convert(spec, project / "data/external", tmp_path / "out", tmp_path / "scratch", tmp_path / "rejects")
+    assert (built["rows"], built["targets"]) == (180, {"0.0": 120, "1.0": 60})
+
+
 def test_an_empty_catalog_and_files_with_line_ends_of_windows_are_written_as_they_are(project):
     replace(project, PARAMS, "source: sample", "source: only")
     text = (project / DATA).read_text(encoding="utf-8").partition("files:")[0].replace("sample:", "only:", 1)

@@ -1,6 +1,7 @@
 """What a user is promised of the sources on this machine: samples, folders, and data files out of wheels."""
 
 import hashlib
+import io
 import json
 import logging
 import stat
@@ -9,9 +10,11 @@ import sys
 import zipfile
 
 import pytest
+from pydantic import ValidationError
 
 from retune.errors import RetuneError
 from retune.params import Params, loads
+from retune.pipeline.schema.catalog import Source
 from retune.sources import cache, path, wheel
 from retune.sources.fetch import bring, fetch
 from tests.support.hub_server import Hub, sha256
@@ -125,6 +128,31 @@ def test_a_url_is_fetched_and_checked(tmp_path):
         assert (tmp_path / "out" / "table.csv").read_bytes() == b"a,b\n1,2\n"
         with pytest.raises(RetuneError, match="has sha256"):
             fetch(Params({**source, "sha256": "0" * 64}), out(tmp_path), LOG)
+
+
+def test_several_urls_are_fetched_under_their_names_an_archive_into_a_folder(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("rows.csv", "a\n2\n")
+    content = {"train/data.csv": b"a\n1\n", "more.zip": packed.getvalue()}
+    with Hub({"data.csv": content["train/data.csv"], "set.zip": content["more.zip"]}).running() as hub:
+        urls = {"train/data.csv": f"{hub.url}/file/data.csv", "more.zip": f"{hub.url}/file/set.zip"}
+        hashes = {name: sha256(data) for name, data in content.items()}
+        record = fetch(entry(kind="url", url=urls, sha256=hashes), out(tmp_path), LOG)
+    assert sorted(record["files"]) == ["more.zip/rows.csv", "train/data.csv"]
+    assert record["sha256"] == hashes
+    assert (tmp_path / "out/train/data.csv").read_bytes() == b"a\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("a.csv", "b.csv"), "`url` has a.csv and `sha256` has b.csv"), (("../a", "../a"), r"`\.\./a` can't be the name")],
+)
+def test_each_url_has_a_hash_and_a_name_that_stays_inside(names, said):
+    table = {"file": "a", "columns": {"text": "a", "label": "b"}}
+    source = {"kind": "url", "license": "x", "url": {names[0]: "https://x.org/a"}, "sha256": {names[1]: "0" * 64}}
+    with pytest.raises(ValidationError, match=said):
+        Source.model_validate({**source, "tables": [table]})
 
 
 # ---- wheel

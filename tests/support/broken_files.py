@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import traceback
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -134,7 +135,9 @@ def listed(dice: random.Random, rows: Rows) -> File:
     for row in rows:
         if dice.random() < 0.2:
             row["b"] += dice.choice(("\ud83d", "\udc00", "😀"))
-    table = {"explode": {"field": "hits"}, "columns": {"text_a": "q", "text_b": "value.b", "label": "value.y"}}
+    column: Any = dice.choice(("value.y", {"sql": "CAST(value.y AS INT)"}))
+    where = dice.choice(({}, {"where": "q IS NULL OR LENGTH(q) > 0"}))
+    table = {**where, "explode": {"field": "hits"}, "columns": {"text_a": "q", "text_b": "value.b", "label": column}}
     records = [{"q": row["a"], "hits": [{"b": row["b"], "y": row["y"]}]} for row in rows]
     if dice.random() < 0.5:
         return File("r.jsonl", "\n".join(map(json.dumps, records)).encode(), len(rows), table)
@@ -182,6 +185,8 @@ def generated(seed: int) -> File:
             file.records,
             file.table | {"format": _format(file)},
         )
+    elif dice.random() < 0.1:
+        file = File(f"{file.name}.zip", _zipped(file), file.records, file.table | {"format": _format(file)})
     return damaged(dice, file) if dice.random() < 0.4 else file
 
 
@@ -196,16 +201,24 @@ def outcome(folder: Path, file: File) -> str:
         (folder / "raw" / file.name).unlink()
     assert all(reject["reason"] and reject["line"] for reject in found.rejects), found.rejects
     counts = found.summary
-    assert counts["rows"] + counts["rejected"] + counts["duplicates"] == counts["records"]
+    accounted = counts["rows"] + counts["rejected"] + counts["duplicates"] + counts.get("left_out", 0)
+    assert accounted == counts["records"]
     assert counts["records"] >= file.records, f"{counts['records']} of {file.records} records: {file.content!r}"
     return "rejected" if counts["rejected"] else "read"
 
 
 def _checked(said: str, file: File) -> str:
     """Whether an error names the file and is short."""
-    assert file.name.removesuffix(".gz") in said or "no record at all" in said, f"no place: {said}"
+    assert file.name.removesuffix(".gz").removesuffix(".zip") in said or "no record at all" in said, f"no place: {said}"
     assert len(said) < LONGEST, f"too long: {said}"
     return "error"
+
+
+def _zipped(file: File) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(file.name), file.content)
+    return out.getvalue()
 
 
 def _encoded(dice: random.Random, text: str) -> bytes:

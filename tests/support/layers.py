@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "propose": {"data", "llm", "pipeline"},
     "doctor": {"pipeline"},
     "doubts": {"data", "learners"},
-    "pipeline": {"exports", "learners", "sources"},
+    "pipeline": {"data", "exports", "learners", "sources"},
     "engines": {"data", "exports", "learners", "llm", "serve"},
     "serve": set(),
     "exports": {"data", "encoders", "evaluation", "learners", "llm", "sources", "training"},

@@ -139,6 +139,18 @@ MISTAKES = {
         (D, "file: rows.csv", "file: rows.csv\n      header_row: 0"),
         "header_row: is 0, but must be greater than or equal to 1",
     ),
+    "expression that reads a file": (
+        (D, "columns: {text_a: a", "where: (SELECT a FROM read_csv('x'))\n      columns: {text_a: a"),
+        "sample.tables.0.where: `SELECT` looks elsewhere, and an expression sees one record alone",
+    ),
+    "expression that compares a text with a number": (
+        (D, "text_a: a, ", "text_a: {sql: a > 3}, "),
+        "sample.tables.0.columns.text_a.sql: cannot compare string with numeric",
+    ),
+    "labels that nobody wrote down": (
+        (P, "kind: pair\n", "kind: classification\n    labels: auto\n"),
+        "tasks.questions.labels: `auto` stands for the labels that the data has: `retune check --write` writes them",
+    ),
     # ---- catalog entries
     "missing column": ((D, "text_a: a, ", ""), "sample.tables.0.columns: has no `text_a`, which kind pair needs"),
     "url without hash": (

@@ -14,7 +14,7 @@ import polars as pl
 
 from retune import stable_hash
 from retune.data import kinds
-from retune.data.convert import corrections, duplicates, fields, join_explode, rejects, row_schema, summary
+from retune.data.convert import corrections, duplicates, fields, join_explode, left, rejects, row_schema, summary
 from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
 from retune.data.convert.records import read, store
@@ -43,21 +43,29 @@ def convert(spec: Params, raw: Path, out: Path, scratch: Path, visible: Path) ->
     """
     kind = kinds.of(spec.kind)
     schema = kind.schema(spec)
-    mapped = []
+    mapped: list[Path] = []
+    left_out: dict[str, int] = {}
     for t, table in enumerate(spec.tables):
         found = Found()
-        for f, file in enumerate(files_of(table["file"], raw)):
-            mapped.append(_mapped(table, file, raw, kind, schema, scratch / f"{t}-{f}", found))
+        files = files_of(table["file"], raw)
+        for f, file in enumerate(files):
+            mapped.append(mapped_file(table, file, raw, kind, schema, scratch / f"{t}-{f}", found))
         found.stop(table["file"])
+        if table.get("where") is not None:
+            names = [str(file.relative_to(raw)) for file in files]
+            for name, count in left.out(table, mapped[-len(files) :], names).items():
+                left_out[name] = left_out.get(name, 0) + count
     rows = row_schema.check(mapped, schema, scratch)
     corrected = None
     if spec.get("corrections"):
         rows, corrected = corrections.apply(rows, files_of(spec.corrections, raw), spec, kind)
     plan = duplicates.plan(rows, kind)
-    counts = summary.summary(rows, plan, kind, spec.source, raw)
+    counts = summary.summary(rows, plan, kind, spec.source, raw, left_out)
     counts |= {"corrections": corrected} if corrected else {}
     rejected = duplicates.rejected(rows, plan)
-    rejects.stop_above(spec.max_rejects, rejected, (counts["rejected"], counts["records"]), visible)
+    rejects.stop_above(
+        spec.max_rejects, rejected, (counts["rejected"], counts["records"] - sum(left_out.values())), visible
+    )
     rejects.write(rejected, out / "rejects.jsonl")
     duplicates.write_conflicts(rows, plan, kind, out / "conflicts.jsonl")
     duplicates.kept(rows, plan).select(list(schema.columns())).sink_parquet(out / "rows.parquet")
@@ -82,25 +90,15 @@ def _is_data(path: Path, raw: Path) -> bool:
     return path.is_file() and path != raw / "SOURCE.json" and not path.name.startswith("~$")
 
 
-def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: Any, scratch: Path, found: Found) -> Path:
+def mapped_file(
+    table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: Any, scratch: Path, found: Found
+) -> Path:
     """Map one file to a Parquet file: the columns of the kind, `$key`, `$file`, `$line`, `$row` and `$reason`."""
-    names = fields.origins(table["columns"])
-    join, exploded = table.get("join"), table.get("explode")
-    read_by = [join.get("by") or "$line"] if join else []
-    records, joined = (
-        read(path, table, scratch / "first", [*names, *read_by, *([exploded["field"]] if exploded else [])]),
-        None,
-    )
-    if join:
-        wanted = [name.removeprefix(fields.JOIN) for name in names if name.startswith(fields.JOIN)]
-        records, joined = _joined(records, join, path, raw, scratch / "second", [*wanted, *read_by])
-    if exploded:
-        records = join_explode.explode(records, exploded)
-    found.look(names, records, joined)
+    records, joined = records_of(table, path, raw, scratch, found)
     columns = dict(table["columns"])
     if table.get("split"):
         columns["split"] = {"value": table["split"]}
-    frame = map_columns(records, joined, columns, schema.columns(), path)
+    frame = map_columns(records, joined, columns, schema.columns(), path, table.get("where"))
     content = [pl.col(name).cast(pl.String).fill_null(NULL) for name in schema.columns() if name not in ("id", "group")]
     frame = frame.with_columns(
         stable_hash.digests(pl.concat_str(content, separator=SEPARATOR)).alias("$key"),
@@ -115,12 +113,33 @@ def _mapped(table: dict[str, Any], path: Path, raw: Path, kind: Kind, schema: An
     return target
 
 
+def records_of(
+    table: dict[str, Any], path: Path, raw: Path, scratch: Path, found: Found
+) -> tuple[Records, dict[str, Records]]:
+    """The records of one file, joined and exploded as the table says, and those of the joined files by their prefix."""
+    where, exploded = table.get("where"), table.get("explode")
+    names = fields.origins({**table["columns"], **({"where": {"sql": where}} if where is not None else {})})
+    joins = [table["join"]] if isinstance(table.get("join"), dict) else table.get("join") or []
+    read_by = [join.get("by") or "$line" for join in joins]
+    records = read(path, table, scratch / "first", [*names, *read_by, *join_explode.exploded_fields(exploded)])
+    joined: dict[str, Records] = {}
+    for number, join in enumerate(joins):
+        records, second = _joined(records, join, path, raw, scratch / f"joined-{number}", names)
+        joined[fields.prefix_of(join)] = second
+    if exploded:
+        records = join_explode.explode(records, exploded)
+    found.look(names, records, joined)
+    return records, joined
+
+
 def _joined(
-    records: Records, spec: dict[str, Any], path: Path, raw: Path, scratch: Path, wanted: list[str]
+    records: Records, spec: dict[str, Any], path: Path, raw: Path, scratch: Path, names: list[str]
 ) -> tuple[Records, Records]:
-    """The records with a second file's beside them, and that second file's."""
+    """The records with a second file's beside them, and that second file's, of which `names` tell the fields."""
     others = files_of(spec["file"], raw)
     if len(others) != 1:
         raise RetuneError(f"`join.file: {spec['file']}` fits {len(others)} files in {raw}; it must fit one")
-    second = read(others[0], spec, scratch, wanted)
-    return join_explode.join(records, second, spec.get("by") or "$line", path, others[0]), second
+    prefix, key = fields.prefix_of(spec), spec.get("key") or spec.get("by") or "$line"
+    wanted = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    second = read(others[0], spec, scratch, [*wanted, key])
+    return join_explode.join(records, second, spec, path, others[0]), second

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from retune.data.convert import json_text
-from retune.data.convert.fields import JOIN, POSITION
+from retune.data.convert.fields import POSITION, Joined, split
 from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError, nearest
 
@@ -27,14 +27,14 @@ class Found:
     absent: set[str] | None = None
     known: dict[str, None] = field(default_factory=dict)
 
-    def look(self, names: Iterable[str], records: Records, joined: Records | None) -> None:
+    def look(self, names: Iterable[str], records: Records, joined: Joined | None) -> None:
         """Look for the fields `names` in the records of one more file; what an earlier file has is not looked for."""
         wanted = set(names) if self.absent is None else self.absent & set(names)
         read = 0
         left: set[str] = set()
         places = _places(wanted, records, joined)
         for (prefix, column), inside in places.items():
-            source = joined if prefix and joined else records
+            source = joined[prefix] if prefix and joined else records
             rest = dict(inside)
             for text in _texts(source, column):
                 read += 1
@@ -62,14 +62,14 @@ class Found:
             )
 
 
-def _places(names: set[str], records: Records, joined: Records | None) -> dict[tuple[str, str], dict[str, str]]:
+def _places(names: set[str], records: Records, joined: Joined | None) -> dict[tuple[str, str], dict[str, str]]:
     """(prefix, column of JSON texts) -> name -> path in it, of the names that are looked for in JSON."""
     places: dict[tuple[str, str], dict[str, str]] = {}
     for name in sorted(names):
-        prefix = JOIN if name.startswith(JOIN) else ""
-        source, path = joined if prefix else records, name.removeprefix(prefix)
-        if source is None:
+        prefix, path = split(name, joined)
+        if prefix and not (joined and prefix in joined):
             continue
+        source = joined[prefix] if prefix and joined else records
         column, _, rest = path.partition(".")
         if source.fields is None:
             places.setdefault((prefix, "$row"), {})[name] = path

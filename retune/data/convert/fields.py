@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from retune.data.convert import json_text
+from retune.data.convert import json_text, sql_expression
 from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
@@ -19,23 +19,39 @@ LISTED = 20
 """Fields that an error names."""
 
 JOIN = "$join."
-"""What the names of a joined file's fields begin with."""
+"""What the names of a joined file's fields begin with, where the join has no name of its own."""
+
+Joined = Mapping[str, Records]
+"""What the names of a joined file's fields begin with -> its records."""
 
 POSITION = re.compile("[0-9]{1,9}")
 """A step of a path that may be the place of an entry in a list."""
 
 
-def field(name: str, records: Records, joined: Records | None, path: Path) -> pl.Expr:
+def prefix_of(join: Mapping[str, Any]) -> str:
+    """What the names of a joined file's fields begin with."""
+    return f"${join.get('name') or 'join'}."
+
+
+def split(name: str, joined: Joined | None) -> tuple[str, str]:
+    """The prefix of a joined file, empty for a field of the first one, and the name of the field in it."""
+    start, dot, rest = name.partition(".")
+    is_joined = dot and name.startswith("$") and (joined or name.startswith(JOIN))
+    return (f"{start}.", rest) if is_joined else ("", name)
+
+
+def field(name: str, records: Records, joined: Joined | None, path: Path) -> pl.Expr:
     """A field as text."""
     if name == "$file":
         return pl.lit(path.stem)
     if name == "$line":
         return pl.col("$line").cast(pl.String)
-    prefix = ""
-    if name.startswith(JOIN):
-        if joined is None:
-            raise RetuneError(f"the mapping of {path.name} names `{name}`, but the table has no `join`")
-        records, name, prefix = joined, name.removeprefix(JOIN), JOIN
+    prefix, rest = split(name, joined)
+    if prefix:
+        if not joined or prefix not in joined:
+            has = f"joins {', '.join(f'`{one}NAME`' for one in joined)}" if joined else "has no `join`"
+            raise RetuneError(f"the mapping of {path.name} names `{name}`, but the table {has}")
+        records, name = joined[prefix], rest
     if records.fields is None:
         return _in_json(pl.col(prefix + "$row"), name)
     if name in records.fields:
@@ -49,11 +65,11 @@ def field(name: str, records: Records, joined: Records | None, path: Path) -> pl
     raise RetuneError(f"{path} has no field `{name}`{hint} (it has {listed})")
 
 
-def broken_json(name: str, records: Records, joined: Records | None) -> pl.Expr | None:
+def broken_json(name: str, records: Records, joined: Joined | None) -> pl.Expr | None:
     """Whether the text that a nested field is looked for in is no JSON; None for a field that is not nested in one."""
-    prefix = ""
-    if name.startswith(JOIN) and joined is not None:
-        records, name, prefix = joined, name.removeprefix(JOIN), JOIN
+    prefix, inside = split(name, joined)
+    if joined and prefix in joined:
+        records, name = joined[prefix], inside
     first, _, rest = name.partition(".")
     if records.fields is None or name in records.fields or not rest or first not in records.fields:
         return None
@@ -64,9 +80,31 @@ def broken_json(name: str, records: Records, joined: Records | None) -> pl.Expr 
 def origins(columns: Mapping[str, Any]) -> list[str]:
     """The fields that the columns of a mapping name, without those that every record has (`$file`, `$line`)."""
     specs = [{"from": spec} if isinstance(spec, str) else spec for spec in columns.values()]
-    named = [spec["from"] for spec in specs if spec.get("from") is not None]
-    names = [name for one in named for name in ([one] if isinstance(one, str) else one)]
+    names = [name for spec in specs for name in read_by(spec)]
     return [name for name in dict.fromkeys(names) if name not in ("$file", "$line")]
+
+
+def read_by(spec: Mapping[str, Any]) -> Sequence[str]:
+    """The fields that the specification of a column, or of a `where`, names."""
+    if spec.get("sql") is not None:
+        return sql_expression.parsed(spec["sql"]).fields
+    named = spec.get("from") or ()
+    return (named,) if isinstance(named, str) else named
+
+
+def sql(text: str, records: Records, joined: Joined | None, path: Path) -> pl.Expr:
+    """A struct of `value` and `problem` (see `sql_expression.evaluated`); an empty field is NULL in the expression."""
+    expression = sql_expression.parsed(text)
+    inputs = []
+    for name in expression.fields:
+        value = field(name, records, joined, path)
+        inputs.append(pl.when(value != "").then(value).alias(name))
+    rows = pl.struct(inputs or [pl.col("$line")])
+    return rows.map_batches(
+        lambda structs: sql_expression.evaluated(structs.struct.unnest(), expression).to_struct("sql"),
+        pl.Struct({"value": pl.String, "problem": pl.String}),
+        is_elementwise=True,
+    )
 
 
 def _in_json(text: pl.Expr, name: str) -> pl.Expr:

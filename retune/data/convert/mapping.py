@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from retune.data.convert.fields import JOIN, broken_json, field, flat, text_of
+from retune.data.convert import turns
+from retune.data.convert.fields import Joined, broken_json, field, flat, read_by, sql, text_of
 from retune.data.convert.typed_records import Records
 from retune.errors import RetuneError
 
@@ -21,13 +22,18 @@ LISTED = 12
 
 
 def map_columns(
-    records: Records, joined: Records | None, columns: dict[str, Any], schema: Mapping[str, Any], path: Path
+    records: Records,
+    joined: Joined | None,
+    columns: dict[str, Any],
+    schema: Mapping[str, Any],
+    path: Path,
+    where: str | None = None,
 ) -> pl.LazyFrame:
     """The columns of `schema` (name -> dataframely column), `$line`, `$row`, and `$reason` (null for a good row).
 
     An empty text counts as missing; a column that the mapping lacks is null. `joined` has the fields named
-    `$join.NAME`, which stand in the frame of `records` under that name. Raises `RetuneError` for an unknown field or
-    column.
+    `$join.NAME`, which stand in the frame of `records` under that name. With `where` there is a column `$out`: whether
+    a record that can be read does not satisfy that expression. Raises `RetuneError` for an unknown field or column.
     """
     unknown = sorted(set(columns) - set(schema))
     if unknown:
@@ -43,8 +49,17 @@ def map_columns(
         cell, problems = mapping.expressions(records, joined, column)
         cells.append(cell.alias(name))
         reasons += [pl.when(pl.col("$broken").is_null()).then(problem) for problem in problems]
+    if where is not None:
+        found = sql(where, records, joined, path)
+        bad, value = (
+            pl.col("$broken").is_not_null() | found.struct.field("problem").is_not_null(),
+            found.struct.field("value"),
+        )
+        cells.append((~bad & (value != "true").fill_null(True)).alias("$out"))
+        reasons.append(pl.when(pl.col("$broken").is_null()).then(pl.lit("`where` ") + found.struct.field("problem")))
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
-    row = "$row" if joined is None else pl.concat_str("$row", JOIN + "$row", separator="\n", ignore_nulls=True)
+    rows = ["$row", *(prefix + "$row" for prefix in joined or ())]
+    row = pl.concat_str(rows, separator="\n", ignore_nulls=True).alias("$row") if joined else pl.col("$row")
     return records.frame.select(*cells, "$line", row, pl.when(reason != "").then(reason).alias("$reason"))
 
 
@@ -56,16 +71,18 @@ class Cell:
     spec: dict[str, Any]
     path: Path
 
-    def expressions(self, records: Records, joined: Records | None, column: Any) -> tuple[pl.Expr, list[pl.Expr]]:
+    def expressions(self, records: Records, joined: Joined | None, column: Any) -> tuple[pl.Expr, list[pl.Expr]]:
         """The cell in the column's type, and the reasons against it (null where there is none)."""
         problems: list[pl.Expr] = []
-        if self.spec.get("from") is None:
+        if self.spec.get("value") is not None:
             value = pl.lit(text_of(self.spec["value"]))
         else:
-            value, problems = self._field(records, joined)
+            value, problems = (self._sql if self.spec.get("sql") else self._field)(records, joined)
             if not column.nullable:
-                origin = self.spec["from"] if isinstance(self.spec["from"], str) else " ".join(self.spec["from"])
-                problems.append(pl.when(value.is_null()).then(pl.lit(f"`{self.name}` is missing (field `{origin}`)")))
+                origin = " ".join(read_by(self.spec))
+                missing = pl.lit(f"`{self.name}` is missing (field `{origin}`)")
+                told = problems[-1].is_not_null() if {"sql", "turn"} & self.spec.keys() else pl.lit(False)
+                problems.append(pl.when(value.is_null() & ~told).then(missing))
         for step in (self._matched, self._mapped):
             value, problem = step(value)
             problems += problem
@@ -80,7 +97,12 @@ class Cell:
             problems.append(_problem(misfit, f"`{self.name}` is {_misfit(column.dtype)}", value))
         return cell, problems
 
-    def _field(self, records: Records, joined: Records | None) -> tuple[pl.Expr, list[pl.Expr]]:
+    def _sql(self, records: Records, joined: Joined | None) -> tuple[pl.Expr, list[pl.Expr]]:
+        """The text of the expression's result."""
+        found = sql(self.spec["sql"], records, joined, self.path)
+        return _filled(found.struct.field("value")), [pl.lit(f"`{self.name}` ") + found.struct.field("problem")]
+
+    def _field(self, records: Records, joined: Joined | None) -> tuple[pl.Expr, list[pl.Expr]]:
         """The text of the field, or of the fields joined; null where all are null or empty."""
         origins = self.spec["from"] if isinstance(self.spec["from"], list) else [self.spec["from"]]
         separator = self.spec.get("join")
@@ -90,6 +112,10 @@ class Cell:
             for origin in origins
             if (broken := broken_json(origin, records, joined)) is not None
         ]
+        if (wanted := self.spec.get("turn")) is not None:
+            texts, parts = parts, [_filled(turns.turn(part, wanted)) for part in parts]
+            said = pl.lit(f"`{self.name}` has no {turns.named(wanted)}")
+            problems += [pl.when(t.is_not_null() & p.is_null()).then(said) for t, p in zip(texts, parts, strict=True)]
         if separator is not None:
             texts, parts = parts, [flat(part, separator) for part in parts]
             said = pl.lit(f"`{self.name}` has half an emoji (`\\ud83d`) in its list")

@@ -30,10 +30,10 @@ def read(path: Path, table: dict[str, Any], scratch: Path, wanted: Collection[st
     """Read one file; `table` gives what `File` of the catalog's schema has. `scratch` takes temporary files.
 
     `wanted` are the fields that the mapping names: of formats with types no other column is read. A file that gzip
-    compressed is unpacked first. Raises `RetuneError` for an unknown format, a misfitting encoding, and a file that is
-    broken as a whole.
+    compressed, or in a zip archive, is unpacked first. Raises `RetuneError` for an unknown format, a misfitting
+    encoding, and a file that is broken as a whole.
     """
-    inner = compressed.unpacked(path, scratch)
+    inner = compressed.unpacked(path, scratch, table.get("member"))
     if inner is None:
         return _read(path, table, scratch, wanted)
     try:

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from retune.data.kinds.protocol import Kind
 
 
-def summary(rows: Rows, plan: Plan, kind: Kind, source: str, raw: Path) -> dict[str, Any]:
-    """Counts by file, of rejects by reason, duplicates, conflicts, labels, official splits and texts they share."""
+def summary(rows: Rows, plan: Plan, kind: Kind, source: str, raw: Path, left_out: dict[str, int]) -> dict[str, Any]:
+    """Counts by file, of rejects by reason, duplicates, conflicts, labels, official splits and texts they share.
+
+    `left_out` are the records of files whose table has a `where`: they count among the records.
+    """
     kept, rejected = duplicates.kept(rows, plan), duplicates.rejected(rows, plan)
     files, good, bad = _counts(rows.every, "$file"), _counts(kept, "$file"), _counts(rejected, "$file")
     again = _counts(rows.valid.filter(pl.col("$index").is_in(plan.duplicates.implode())), "$file")
     reasons = _counts(rejected, "$rule")
     splits = _counts(kept.filter(pl.col("split").is_not_null()), "split")
+    files |= {file: files.get(file, 0) + count for file, count in left_out.items()}
     card = raw / "SOURCE.json"
     return {
         "source": source,
@@ -31,6 +35,7 @@ def summary(rows: Rows, plan: Plan, kind: Kind, source: str, raw: Path) -> dict[
         "records": sum(files.values()),
         "rows": sum(good.values()),
         "rejected": sum(bad.values()),
+        **({"left_out": sum(left_out.values())} if left_out else {}),
         "duplicates": len(plan.duplicates),
         "conflicts": plan.conflicts["texts"].n_unique(),
         "files": {
@@ -38,6 +43,7 @@ def summary(rows: Rows, plan: Plan, kind: Kind, source: str, raw: Path) -> dict[
                 "records": count,
                 "rows": good.get(file, 0),
                 "rejected": bad.get(file, 0),
+                **({"left_out": left_out[file]} if file in left_out else {}),
                 "duplicates": again.get(file, 0),
             }
             for file, count in files.items()

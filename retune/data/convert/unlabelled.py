@@ -14,10 +14,9 @@ import polars as pl
 
 from retune import stable_hash
 from retune.data import kinds, leaks, near_duplicates
-from retune.data.convert import SEPARATOR, fields, files_of, join_explode
+from retune.data.convert import SEPARATOR, files_of, records_of
 from retune.data.convert.absent_fields import Found
 from retune.data.convert.mapping import map_columns
-from retune.data.convert.records import read as read_records
 from retune.data.kinds.texts import normalised
 from retune.errors import RetuneError
 
@@ -67,18 +66,18 @@ def _mapped(
     """The texts of one file's records, with `$line` and `$reason`."""
     import dataframely as dy
 
-    columns, exploded = dict(table["columns"]), table.get("explode")
-    wanted = [*fields.origins(columns), *([exploded["field"]] if exploded else [])]
-    records = read_records(file, table, scratch, wanted)
-    if exploded:
-        records = join_explode.explode(records, exploded)
-    found.look(fields.origins(columns), records, None)
+    columns, where = dict(table["columns"]), table.get("where")
+    records, joined = records_of(table, file, raw, scratch, found)
     schema = {
         name: dy.Enum(kind.categories) if isinstance(kind, pl.Enum) else dy.String()
         for name, kind in types.items()
         if name in columns
     }
-    frame = map_columns(records, None, columns, schema, file).select(*schema, "$line", "$reason").collect()
+    mapped = map_columns(records, joined, columns, schema, file, where)
+    frame = mapped.select(*schema, "$line", "$reason", *(["$out"] if where is not None else [])).collect()
+    if where is not None:
+        total, frame = len(frame), frame.filter(~pl.col("$out")).drop("$out")
+        log.info("%s: `where` leaves out %d of %d unlabelled records", file.name, total - len(frame), total)
     if "dimension" in types and "dimension" not in columns:
         every = pl.DataFrame({"dimension": pl.Series(types["dimension"].categories, dtype=types["dimension"])})
         frame = frame.join(every, how="cross", maintain_order="left_right")

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from retune.errors import unknown
+from retune.errors import RetuneError, unknown
+from retune.sources.allowed_files import safe
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")]
@@ -36,6 +37,21 @@ def _encoding(name: str) -> str:
 Encoding = Annotated[str, AfterValidator(_encoding)]
 
 
+def _sql(text: str, condition: bool = False) -> str:
+    """An expression that polars understands and that looks at one record alone; raises `ValueError` for another."""
+    from retune.data.convert import sql_expression  # polars takes its time: only for who has an expression
+
+    try:
+        sql_expression.parsed(text, condition)
+    except RetuneError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Sql = Annotated[str, AfterValidator(_sql)]
+Where = Annotated[str, AfterValidator(lambda text: _sql(text, condition=True))]
+
+
 class Strict(BaseModel):
     """A section without unknown keys; a value must have exactly its type (`"3"` is no number, nor are inf and nan)."""
 
@@ -43,7 +59,7 @@ class Strict(BaseModel):
 
 
 class Column(Strict):
-    """Where one column of a task comes from: `from` a field, then `join`, `regex`, `strip` and `map`, in this order."""
+    """Where one column of a task comes from: then `turn`, `join`, `regex`, `strip` and `map` follow, in this order."""
 
     from_: str | list[str] | None = Field(
         None,
@@ -53,6 +69,16 @@ class Column(Strict):
         "Parquet and of JSON with several records a line: the record's number), `$join.a`: joined `a`",
     )
     value: str | int | float | None = Field(None, description="a constant, instead of `from`")
+    sql: Sql | None = Field(
+        None,
+        description="SQL expression of polars over the fields of the record, instead of `from`: all are texts, an "
+        "empty one is NULL; names as in `from`, with other signs in double quotes",
+    )
+    turn: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="of a list of messages (`role`, `content`; ShareGPT: `from`, `value`) the text of one: `last`, or "
+        "the last of a role: system, user (human), assistant (gpt)",
+    )
     join: str | None = Field(
         None,
         description="text between several fields (a space by default), and between the texts of a list, nested or not",
@@ -66,15 +92,18 @@ class Column(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Column:
-        if (self.from_ is None) == (self.value is None):
-            raise ValueError("give exactly one of `from` and `value`")
+        if [self.from_, self.value, self.sql].count(None) != 2:
+            raise ValueError("give exactly one of `from`, `value` and `sql`")
+        if self.from_ is None and (self.turn or self.join is not None):
+            raise ValueError(f"`{'turn' if self.turn else 'join'}` needs `from`, a field to take it of")
         return self
 
 
 class File(Strict):
     """A file and how it is read."""
 
-    file: str = Field(description="path or glob inside the source")
+    file: str = Field(description="path or glob inside the source; .gz and .zip files are unpacked")
+    member: str | None = Field(None, description="file inside a .zip file; needless where that holds one file")
     format: Format | None = Field(None, description="default: by the file's suffix")
     encoding: Encoding = Field(
         "auto",
@@ -97,26 +126,67 @@ class File(Strict):
 class Join(File):
     """A second file, joined to the first by line number or by a key; the mapping calls its fields `$join.NAME`."""
 
-    by: str = Field("$line", description="`$line`, or a field that both files have, and the second file once per value")
+    by: str = Field("$line", description="`$line`, or a field whose value one record of the second file has")
+    key: str | None = Field(None, description="what that field is called in the second file; default: the same")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = Field(
+        None, description="its fields are called `$NAME.FIELD`; default: join"
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Join:
+        if self.name in ("file", "line"):
+            raise ValueError(f"`{self.name}` can't be the name of a join: `${self.name}` is of every record")
+        if self.key is not None and self.by == "$line":
+            raise ValueError("`key` needs `by`, the field of the first file")
+        return self
 
 
 class Explode(Strict):
     """One row for each entry of a dict or list field; its key or position (from 0) becomes `key`, it `value`."""
 
-    field: str = Field(description="the dict or list; `a.b` is nested")
+    field: str | list[str] | dict[str, str | int | float] = Field(
+        description="the dict or list; `a.b` is nested. [a, b]: parallel lists, whose entries are `value.a` and "
+        "`value.b`. {a: 1, b: 0}: lists one after the other (or single texts), with `key` 1 for entries of a, 0 of b"
+    )
+    separator: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="what stands between the entries where the field is a text; default: it is JSON"
+    )
     key: str = Field("key", description="field that gets a dict's key or a list's position")
     value: str = Field("value", description="field that gets the entry")
+
+    @model_validator(mode="after")
+    def _several(self) -> Explode:
+        if not self.field:
+            raise ValueError("`field` names no field")
+        last = [name.rpartition(".")[2] for name in self.field] if isinstance(self.field, list) else []
+        if twice := [name for name in last if last.count(name) > 1]:
+            raise ValueError(f"two of the parallel lists are called `{twice[0]}`")
+        return self
 
 
 class Table(File):
     """One file (or glob) of a source and how its rows become a task's columns."""
 
-    join: Join | None = Field(None, description="a second file whose fields come beside")
+    join: Join | list[Join] | None = Field(
+        None, description="a second file whose fields come beside; of several each needs a `name`"
+    )
     explode: Explode | None = Field(None, description="one row for each entry of a dict or list")
     split: Literal["train", "dev", "calibration", "test"] | None = Field(
         None, description="official split of every row; `columns.split` does it row by row"
     )
+    where: Where | None = Field(
+        None,
+        description="SQL expression of polars, as `sql` of a column: records for which it is not true are left out, "
+        "and counted",
+    )
     columns: dict[str, str | Column] = Field(description="column of the task -> field, or where it comes from")
+
+    @model_validator(mode="after")
+    def _names_of_joins(self) -> Table:
+        names = [join.name or "join" for join in self.join] if isinstance(self.join, list) else []
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two joins are called `{twice[0]}`; give each a `name`")
+        return self
 
 
 class Wheel(Strict):
@@ -142,8 +212,14 @@ class Source(Strict):
     path: str | None = Field(
         None, description="path: folder or file, best below data/external; `~` and `$NAME` are expanded"
     )
-    url: str | None = Field(None, description="url: address of one file or archive (zip, tar), which is unpacked")
-    sha256: Sha256 | None = Field(None, description="url: hash of the file, 64 lower-case hexadecimal digits")
+    url: str | dict[str, str] | None = Field(
+        None,
+        description="url: address of one file or archive (zip, tar), which is unpacked; or of several, each under the "
+        "name that it gets (an archive becomes a folder of that name)",
+    )
+    sha256: Sha256 | dict[str, Sha256] | None = Field(
+        None, description="url: hash of the file, 64 lower-case hexadecimal digits; of several, under the same names"
+    )
     repo: str | None = Field(None, description="huggingface, modelscope: owner/name")
     revision: str | None = Field(None, description="huggingface, modelscope: commit, tag or branch")
     files: list[str] | None = Field(None, description="huggingface, modelscope: glob patterns of the files to fetch")
@@ -157,6 +233,22 @@ class Source(Strict):
         description="file or glob inside the source: labels that people corrected, as Label Studio exports the tasks "
         "of `retune doubts` (JSON, JSON-MIN, CSV); they replace those of the rows with the same ids",
     )
+
+    @model_validator(mode="after")
+    def _a_hash_for_each(self) -> Source:
+        if self.url is None or self.sha256 is None:
+            return self  # said elsewhere
+        if isinstance(self.url, str) and isinstance(self.sha256, str):
+            return self
+        named, hashed = (list(one) if isinstance(one, dict) else ["one"] for one in (self.url, self.sha256))
+        if sorted(named) != sorted(hashed) or not named:
+            raise ValueError(f"`url` has {', '.join(named)} and `sha256` has {', '.join(hashed)}: each needs the other")
+        for name in named:
+            if not safe(name) or name == "SOURCE.json":
+                raise ValueError(
+                    f"`{name}` can't be the name of a file: take a relative one, without `..`, `\\` and `:`"
+                )
+        return self
 
 
 class CosineCheck(Strict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from retune.pipeline.schema.catalog import Strict, Unit
 from retune.pipeline.schema.endpoint import Api
@@ -73,12 +73,28 @@ class Chain(Strict):
     candidates: Annotated[int, Field(ge=1)] = Field(description="documents of a query that the second model scores")
 
 
+def _written_down(labels: object) -> object:
+    if labels == AUTO:
+        raise ValueError(
+            "`auto` stands for the labels that the data has: `retune check --write` writes them in its place"
+        )
+    return labels
+
+
+AUTO = "auto"
+Labels = Annotated[list[str], BeforeValidator(_written_down)]
+
+
 class Task(Strict):
     """One task: what its rows mean and where they come from."""
 
     kind: Kind = Field(description="what its rows are")
     source: str = Field(description="entry of data/catalog.yaml")
-    labels: list[str] | None = Field(None, description="classification: the labels, 2 to 200; a row has one of them")
+    labels: Labels | None = Field(
+        None,
+        description="classification: the labels, 2 to 200; a row has one of them. `auto`: `retune check --write` "
+        "writes those of the data in its place, sorted",
+    )
     reasoning: bool = Field(False, description="pair: rows come with the reasoning for their label; models may think")
     scores: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
         None, description="scoring: the lowest and the highest score, whole numbers, at most 200 scores"
