@@ -1,6 +1,6 @@
 """What `abstain` promises against what it keeps, over calibration splits drawn from populations that are known.
 
-    python benchmarks/abstain.py                       # the tables of docs/statistics.md, under a minute
+    python benchmarks/abstain.py                       # the tables of docs/abstain.md, some minutes
 
 Rows have a chance to be decided right, which the model's confidence tells exactly (`known`), roughly (`rough`) or not
 at all (`unrelated`); in groups of ten, rows of one group are alike in both. Each split fits a threshold; what it keeps
