@@ -43,6 +43,7 @@ STAGES = {
     "augment": "tasks",
     "split": "tasks",
     "explore": "tasks",
+    "warm": "starts",
     "train": "models",
     "predict": "models",
     "calibrate": "models",

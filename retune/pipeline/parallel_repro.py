@@ -99,11 +99,15 @@ def phases(resolved: Any, tasks: list[str]) -> list[dict[str, list[str]]]:
     handed_on = {model: [f"export@{name}" for name in exports if exports[name].model == model] for model in models}
     ensembles = resolved.get("ensembles", {})
     means = {name: [f"ensemble@{name}"] for name, one in ensembles.items() if one.task in tasks}
+    starts = {name: [f"warm@{name}"] for name in resolved.get("starts", {})}
     longest_first = sorted(models, key=lambda name: -_cost(models[name]))
     return [
         {f"download_base@{base}": [f"download_base@{base}"] for base in bases}
         | {task: [f"{stage}@{task}" for stage in DATA] for task in tasks},
-        {name: [*(f"{stage}@{name}" for stage in MODEL), *handed_on[name]] for name in longest_first}
+        {
+            name: [*starts.get(name, ()), *(f"{stage}@{name}" for stage in MODEL), *handed_on[name]]
+            for name in longest_first
+        }
         | {f"explore@{task}": [f"explore@{task}"] for task in tasks},
         *([means] if means else []),
     ]

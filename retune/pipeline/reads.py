@@ -23,6 +23,7 @@ READS = {
     "augment": "tasks.{key}.augmentation",
     "split": "tasks.{key}.split",
     "explore": "tasks.{key}.exploration",
+    "warm": "starts.{key}",
     "train": "models.{key}",
     "predict": "predictions.{key}",
     "calibrate": "tasks.{task}.calibration",

@@ -26,6 +26,7 @@ from retune.pipeline import (
     meanings,
     path_entries,
     seeds,
+    warm_start,
 )
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
@@ -91,6 +92,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
     seeds.expand(declared, resolved)
     _cut(declared, resolved)
     seeds.add_ensembles(resolved)
+    warm_start.add_starts(resolved)
     return resolved, found
 
 

@@ -1,8 +1,9 @@
 """Models with several seeds: a further seed makes a member, a model of its own (`intent_encoder-43`).
 
-DVC takes its stages from params.yaml, and reads beside it data/seeds.json, which `resolve` writes: the members, and the
-ensembles (`intent_encoder-mean`). It does so before any stage runs; so where the seeds changed, `resolve` writes that
-file and ends the run, before anything is built that lacks them. `retune repro` writes it first.
+DVC takes its stages from params.yaml, and reads beside it data/seeds.json, which `resolve` writes: the members, the
+ensembles (`intent_encoder-mean`), and the models that start warm (retune.pipeline.warm_start). It does so before any
+stage runs; so where these changed, `resolve` writes that file and ends the run, before anything is built that lacks
+them. `retune repro` writes it first.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import yaml
 
 from retune.atomic_file import replacing
 from retune.errors import RetuneError
-from retune.pipeline import effective
+from retune.pipeline import effective, warm_start
 from retune.pipeline.declarations import PARAMS, Project, mapping
 from retune.pipeline.schema.params import Model
 from retune.pipeline.yaml_file import LOADER
 
 FILE = Path("data/seeds.json")
+NOTHING: dict[str, Any] = {"models": {}, "ensembles": {}, "starts": {}}
 COMPARED = ("seeds", "ensembles", "fixed")
 """What the comparison of a task's models reads beside their names, where one of them has several seeds."""
 MEAN = "mean"
@@ -93,44 +95,50 @@ def items(resolved: dict[str, Any]) -> dict[str, Any]:
     ensembles = {
         name: {key: one[key] for key in ("task", "base", "members")} for name, one in resolved["ensembles"].items()
     }
-    return {"models": members, "ensembles": ensembles}
+    return {"models": members, "ensembles": ensembles, "starts": warm_start.items(resolved)}
 
 
 def read(folder: Path = Path()) -> dict[str, Any]:
-    """The file as it is; without one there are no members."""
+    """The file as it is; without one there are no members and no starts."""
     file = folder / FILE
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {"models": {}, "ensembles": {}}
+        return NOTHING
     except json.JSONDecodeError:
         raise RetuneError(f"{FILE} is not JSON: restore it from git, or `git checkout {FILE}`") from None
-    return found
+    return {**NOTHING, **found}
 
 
 def changed(known: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What to do where DVC began with other members or ensembles than there are now."""
-    before, after = ({**one["models"], **one["ensembles"]} for one in (known, now))
+    """What to do where DVC began with other members, ensembles or starts than there are now."""
+    before, after = map(_named, (known, now))
     if before == after:
         return None
     new, gone = ([n for n in one if n not in other] for one, other in ((after, before), (before, after)))
     parts = [f"{what} {', '.join(names)}" for what, names in (("new:", new), ("gone:", gone)) if names]
     said = f" ({'; '.join(parts)})" if parts else ""
     return (
-        f"`seeds` or `ensemble` changed what there is to build{said}, and DVC read {FILE} before. It is up to date "
-        "now: run the same command again, or `retune repro`"
+        f"`seeds`, `ensemble` or `warm_start` changed what there is to build{said}, and DVC read {FILE} before. It is "
+        "up to date now: run the same command again, or `retune repro`"
     )
 
 
-def prepare(compiled: Any, folder: Path = Path()) -> None:
-    """Bring the file up to date before DVC starts, where params.yaml or the file itself names seeds.
+def _named(items: dict[str, Any]) -> dict[str, Any]:
+    starts = {f"{name} (warm start)": one for name, one in items["starts"].items()}
+    return {**items["models"], **items["ensembles"], **starts}
 
-    `compiled()` gives the contents; nothing is compiled in a project without seeds.
+
+def prepare(compiled: Any, folder: Path = Path()) -> None:
+    """Bring the file up to date before DVC starts, where params.yaml or the file itself names seeds or warm starts.
+
+    `compiled()` gives the contents; nothing is compiled in a project without both.
     """
     declared = mapping(yaml.load((folder / PARAMS).read_text(encoding="utf-8"), LOADER))
     models = mapping(declared.get("models")).values()
     known = read(folder)
     named = declared.get("seeds") or any(mapping(model).get("seeds") for model in models)
-    if (named or known["models"] or known["ensembles"]) and (now := compiled()) != known:
+    named = named or any(mapping(one.get("training")).get("warm_start") for one in (declared, *map(mapping, models)))
+    if (named or any(known.values())) and (now := compiled()) != known:
         with replacing(folder / FILE) as part:
             part.write_text(json.dumps(now, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -19,7 +19,7 @@ from typing import Any
 
 from retune import run_record
 from retune.params import RESOLVED, STATE, project_state
-from retune.pipeline import earlier
+from retune.pipeline import earlier, warm_start
 from retune.pipeline.fingerprint import FETCHING
 from retune.pipeline.strict import landlock
 from retune.pipeline.strict.declared import PIPELINE, Declared
@@ -106,7 +106,8 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         places.allow(folder / "__pycache__", landlock.ALL)
     for name in files:
         places.allow(code / name, landlock.READ)
-    for path in (PIPELINE, RESOLVED, *declared.reads):
+    last = [Path("models") / declared.instance, warm_start.LOCK] if declared.stage == warm_start.STAGE else []
+    for path in (PIPELINE, RESOLVED, *declared.reads, *last):
         for one in (project / path, *_linked(project / path)):
             places.allow(one, landlock.READ)
     state = [project / STATE / name for name in (*KEPT, f"scratch/{declared.stage}")]
