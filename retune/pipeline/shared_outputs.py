@@ -59,7 +59,10 @@ def _of(name: str, declared: dict[str, Any], outs: list[Any]) -> list[Any]:
         found = [
             out
             for out in outs
-            if _key(out, "tasks") == name or _key(out, "models") in mine or _key(out, "ensembles") in own
+            if _key(out, "tasks") == name
+            or _key(out, "models") in mine
+            or _key(out, "starts") in mine
+            or _key(out, "ensembles") in own
         ]
         stage = f"compare@{name}"
     else:

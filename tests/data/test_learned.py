@@ -35,7 +35,14 @@ def test_altered_rows_are_none_of_their_own():
 
 def test_another_reasoning_is_another_answer_and_none_is_no_text():
     def scored(reasoning: str | None) -> pl.DataFrame:
-        row = {"document": "d", "dimension": "n", "score": 3, "reasoning": reasoning, "reason": "", "origin": "original"}
+        row = {
+            "document": "d",
+            "dimension": "n",
+            "score": 3,
+            "reasoning": reasoning,
+            "reason": "",
+            "origin": "original",
+        }
         return learned.of(pl.DataFrame([row], schema_overrides={"reasoning": pl.String}), scoring)
 
     assert learned.changes(scored("so"), scored("thus")) == Changes(1, 0, 1, 1, 0)

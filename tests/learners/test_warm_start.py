@@ -130,5 +130,3 @@ def test_the_rows_of_a_new_label_are_learned(head, encoder, tmp_path):
         assert torch.allclose(first["weight"][place], had["weight"][of], atol=1e-6)
     model = learners.load(grown, fit(grown, three, encoder, tmp_path / "grown", last), encoder, grown.hardware)
     assert (model.predict(three)["label"] == three["label"]).mean() > 0.9
-
-

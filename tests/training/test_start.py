@@ -18,7 +18,11 @@ SPEC = {"task": "t", "learner": "llm", "base_name": "q", "labels": ["a"], "lora"
         (Changes(9, 9, 3, 0, 0), (), None),
         (Changes(9, 9, 0, 0, 0), ("b",), None),
         (Changes(9, 9, 0, 0, 0), (), "no row and no label is new"),
-        (Changes(9, 8, 3, 0, 1), (), "of the 9 rows that its last version learned from 1 are no training rows any more"),
+        (
+            Changes(9, 8, 3, 0, 1),
+            (),
+            "of the 9 rows that its last version learned from 1 are no training rows any more",
+        ),
         (Changes(9, 7, 3, 2, 0), ("b",), "2 have another answer now, 7 are kept and 3 new"),
         (None, (), "built without warm_start"),
     ],
