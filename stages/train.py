@@ -23,15 +23,16 @@ def train(run: Stage, model: str) -> None:
     known = learned.of(rows, kinds.of(spec.kind)) if warm_start.wanted(spec) else None  # or: it keeps no rows
     if not spec.augmented:
         rows = rows.filter(pl.col("origin") == "original")
-    inputs, begun, last = [*files, run.base_dir(spec.base)], None, None
+    base = run.base_dir(spec.base)
+    inputs, begun, last = [*files, base], None, None
     if known is not None:
-        inputs.append(warm_start.FOLDER / model / warm_start.LAST)
-        begun, last = start.read(inputs[-1])
+        inputs.append(warm_start.FOLDER / model)
+        begun, last = start.read(inputs[-1] / warm_start.LAST)
         run.log.info(begun.sentence)
     scratch = run.scratch(scratch_key.identity(spec), *inputs, keep=scratch_key.outlives_training(spec))
     with run.output(f"models/{model}") as folder, run.output(f"reports/training/{model}") as record:
         (folder / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, indent=2), encoding="utf-8")
-        training = learners.fit(spec, rows, dev, inputs[2], folder, scratch, last)
+        training = learners.fit(spec, rows, dev, base, folder, scratch, last)
         data = {path.as_posix(): dvc_hash.of(path) for path in inputs}
         made = provenance.of(learners.package(spec), spec, data, training.took)
         if begun is not None and known is not None:

@@ -74,6 +74,9 @@ def test_a_start_is_taken_once_and_kept_for_every_later_training(tmp_path):
     project.repro(TARGET)
     assert out(project, "train@own_encoder") == warm
 
+    known = json.loads(project.run("python", "-m", "retune.cli", "provenance", "own_encoder", "--json"))
+    assert known["same_data"]
+    assert "data/starts/own_encoder" in known["data"]
     said = project.run("python", "-m", "retune.cli", "verify", "own_encoder")
     assert "train@own_encoder begins with what was recorded in data/starts/own_encoder/last" in said
     project.commit()
