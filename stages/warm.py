@@ -10,7 +10,7 @@ import polars as pl
 from retune import params
 from retune.data import kinds, learned
 from retune.params import Params
-from retune.pipeline import dvc_hash, warm_start
+from retune.pipeline import dvc_hash, last_build, warm_start
 from retune.pipeline.stage import Stage, stage
 from retune.training import provenance, start
 from retune.training.start import Start
@@ -21,7 +21,9 @@ def warm(run: Stage, model: str) -> None:
     """Write data/starts/MODEL/last: the model that lies in models/MODEL now where it fits, else why not."""
     spec, last = run.start(model), Path("models") / model
     rows = pl.read_parquet(run.split_file(spec.task, "train"))
-    found = chosen(spec, last, learned.of(rows, kinds.of(spec.kind)), warm_start.built(model), run.base_dir(spec.base))
+    found = chosen(
+        spec, last, learned.of(rows, kinds.of(spec.kind)), last_build.model_hash(model), run.base_dir(spec.base)
+    )
     (run.log.warning if found.cold else run.log.info)(found.sentence)
     with run.output(warm_start.FOLDER / model / warm_start.LAST) as folder:
         start.write(found, folder)

@@ -13,21 +13,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from retune.atomic_file import replacing
-from retune.pipeline.yaml_file import LOADER
 
 FOLDER, NOTE, LAST = Path("data/starts"), "warm_start.json", "last"
 """Of the starts of all models; what says whether a model has one; the output of its stage."""
-
-STAGE, LOCK = "warm", Path("dvc.lock")
-TRIES, PAUSE = 5, 0.2
-"""How often, and after how many seconds, dvc.lock is read again, which another run of DVC may be writing."""
 
 OF_ALL = ("task", "kind", "learner", "base", "base_name", "labels")
 OF_LLM = {
@@ -82,16 +74,3 @@ def write(resolved: dict[str, Any], project: Path = Path()) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as part:
                 part.write_text(text, encoding="utf-8", newline="\n")
-
-
-def built(model: str) -> str | None:
-    """The hash that dvc.lock has of a model's folder; None where it has none."""
-    for attempt in range(TRIES):
-        time.sleep(PAUSE * bool(attempt))
-        try:
-            entries = (yaml.load(LOCK.read_text(encoding="utf-8"), LOADER) or {}).get("stages") or {}
-        except (OSError, yaml.YAMLError):
-            continue
-        if entry := entries.get(f"train@{model}"):
-            return next((out["md5"] for out in entry["outs"] if out["path"] == f"models/{model}"), None)
-    return None

@@ -53,6 +53,7 @@ def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
     assert compiled.seeded == {
         "models": {name: {"task": "questions", "base": "encoder", "learner": "encoder"} for name in NAMES[1:]},
         "ensembles": {"cross-mean": {"task": "questions", "base": "encoder", "members": NAMES}},
+        "starts": {},
     }
     found = instances.read(ROOT, {**compiled.resolved, **compiled.outside})
     outs = {one.address: one.outs for one in found}
@@ -70,7 +71,7 @@ def test_repro_builds_members_beside_models_and_means_behind_them(compiled):
 
 def test_a_project_without_seeds_has_none_of_it(tmp_path):
     plain = resolve(write(tmp_path))
-    assert plain.seeded == {"models": {}, "ensembles": {}}
+    assert plain.seeded == seeds.NOTHING
     task = plain.resolved["tasks"]["questions"]
     assert not {"seeds", "ensembles", "fixed"} & (task.keys() | task["comparison"].keys())
     assert "ensembles" not in json.dumps(plain.files["resolved/report.json"])
@@ -106,7 +107,7 @@ def test_what_makes_no_sense_is_told(tmp_path, old, new, said):
 
 
 def test_a_run_that_began_with_other_seeds_is_told_to_begin_again(compiled):
-    none = {"models": {}, "ensembles": {}}
+    none = seeds.NOTHING
     said = seeds.changed(none, compiled.seeded)
     assert "new: cross-43, cross-44, cross-mean" in said
     assert "run the same command again" in said
@@ -131,7 +132,7 @@ def test_repro_writes_the_file_before_dvc_reads_it_and_compiles_nothing_without_
     seeds.prepare(lambda: compiled.seeded, tmp_path)
     assert seeds.read(tmp_path) == compiled.seeded
     (tmp_path / "params.yaml").write_text("models: {a: {}}")
-    seeds.prepare(lambda: {"models": {}, "ensembles": {}}, tmp_path)
+    seeds.prepare(lambda: seeds.NOTHING, tmp_path)
     assert not seeds.read(tmp_path)["models"], "seeds that are gone count, too"
     seeds.prepare(lambda: pytest.fail("nothing names seeds"), tmp_path)
 
@@ -141,7 +142,7 @@ def test_a_broken_file_is_told(tmp_path):
     (tmp_path / seeds.FILE).write_text("{")
     with pytest.raises(RetuneError, match=r"data/seeds\.json is not JSON"):
         seeds.read(tmp_path)
-    assert seeds.read(Path(tmp_path / "elsewhere")) == {"models": {}, "ensembles": {}}
+    assert seeds.read(Path(tmp_path / "elsewhere")) == seeds.NOTHING
 
 
 def test_a_checkpoint_is_promoted_for_all_seeds_and_not_for_one(tmp_path, compiled):

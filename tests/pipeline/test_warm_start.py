@@ -9,7 +9,7 @@ import pytest
 
 from retune.data import kinds, learned
 from retune.params import Params
-from retune.pipeline import dvc_hash, instances, seeds, warm_start
+from retune.pipeline import dvc_hash, instances, last_build, seeds, warm_start
 from retune.pipeline.parallel_repro import phases
 from retune.pipeline.resolve import resolve
 from stages.warm import chosen
@@ -100,8 +100,8 @@ def test_what_is_no_last_version_is_told(project):
 
 
 def test_the_hash_of_the_last_build_is_read_from_dvc_lock(project, monkeypatch):
-    monkeypatch.setattr(warm_start, "PAUSE", 0)
-    assert warm_start.built("m") is None
+    monkeypatch.setattr(last_build, "PAUSE", 0)
+    assert last_build.model_hash("m") is None
     outs = "outs: [{path: reports/x, md5: '1'}, {path: models/m, md5: 2.dir}]"
     (project / "dvc.lock").write_text(f"stages:\n  train@m:\n    cmd: x\n    {outs}\n")
-    assert (warm_start.built("m"), warm_start.built("n")) == ("2.dir", None)
+    assert (last_build.model_hash("m"), last_build.model_hash("n")) == ("2.dir", None)

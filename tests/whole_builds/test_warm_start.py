@@ -85,7 +85,7 @@ def test_a_start_is_taken_once_and_kept_for_every_later_training(tmp_path):
     project.run("dvc", "push", "-q")
     project.run("git", "clone", "-q", str(project.folder), str(tmp_path / "other"))
     other = Project(tmp_path / "other")
-    other.run("dvc", "pull", "-q")
+    other.run("dvc", "pull", "-q", "--with-deps", TARGET)
     assert other.repro(TARGET) == []
     other.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
     other.repro(TARGET)

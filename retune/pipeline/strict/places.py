@@ -19,7 +19,7 @@ from typing import Any
 
 from retune import run_record
 from retune.params import RESOLVED, STATE, project_state
-from retune.pipeline import earlier, warm_start
+from retune.pipeline import earlier
 from retune.pipeline.fingerprint import FETCHING
 from retune.pipeline.strict import landlock
 from retune.pipeline.strict.declared import PIPELINE, Declared
@@ -36,6 +36,10 @@ COMPILED_AT = ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 
 KEPT = ("closures", "runs", "rejects", "cache", "logs", "locks")
 """What every stage may use of .retune, beside its own scratch folder."""
+
+
+LOCK = Path("dvc.lock")
+"""The stage `warm` alone reads it, and its model's folder: it keeps what is the output of a stage behind it."""
 
 
 @dataclass
@@ -106,7 +110,7 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         places.allow(folder / "__pycache__", landlock.ALL)
     for name in files:
         places.allow(code / name, landlock.READ)
-    last = [Path("models") / declared.instance, warm_start.LOCK] if declared.stage == warm_start.STAGE else []
+    last = [Path("models") / declared.instance, LOCK] if declared.stage == "warm" else []
     for path in (PIPELINE, RESOLVED, *declared.reads, *last):
         for one in (project / path, *_linked(project / path)):
             places.allow(one, landlock.READ)
