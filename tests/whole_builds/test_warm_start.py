@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def test_a_start_is_taken_once_and_kept_for_every_later_training(tmp_path):
     project.run("dvc", "push", "-q")
     project.run("git", "clone", "-q", str(project.folder), str(tmp_path / "other"))
     other = Project(tmp_path / "other")
+    shutil.copytree(project.folder / "data/external", other.folder / "data/external", dirs_exist_ok=True)
     other.run("dvc", "pull", "-q", "--with-deps", TARGET)
     assert other.repro(TARGET) == []
     other.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 0.002")
