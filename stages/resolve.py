@@ -6,7 +6,7 @@ from pathlib import Path
 
 from retune.errors import RetuneError
 from retune.params import RESOLVED
-from retune.pipeline import earlier, meanings, reads, seeds, teachers
+from retune.pipeline import earlier, meanings, reads, seeds, teachers, warm_start
 from retune.pipeline import resolve as compiler
 from retune.pipeline.stage import Stage, stage
 from retune.sources.path import OUTSIDE
@@ -25,6 +25,7 @@ def resolve(run: Stage) -> None:
             file.write_text(reads.dumps(content), encoding="utf-8", newline="\n")
     reads.write(resolution.files)
     teachers.write(resolution.resolved)
+    warm_start.write(resolution.resolved)
     meanings.keep(resolution.meanings)
     earlier.keep(resolution.resolved["tasks"])
     if said := seeds.changed(known, resolution.seeded):

@@ -14,6 +14,7 @@ from retune.errors import RetuneError
 from retune.exports.protocol import Built
 from retune.learners import package
 from retune.training import provenance
+from retune.training.start import Start
 
 if TYPE_CHECKING:
     from retune.exports.protocol import Exported
@@ -174,6 +175,7 @@ def _body(built: Built, exported: Exported, parity: dict[str, Any]) -> list[str]
             "",
             *([] if scratch else [f"- Base: {base}, {licensed}."]),
             f"- Data: {given.source.get('name', spec.task)}, {given.source.get('license', 'licence not declared')}.",
+            *([f"- {Start(**begun).sentence}"] if (begun := provenance.read(built.folder).get("start")) else []),
             "- Hashes of what it was trained on and versions of packages: `provenance` in export.json.",
         ],
     ]

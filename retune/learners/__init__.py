@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from retune.learners.protocols import Fit, Load, Predictor
+    from retune.learners.protocols import Fit, FitFromLast, Load, Predictor
     from retune.params import Params
     from retune.training.record import Training
 
@@ -40,9 +40,24 @@ def package(spec: Params) -> str:
     return module(spec.learner, spec.kind).rpartition(".")[2]
 
 
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Train the model of a spec by its learner; see `retune.learners.protocols.Fit`."""
-    learner: Fit = import_module(f"{module(spec.learner, spec.kind)}.fit").fit
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
+    """Train the model of a spec by its learner, from its version in `last` where it starts warm.
+
+    See `retune.learners.protocols.Fit` and `FitFromLast`.
+    """
+    found = import_module(f"{module(spec.learner, spec.kind)}.fit").fit
+    if last:
+        from_last: FitFromLast = found
+        return from_last(spec, train, dev, base, out, scratch, last)
+    learner: Fit = found
     return learner(spec, train, dev, base, out, scratch)
 
 

@@ -48,6 +48,23 @@ class Fit(Protocol):
         """
 
 
+class FitFromLast(Protocol):
+    """`fit` of a learner whose models may start warm: all that train weights in steps."""
+
+    def __call__(
+        self,
+        spec: Params,
+        train: pl.DataFrame,
+        dev: pl.DataFrame,
+        base: Path,
+        out: Path,
+        scratch: Path,
+        last: Path | None = None,
+        /,
+    ) -> Training:
+        """The same, from the weights of the model's last version, a folder that `fit` wrote for the same base."""
+
+
 class Predictor(Protocol):
     """A model in memory."""
 
@@ -92,6 +109,14 @@ if TYPE_CHECKING:
         retune.learners.retriever.fit.fit,
         retune.learners.tfidf_logistic.fit.fit,
         retune.learners.tfidf_ridge.fit.fit,
+    ]
+    FITS_FROM_LAST: list[FitFromLast] = [
+        retune.learners.classifier.fit.fit,
+        retune.learners.llm.fit.fit,
+        retune.learners.llm_reranker.fit.fit,
+        retune.learners.pair_embedder.fit.fit,
+        retune.learners.reranker.fit.fit,
+        retune.learners.retriever.fit.fit,
     ]
     LOADS: list[Load] = [
         retune.learners.api.predict.load,

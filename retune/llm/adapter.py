@@ -187,12 +187,21 @@ def save(model: PeftModel, out: Path) -> None:
 
 def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
     """Put the adapter that `save` wrote on its base."""
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model
 
     fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = LoraConfig(**{name: value for name, value in fields.items() if name != "peft_type"})
     model.name_or_path = config.base_model_name_or_path
     adapted = get_peft_model(model, config)
+    restore(adapted, folder)
+    _use_fused_lora(adapted, chosen)
+    return adapted
+
+
+def restore(adapted: PeftModel, folder: Path) -> None:
+    """Give an adapter the weights that `save` wrote. Raises `RetuneError` where they are of another shape."""
+    from peft import set_peft_model_state_dict
+
     keys = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
     unmatched = [name for name in keys.missing_keys if "lora_" in name] + list(keys.unexpected_keys)
     if unmatched:
@@ -200,8 +209,6 @@ def attach(model: PreTrainedModel, folder: Path, chosen: Chosen) -> PeftModel:
             f"{folder / WEIGHTS} does not fit its base ({len(unmatched)} tensors, first `{unmatched[0]}`): rebuild the "
             "model"
         )
-    _use_fused_lora(adapted, chosen)
-    return adapted
 
 
 def _use_fused_lora(model: torch.nn.Module, chosen: Chosen) -> None:

@@ -66,6 +66,8 @@ KEYS: dict[str, Key] = {
     "training.dev_rows": Key(NEURAL, lambda spec: tuned(spec) or package(spec) in ENCODERS),
     "training.truncation": Key(("classifier", *LLM), lambda spec: True),
     "training.keep_together": Key(LLM, tuned),
+    # Without it a model's parameters and bytes are what they were before the key existed.
+    "training.warm_start": Key(NEURAL, lambda spec: tuned(spec) and spec["training"]["warm_start"]),
     # Who may name these two depends on the task as well: retune.pipeline.checks.reasoning refuses them.
     "training.thinking": Key(NEURAL, lambda spec: package(spec) == "llm" and writes(spec)),
     "training.answer_weight": Key(NEURAL, lambda spec: package(spec) == "llm" and tuned(spec) and writes(spec)),

@@ -33,8 +33,7 @@ from retune.errors import RetuneError
 from retune.pipeline.syntax import imported_names, prefixes, syntax
 from retune.pipeline.uncounted import UNCOUNTED, UNCOUNTED_PACKAGES
 
-PACKAGES = ("retune", "stages")
-LOCK = "requirements.lock"
+PACKAGES, LOCK = ("retune", "stages"), "requirements.lock"
 
 STAGES = {
     "download_base": "bases",
@@ -44,6 +43,7 @@ STAGES = {
     "split": "tasks",
     "explore": "tasks",
     "teach": "students",
+    "warm": "starts",
     "train": "models",
     "predict": "models",
     "calibrate": "models",

@@ -24,6 +24,7 @@ READS = {
     "split": "tasks.{key}.split",
     "explore": "tasks.{key}.exploration",
     "teach": "students.{key}",
+    "warm": "starts.{key}",
     "train": "models.{key}",
     "predict": "predictions.{key}",
     "calibrate": "tasks.{task}.calibration",

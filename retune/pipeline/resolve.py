@@ -26,7 +26,6 @@ from retune.pipeline import (
     meanings,
     path_entries,
     seeds,
-    teachers,
 )
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
@@ -46,8 +45,7 @@ TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 class Resolution:
     """The contents of params-resolved.json, data/outside.json and data/generated.json, and what deserves a look.
 
-    `files`: path -> text of what each stage instance depends on (retune.pipeline.reads); `meanings`: what their hashes
-    stand for (retune.pipeline.meanings).
+    `files`: path -> text of what each instance depends on (retune.pipeline.reads); `meanings`: what their hashes mean.
     """
 
     resolved: dict[str, Any]
@@ -94,8 +92,7 @@ def compiled(declared: Project) -> tuple[dict[str, Any], list[str]]:
     found = warnings(declared, resolved)
     seeds.expand(declared, resolved)
     _cut(declared, resolved)
-    seeds.add_ensembles(resolved)
-    teachers.add_students(declared, resolved)
+    seeds.add_sections(declared, resolved)
     return resolved, found
 
 

@@ -1,7 +1,8 @@
 """Models with several seeds: a further seed makes a member, a model of its own (`intent_encoder-43`).
 
-DVC takes its stages from params.yaml, and reads beside it data/generated.json, which `resolve` writes: the members,
-the ensembles (`intent_encoder-mean`), and the models with a teacher (retune.pipeline.teachers). It does so before any
+DVC takes its stages from params.yaml, and reads beside it data/generated.json, which `resolve` writes: the members, the
+ensembles (`intent_encoder-mean`), the models with a teacher (retune.pipeline.teachers) and those that start warm
+(retune.pipeline.warm_start). It does so before any
 stage runs; so where these changed, `resolve` writes that file and ends the run, before anything is built that lacks
 them. `retune repro` writes it first.
 """
@@ -16,13 +17,13 @@ import yaml
 
 from retune.atomic_file import replacing
 from retune.errors import RetuneError
-from retune.pipeline import effective, teachers
+from retune.pipeline import effective, teachers, warm_start
 from retune.pipeline.declarations import PARAMS, Project, mapping
 from retune.pipeline.schema.params import Model
 from retune.pipeline.yaml_file import LOADER
 
 FILE = Path("data/generated.json")
-NOTHING: dict[str, Any] = {"models": {}, "ensembles": {}, "students": {}}
+NOTHING: dict[str, Any] = {"models": {}, "ensembles": {}, "students": {}, "starts": {}}
 COMPARED = ("seeds", "ensembles", "fixed")
 """What the comparison of a task's models reads beside their names, where one of them has several seeds."""
 MEAN = "mean"
@@ -66,8 +67,10 @@ def expand(declared: Project, resolved: dict[str, Any]) -> None:
     resolved["models"], resolved["predictions"] = models, predictions
 
 
-def add_ensembles(resolved: dict[str, Any]) -> None:
-    """Add the section `ensembles`: of each what its stage and its prediction need; `resolved` has its final form."""
+def add_sections(declared: Project, resolved: dict[str, Any]) -> None:
+    """Add `ensembles`, `students` and `starts`: what each of their stages needs; `resolved` has its final form."""
+    teachers.add_students(declared, resolved)
+    warm_start.add_starts(resolved)
     resolved["ensembles"] = {
         name: _ensemble(resolved["models"][model], task, list(task["seeds"][model]))
         for task in resolved["tasks"].values()
@@ -95,11 +98,16 @@ def items(resolved: dict[str, Any]) -> dict[str, Any]:
     ensembles = {
         name: {key: one[key] for key in ("task", "base", "members")} for name, one in resolved["ensembles"].items()
     }
-    return {"models": members, "ensembles": ensembles, "students": teachers.items(resolved)}
+    return {
+        "models": members,
+        "ensembles": ensembles,
+        "students": teachers.items(resolved),
+        "starts": warm_start.items(resolved),
+    }
 
 
 def read(folder: Path = Path()) -> dict[str, Any]:
-    """The file as it is; without one there are no members and no students."""
+    """The file as it is; without one there are no members, students or starts."""
     file = folder / FILE
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -111,7 +119,7 @@ def read(folder: Path = Path()) -> dict[str, Any]:
 
 
 def changed(known: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What to do where DVC began with other members, ensembles or students than there are now."""
+    """What to do where DVC began with other members, ensembles, students or starts than there are now."""
     before, after = map(_named, (known, now))
     if before == after:
         return None
@@ -119,18 +127,19 @@ def changed(known: dict[str, Any], now: dict[str, Any]) -> str | None:
     parts = [f"{what} {', '.join(names)}" for what, names in (("new:", new), ("gone:", gone)) if names]
     said = f" ({'; '.join(parts)})" if parts else ""
     return (
-        f"`seeds`, `ensemble` or `teacher` changed what there is to build{said}, and DVC read {FILE} before. It is up "
-        "to date now: run the same command again, or `retune repro`"
+        f"`seeds`, `ensemble`, `teacher` or `warm_start` changed what there is to build{said}, and DVC read {FILE} "
+        "before. It is up to date now: run the same command again, or `retune repro`"
     )
 
 
 def _named(items: dict[str, Any]) -> dict[str, Any]:
     students = {f"{name} (taught by {one['teacher']})": one for name, one in items["students"].items()}
-    return {**items["models"], **items["ensembles"], **students}
+    starts = {f"{name} (warm start)": one for name, one in items["starts"].items()}
+    return {**items["models"], **items["ensembles"], **students, **starts}
 
 
 def prepare(compiled: Any, folder: Path = Path()) -> None:
-    """Bring the file up to date before DVC starts, where params.yaml or the file itself names seeds or teachers.
+    """Bring the file up to date before DVC starts, where params.yaml or the file itself names such models.
 
     `compiled()` gives the contents; nothing is compiled in a project without both.
     """
@@ -138,6 +147,7 @@ def prepare(compiled: Any, folder: Path = Path()) -> None:
     models = mapping(declared.get("models")).values()
     known = read(folder)
     named = declared.get("seeds") or any(mapping(model).get(key) for model in models for key in ("seeds", "teacher"))
+    named = named or any(mapping(one.get("training")).get("warm_start") for one in (declared, *map(mapping, models)))
     if (named or any(known.values())) and (now := compiled()) != known:
         with replacing(folder / FILE) as part:
             part.write_text(json.dumps(now, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", newline="\n")

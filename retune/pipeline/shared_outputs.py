@@ -60,7 +60,7 @@ def _of(name: str, declared: dict[str, Any], outs: list[Any]) -> list[Any]:
             out
             for out in outs
             if _key(out, "tasks") == name
-            or {_key(out, "models"), _key(out, "students")} & mine
+            or {_key(out, section) for section in ("models", "students", "starts")} & mine
             or _key(out, "ensembles") in own
         ]
         stage = f"compare@{name}"

@@ -56,6 +56,10 @@ class Stage:
         """What the prediction of a model depends on beside its folder."""
         return self._section("predictions", model)
 
+    def start(self, model: str) -> Params:
+        """What the last version of a model must fit to be its start."""
+        return self._section("starts", model)
+
     def base(self, role: str) -> Params:
         """The resolved catalog entry of a base."""
         return self._section("bases", role)

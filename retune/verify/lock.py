@@ -25,6 +25,9 @@ MODEL = ("train", "predict", "calibrate", "evaluate")
 OUTSIDE = ("resolve", "watch")
 """Stages that compile declarations: their outputs are parameters here."""
 
+RECORDED = ("warm",)
+"""Stages that keep what lay there once: what a training began with is an input here."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -103,12 +106,12 @@ def chosen(folder: Path, models: Sequence[str]) -> list[Built]:
 
 
 def _is_fixed(folder: Path, address: str) -> bool:
-    """Whether a stage is none to run again: it compiles declarations, or fetches."""
+    """Whether a stage is none to run again: it compiles declarations, fetches, or keeps a last version."""
     stage, _, key = address.partition("@")
     if stage == "download" and (folder / RESOLVED).is_file():
         source = load(folder / RESOLVED).get("tasks", {}).get(key, {}).get("source", {})
         return source.get("kind") != "sample"
-    return stage in (*FETCHING, *OUTSIDE)
+    return stage in (*FETCHING, *OUTSIDE, *RECORDED)
 
 
 def check_fresh(folder: Path, stages: Sequence[Built]) -> None:

@@ -62,6 +62,10 @@ def verify(
     known = [one for one in seconds.values() if one is not None]
     unknown = f", without {len(seconds) - len(known)} that did not run here" if len(known) < len(seconds) else ""
     say(f"{len(stages)} stages run in a copy, {impact.duration(sum(known))} by last time{unknown}")
+    recorded = {one.key: path for one in lock.read(folder) if one.stage in lock.RECORDED for path in one.outs}
+    for one in stages:
+        if one.stage == "train" and (path := recorded.get(one.key)):
+            say(f"{one.address} begins with what was recorded in {path}, as its build did; that is not made again")
     found = Verified()
     with copy.scratch(folder, keep) as made, bar(total=sum(known), disable=not known, bar_format=BAR) as progress:
         found.copy = made if keep else None

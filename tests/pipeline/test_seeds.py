@@ -52,6 +52,7 @@ def test_stages_of_members_and_ensembles_are_those_of_dvc_yaml(compiled):
         "models": {name: {"task": "questions", "base": "encoder", "learner": "encoder"} for name in NAMES[1:]},
         "ensembles": {"cross-mean": {"task": "questions", "base": "encoder", "members": NAMES}},
         "students": {},
+        "starts": {},
     }
     found = instances.read(ROOT, {**compiled.resolved, **compiled.outside})
     outs = {one.address: one.outs for one in found}

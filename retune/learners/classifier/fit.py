@@ -19,7 +19,7 @@ from retune.encoders.objective import objective
 from retune.encoders.tokens import Encoded
 from retune.errors import RetuneError
 from retune.evaluation import dev_metrics
-from retune.learners.classifier import probe
+from retune.learners.classifier import last_head, probe
 from retune.learners.classifier.model import Classifier, encode, log_probs
 from retune.training import hardware, job, micro_batches, positions
 from retune.training.distributed import launch
@@ -39,8 +39,16 @@ HEAD_RATE = {"random": 10.0, "probe": 1.0}  # learning rate of the new linear la
 
 
 @launch.in_parallel
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Train the encoder and a new linear layer, write the best checkpoint on dev to `out`.
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
+    """Train the encoder and a new linear layer, or those of `last`; write the best checkpoint on dev to `out`.
 
     Raises `RetuneError` for `epochs: 0`: a layer that was never trained predicts nothing.
     """
@@ -64,13 +72,20 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
 
     pooling, why = pooling_of(base)
     log.info("pooling %s: %s", pooling, why)
-    model = Classifier(transformer.load(base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
+    model = Classifier(transformer.load(last or base, chosen, pooler=pooling == "pooler"), pooling, len(spec.labels))
     transformer.freeze(model.encoder, options)
     balanced = spec.loss.class_weights == "balanced"
-    probed = options.head == "probe" and probe.start(
-        model, ([rows[row] for row in known], codes[known]), (dev_rows, dev_codes), balanced, pad_id, chosen
+    unlearned = set(spec.labels) - set(last_head.labels_of(last) if last else ())
+    probed = (
+        bool(unlearned)
+        and options.head == "probe"
+        and probe.start(
+            model, ([rows[row] for row in known], codes[known]), (dev_rows, dev_codes), balanced, pad_id, chosen
+        )
     )
-    rate = HEAD_RATE["probe" if probed else "random"]
+    if last:
+        last_head.restore(model.classifier, last, spec.labels)
+    rate = HEAD_RATE["probe" if probed or not unlearned else "random"]
     words = model.encoder.get_input_embeddings()
     loss = objective(spec.loss, codes[known].tolist(), len(spec.labels), words, chosen.device, teacher)
 

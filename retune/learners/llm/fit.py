@@ -40,10 +40,12 @@ def fit(
     base: Path,
     out: Path,
     scratch: Path,
+    last: Path | None = None,
     measure: Callable[[pl.DataFrame, np.ndarray], dict[str, float]] | None = None,
 ) -> Training:
     """Train on the answers of `train`, keep the best checkpoint on `dev`, write adapter or weights to `out`.
 
+    `last`: the model's last version, whose adapter or weights are the first ones of this training.
     `measure` gives dev metrics of dev rows and their log-probabilities [rows, labels]; default: those of the kind.
     """
     start = time.monotonic()
@@ -58,12 +60,14 @@ def fit(
     dev = job.choose_rows(curriculum.rows_of_model(spec, dev), spec.training.dev_rows, spec.seed)
     dev_inputs = encode(chat, dev, spec)
     divided = fsdp.is_enabled(spec.hardware, chosen)
-    model = adapter.load_base(base, spec, chosen, divided)
     full = adapter.trained_whole(spec)
+    model = adapter.load_base(last if last and full else base, spec, chosen, divided)
     trained: Any = model
     if not full:
         frozen = spec.training.freeze_layers
         trained = adapter.add(model, spec.lora, spec.base_name, spec.seed, chosen, freeze_layers=frozen)
+        if last:
+            adapter.restore(trained, last)
     if divided:
         fsdp.shard(model, spec.hardware, chosen, adapter.mixed_precision(model, chosen))
     packed = packed_by(model, chosen, inputs[0].prompts.ids)

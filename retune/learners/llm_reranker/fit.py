@@ -17,12 +17,20 @@ if TYPE_CHECKING:
     from retune.training.record import Training
 
 
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
     """Train on the answers of `train` (whole queries), keep the best checkpoint on `dev`, write it to `out`."""
     options = spec.training
     train = queries.choose(train, options.max_rows, spec.seed)
     dev = queries.choose(dev, options.dev_rows, spec.seed)
-    return llm.fit(spec, answered(train), answered(dev), base, out, scratch, measure=measure)
+    return llm.fit(spec, answered(train), answered(dev), base, out, scratch, last, measure)
 
 
 def answered(rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from retune.data import lessons
@@ -41,8 +41,19 @@ HEAD_RATE = 100.0  # learning rate of scale and bias over that of the encoder: t
 
 
 @launch.in_parallel
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Fit scale and bias on the base's cosines, train the encoder, write the best checkpoint on dev to `out`."""
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
+    """Fit scale and bias on the base's cosines, train the encoder, write the best checkpoint on dev to `out`.
+
+    Encoder, scale and bias are those of `last` instead, where the model starts warm.
+    """
     start = time.monotonic()
     options = spec.training
     chosen = hardware.choose(spec.hardware)
@@ -56,15 +67,18 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     labels, dev_labels = train["label"].fill_null(lessons.NONE).to_list(), dev["label"].to_numpy()
     labelled, teacher = train.filter(pl.col("label").is_not_null()), spec.get("teacher")
 
-    model = PairEmbedder(transformer.load(base, chosen), pooling)
+    model = PairEmbedder(transformer.load(last or base, chosen), pooling)
     model.to(chosen.device)
-    first = job.choose_rows(labelled, START_ROWS, spec.seed)
-    cosines = PairTexts(tokenizer, source["query_prefix"], first, max_length).cosines(model, chosen)
-    scale, bias = logistic(cosines, first["label"].to_numpy(), spec.loss.class_weights == "balanced")
-    with torch.no_grad():
-        model.scale.fill_(scale)
-        model.bias.fill_(bias)
-    log.info("start: log-odds = %.2f * cosine %+.2f, from %d untuned cosines", scale, bias, len(first))
+    if last:
+        model.load_state_dict(load_file(last / "head.safetensors"), strict=False)
+    else:
+        first = job.choose_rows(labelled, START_ROWS, spec.seed)
+        cosines = PairTexts(tokenizer, source["query_prefix"], first, max_length).cosines(model, chosen)
+        scale, bias = logistic(cosines, first["label"].to_numpy(), spec.loss.class_weights == "balanced")
+        with torch.no_grad():
+            model.scale.fill_(scale)
+            model.bias.fill_(bias)
+        log.info("start: log-odds = %.2f * cosine %+.2f, from %d untuned cosines", scale, bias, len(first))
 
     def collate(items: list[Item], batch: list[Item]) -> dict[str, torch.Tensor]:
         inputs = tokens.pad([item[0] for item in items] + [item[1] for item in items], rows.distinct.pad_id)

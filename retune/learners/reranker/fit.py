@@ -24,7 +24,7 @@ from retune.encoders import (
 )
 from retune.errors import RetuneError
 from retune.evaluation import ranking_dev_metrics
-from retune.learners.reranker.model import Reranker, encode, scores
+from retune.learners.reranker.model import Reranker, encode, load_head, scores
 from retune.llm import adapter
 from retune.training import hardware, job, positions
 from retune.training.distributed import launch
@@ -40,8 +40,16 @@ HEAD_RATE = 20.0  # learning rate of the new linear layer over that of the pretr
 
 
 @launch.in_parallel
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Train the encoder and a new linear layer on whole queries, write the best checkpoint on dev to `out`.
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
+    """Train the encoder and a new linear layer, or those of `last`, on whole queries; write the best on dev to `out`.
 
     Raises `RetuneError` for `epochs: 0`, since a layer that was never trained ranks nothing, and where no query has
     documents of different relevance.
@@ -70,7 +78,9 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     per_batch = max(1, round(options.batch_size * len(items) / sum(map(len, items))))
     log.info("%d queries a batch, for training.batch_size %d rows", per_batch, options.batch_size)
 
-    model = Reranker(transformer.load(base, chosen), pooling)
+    model = Reranker(transformer.load(last or base, chosen), pooling)
+    if last:
+        load_head(model, last)
     if spec.lora.method == "full":
         transformer.freeze(model.encoder, options)
     else:
@@ -132,7 +142,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
         evaluate=evaluate,
         chosen=chosen,
         batch_size=per_batch,
-        rate_factors={"head.weight": HEAD_RATE, "head.bias": HEAD_RATE},
+        rate_factors={} if last else {"head.weight": HEAD_RATE, "head.bias": HEAD_RATE},
         tokens_of=lambda one: in_passes.count_tokens(one["inputs"]),
     )
     record = job.run(training, spec, scratch)

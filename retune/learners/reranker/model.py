@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from retune.encoders import forward, tokens, transformer
@@ -34,6 +36,12 @@ class Reranker(nn.Module):
         states = self.encoder(**inputs).last_hidden_state.float()
         scores: torch.Tensor = self.head(transformer.pool(states, inputs["attention_mask"], self.pooling)).squeeze(-1)
         return scores.float()
+
+
+def load_head(model: Reranker, folder: Path) -> None:
+    """Give the linear layer the weights of a model's folder."""
+    weights = load_file(folder / "2_Dense/model.safetensors")
+    model.head.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, frame: pl.DataFrame, max_length: int) -> list[Encoded]:

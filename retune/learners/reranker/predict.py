@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from safetensors.torch import load_file
 
 from retune.data import queries
 from retune.encoders import tokens, transformer
-from retune.learners.reranker.model import Reranker, encode, scores
+from retune.learners.reranker.model import Reranker, encode, load_head, scores
 from retune.training import hardware, positions
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def load(model_dir: Path, base: Path, hardware_options: Params, options: Params 
     hardware.make_deterministic(0)
     kept = json.loads((model_dir / "reranker.json").read_text(encoding="utf-8"))
     model = Reranker(transformer.load(model_dir, chosen), kept["pooling"])
-    weights = load_file(model_dir / "2_Dense/model.safetensors")
-    model.head.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
+    load_head(model, model_dir)
     model.to(chosen.device).eval()
     max_length = positions.within(model_dir, kept["max_length"])
     return EncoderReranker(model, tokens.tokenizer_of(model_dir), max_length, chosen)

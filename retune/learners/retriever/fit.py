@@ -38,8 +38,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("retune")
 
 
-def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path) -> Training:
-    """Train the encoder on whole queries, write the best checkpoint on dev to `out`."""
+def fit(
+    spec: Params,
+    train: pl.DataFrame,
+    dev: pl.DataFrame,
+    base: Path,
+    out: Path,
+    scratch: Path,
+    last: Path | None = None,
+) -> Training:
+    """Train the encoder, or that of `last`, on whole queries; write the best checkpoint on dev to `out`."""
     start = time.monotonic()
     options, tuned = spec.training, spec.training.epochs > 0
     chosen = hardware.choose(spec.hardware)
@@ -50,7 +58,7 @@ def fit(spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: P
     dev = queries.choose(dev, options.dev_rows, spec.seed)
     dev_rows = QueryTexts(tokenizer, prefixes, dev, max_length)
 
-    model = BiEncoder(transformer.load(base, chosen), pooling)
+    model = BiEncoder(transformer.load(last or base, chosen), pooling)
     if tuned and spec.lora.method == "full":
         transformer.freeze(model.encoder, options)
     elif tuned:

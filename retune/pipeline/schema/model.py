@@ -40,6 +40,11 @@ class Training(Strict):
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW; not on biases and norms")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="longer gradients are clipped to this norm")
+    warm_start: bool = Field(
+        False,
+        description="begin with the model's last version where it fits and rows or labels were only added; else, and "
+        "this is said, with the base",
+    )
     max_length: Annotated[int, Field(ge=8)] = Field(128, description="tokens; longer inputs are cut and counted")
     truncation: Literal["middle", "end"] = Field(
         "middle", description="what longer inputs lose (embedder: the end, as sentence-transformers does)"

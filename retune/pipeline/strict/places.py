@@ -38,6 +38,10 @@ KEPT = ("closures", "runs", "rejects", "cache", "logs", "locks")
 """What every stage may use of .retune, beside its own scratch folder."""
 
 
+LOCK = Path("dvc.lock")
+"""The stage `warm` alone reads it, and its model's folder: it keeps what is the output of a stage behind it."""
+
+
 @dataclass
 class Places:
     """What is allowed at a path and below it, in bits of `landlock`. `holes` stay shut where a place is above them.
@@ -106,7 +110,8 @@ def of(declared: Declared, project: Path, code: Path, files: Iterable[str], entr
         places.allow(folder / "__pycache__", landlock.ALL)
     for name in files:
         places.allow(code / name, landlock.READ)
-    for path in (PIPELINE, RESOLVED, *declared.reads):
+    last = [Path("models") / declared.instance, LOCK] if declared.stage == "warm" else []
+    for path in (PIPELINE, RESOLVED, *declared.reads, *last):
         for one in (project / path, *_linked(project / path)):
             places.allow(one, landlock.READ)
     state = [project / STATE / name for name in (*KEPT, f"scratch/{declared.stage}")]

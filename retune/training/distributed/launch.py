@@ -82,10 +82,11 @@ class Worker:
     base: Path
     out: Path
     scratch: Path
+    more: tuple[Any, ...]  # what else its `fit` takes
 
     def run_fit(self) -> Training:
         """The record of its training."""
-        return self.fit(self.spec, self.train, self.dev, self.base, self.out, self.scratch)
+        return self.fit(self.spec, self.train, self.dev, self.base, self.out, self.scratch, *self.more)
 
 
 def in_parallel(fit: F) -> F:
@@ -93,19 +94,19 @@ def in_parallel(fit: F) -> F:
 
     @functools.wraps(fit)
     def run(
-        spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path, **more: Any
+        spec: Params, train: pl.DataFrame, dev: pl.DataFrame, base: Path, out: Path, scratch: Path, *more: Any
     ) -> Training:
         is_worker, untuned = data_parallel.active(), not spec.training.epochs
         world_size = 1 if is_worker or untuned else hardware.processes(spec.hardware)
         if world_size == 1:
-            return fit(spec, train, dev, base, out, scratch, **more)
-        return _launch(functools.partial(run, **more), world_size, spec, train, dev, base, out, scratch)
+            return fit(spec, train, dev, base, out, scratch, *more)
+        return _launch(run, world_size, spec, train, dev, base, out, scratch, *more)
 
     return cast("F", run)
 
 
 def _launch(
-    fit: Fit, world_size: int, spec: Params, train: Any, dev: Any, base: Path, out: Path, scratch: Path
+    fit: Fit, world_size: int, spec: Params, train: Any, dev: Any, base: Path, out: Path, scratch: Path, *more: Any
 ) -> Training:
     """Run `fit` in `world_size` workers; the result of rank 0. The others write their model where it is thrown away."""
     folders = [out, *(scratch / "ranks" / str(rank) for rank in range(1, world_size))]
@@ -133,6 +134,7 @@ def _launch(
                 base=base,
                 out=folder,
                 scratch=scratch,
+                more=more,
             )
             process = context.Process(target=_run_worker, args=(worker,), daemon=True)
             process.start()
