@@ -26,6 +26,7 @@ from retune.pipeline import (
     meanings,
     path_entries,
     seeds,
+    teachers,
 )
 from retune.pipeline.checks import scoring
 from retune.pipeline.checks.project import check, warnings
@@ -35,8 +36,7 @@ from retune.pipeline.schema.catalog import Source
 from retune.pipeline.schema.params import Model, Task, reasons, sections, writes
 from retune.pipeline.validation import messages
 
-OF_ROWS = ("tables", "unlabelled", "corrections")
-"""What a source says of its rows, and not of where its files are."""
+OF_ROWS = ("tables", "unlabelled", "corrections")  # what a source says of its rows, not of where its files are
 
 TASK_SECTIONS = ("augmentation", "split", "calibration", "evaluation")
 

@@ -2,9 +2,8 @@
 
 DVC takes its stages from params.yaml, and reads beside it data/generated.json, which `resolve` writes: the members, the
 ensembles (`intent_encoder-mean`), the models with a teacher (retune.pipeline.teachers) and those that start warm
-(retune.pipeline.warm_start). It does so before any
-stage runs; so where these changed, `resolve` writes that file and ends the run, before anything is built that lacks
-them. `retune repro` writes it first.
+(retune.pipeline.warm_start). It does so before any stage runs; so where these changed, `resolve` writes that file and
+ends the run, before anything is built that lacks them. `retune repro` writes it first.
 """
 
 from __future__ import annotations
