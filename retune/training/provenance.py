@@ -33,7 +33,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "retriever": (NEURAL, ("peft",)),
     "llm": (LLM, ()),
     "llm_reranker": (LLM, ()),
-    "api": (TABLES, ()),
+    "api": ((*TABLES, "numpy"), ()),
 }
 """Package of a learner (retune.learners.MODULES) -> distributions that compute in its fit and in its predictions, and
 those of the fit alone: what the fingerprint of the stages counts (a test holds them equal)."""

@@ -50,6 +50,7 @@ def test_every_stage_instance_has_a_fingerprint(folder):
         "models": ["plain", "untuned", "cross", "chatty"],
         "ensembles": [],
         "students": [],
+        "starts": [],
         "exports": [],
     }
     assert {stage: list(code[stage]) for stage in STAGES} == {

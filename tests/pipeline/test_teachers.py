@@ -165,7 +165,7 @@ def test_resolve_writes_who_teaches_and_ends_a_run_that_began_without(tmp_path, 
     monkeypatch.setattr("sys.argv", ["resolve"])
     (tmp_path / "data/lessons/untuned/taught").mkdir(parents=True)
     (tmp_path / "data/lessons/gone").mkdir()
-    with pytest.raises(SystemExit, match=r"`teacher` changed .*new: plain \(taught by chatty\).*run the same command"):
+    with pytest.raises(SystemExit, match=r"`teacher` .*changed .*new: plain \(taught by chatty\).*same command"):
         resolve_stage()
     resolve_stage()
     written = {file.parent.name: json.loads(file.read_text())["teacher"] for file in teachers.FOLDER.glob("*/*.json")}

@@ -9,8 +9,7 @@ import pytest
 
 from retune.data import kinds, learned
 from retune.params import Params
-from retune.pipeline import dvc_hash, instances, last_build, seeds, warm_start
-from retune.pipeline.parallel_repro import phases
+from retune.pipeline import dvc_hash, instances, last_build, plan, seeds, warm_start
 from retune.pipeline.resolve import resolve
 from stages.warm import chosen
 from tests.support import ROOT
@@ -33,9 +32,10 @@ def test_each_model_that_starts_warm_has_a_stage_and_the_others_nothing(tmp_path
     found = {one.address: one for one in instances.read(ROOT, {**with_it.resolved, **with_it.outside})}
     assert found["warm@cross-43"].outs == ("data/starts/cross-43/last",)
     assert "data/starts/cross" in found["train@cross"].deps
-    plan = phases(json.loads(json.dumps(with_it.resolved), object_hook=Params), ["questions"])
-    assert plan[1]["cross"][:2] == ["warm@cross", "train@cross"]
-    assert plan[1]["plain"][0] == "train@plain"
+    units = plan.of(tmp_path, list(found.values()), [], set(found), with_it.resolved).units
+    home = {stage.address: name for name, unit in units.items() for stage in unit.stages}
+    assert home["train@cross"] == "warm@cross"
+    assert not any(home[name] in units[home["train@plain"]].needs for name in ("warm@cross", "warm@cross-43"))
     said = seeds.changed(without.seeded, with_it.seeded)
     assert said is not None
     assert "cross (warm start)" in said
