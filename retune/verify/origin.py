@@ -13,7 +13,7 @@ import yaml
 from retune import run_record
 from retune.errors import RetuneError, unknown
 from retune.params import RESOLVED_PARTS
-from retune.pipeline import dvc_hash, warm_start
+from retune.pipeline import dvc_hash, teachers, warm_start
 from retune.pipeline.yaml_file import LOADER
 from retune.training import provenance
 from retune.verify import lock, machine
@@ -50,8 +50,9 @@ def of(folder: Path, model: str) -> dict[str, Any]:
 
 def _known(model: str, md5: str, spec: dict[str, Any], made: dict[str, Any], deps: dict[str, str]) -> dict[str, Any]:
     """What its section and its provenance say, and what of it is otherwise here; `deps`: hashes of what it read."""
-    unread = {RESOLVED_PARTS, warm_start.FOLDER}  # there is only a note of a model that has no start
-    unread -= {warm_start.FOLDER} if "start" in made else set()
+    unread = {RESOLVED_PARTS}
+    unread |= set() if "start" in made else {warm_start.FOLDER}  # a note that there is none
+    unread |= set() if "teacher" in spec else {teachers.FOLDER}
     data = {dep: of_data for dep, of_data in deps.items() if not unread & set(Path(dep).parents)}
     return {
         "model": model,

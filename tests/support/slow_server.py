@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from retune.exports.decisions import abstention
 from retune.params import Params
 from retune.serve.options import Options
 from retune.serve.server import serve
@@ -21,6 +22,7 @@ class Slow:
     name, texts, fitted = "slow", ("text",), SimpleNamespace()
     spec = Params(kind="classification", learner="linear", labels=["a", "b"])
     predictor = None
+    abstention = staticmethod(abstention)
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
