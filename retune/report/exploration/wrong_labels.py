@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from retune.params import Params
 
 SHOWN = 50
+ENOUGH = 0.9
+"""Share of the labels with which models agree that tell how many are wrong: weaker ones count what they can't tell."""
 
 
 def shown(train: pl.LazyFrame, table: pl.DataFrame, summary: dict[str, Any], kind: Kind) -> dict[str, Any]:
@@ -46,9 +48,13 @@ def fact(doubts: dict[str, Any] | None, spec: Params) -> str:
             return "Wrong labels are not looked for (exploration.doubts is 0)."
         return "Wrong labels can't be looked for: that needs training rows of two labels in two groups."
     judged, agree = count(doubts["judged"]), share(doubts["agreement"], 1)
-    return (
+    said = (
         f"Labels that may be wrong: {judged} of {count(doubts['rows'])} training rows were judged by "
-        f"{and_(list(doubts['models']))} without their groups. Confident learning expects {count(doubts['expected'])} "
-        f"wrong ones ({share(doubts['expected'], doubts['judged'])}), too many where models are weak: these agree with "
-        f"{agree} of the labels, and what they can't tell is counted too. The order is what to use."
+        f"{and_(list(doubts['models']))} without their groups; these agree with {agree} of the labels. "
+    )
+    if doubts["agreement"] < ENOUGH:
+        return said + "That is too little to say how many are wrong; the order, the most doubtful first, is of use."
+    return (
+        f"{said}Confident learning expects {count(doubts['expected'])} wrong ones "
+        f"({share(doubts['expected'], doubts['judged'])}); what the models can't tell is counted, too."
     )
