@@ -13,6 +13,8 @@ from tests.support.command_line import run
 from tests.support.declarations import replace
 from tests.support.sweep_project import ran
 
+pytestmark = pytest.mark.slow
+
 TRAIN = 'tell(auc=[reads["linear"]["c"] / (100 if model == "plain" else 200)])\n'
 SPACE = ("-S", "linear.c=2,3", "--sampler", "grid")
 

@@ -62,6 +62,7 @@ def test_coverage_is_kept_over_simulated_splits():
     assert 0.8 - 0.01 < np.mean(kept) < 0.8 + 1 / 61 + 0.01  # of uniform confidences the share above is known
 
 
+@pytest.mark.slow
 def test_the_error_is_broken_in_no_more_splits_than_promised():
     below = [abstention.error_threshold(rows(seed, 1000), 0.2, 0.9)[0] for seed in range(250)]
     broken = [(1 - one) / 2 > 0.2 for one in below if one != NEVER]  # confidence is the chance to be right

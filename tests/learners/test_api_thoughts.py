@@ -78,6 +78,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 THINK, OTHER = "</think>", "[/THINK]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("logprobs", "parser", "tags"),
     [

@@ -18,6 +18,8 @@ from retune.params import Params, loads
 from tests.support import encoder_fit, llm_fit, ranking_fit, tiny_llm
 from tests.support.tiny_encoder import pairs, tiny_encoder
 
+pytestmark = pytest.mark.slow
+
 STILL = {"learning_rate": 1e-12, "weight_decay": 0.0, "max_steps": 1}
 """A training that leaves its first weights as they are, but for rounding."""
 

@@ -14,7 +14,7 @@ import pytest
 from retune.pipeline import dvc_run, processes
 from tests.support import ROOT
 
-pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")]
 
 
 def gone(pid: int) -> bool:

@@ -210,6 +210,7 @@ work()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_stage_within_a_native_call_that_does_not_return(project, monkeypatch, number):

@@ -70,6 +70,7 @@ def test_a_busy_server_is_asked_again(hub, status):
     assert len(hub.seen) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_the_pause_that_a_server_asks_for_is_kept(hub, form):
     hub.faults = [busy("1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True))]

@@ -16,6 +16,8 @@ from retune.sweep.search import Options
 from tests.support import sweep_project
 from tests.support.sweep_project import ran
 
+pytestmark = pytest.mark.slow
+
 ROWS = pl.DataFrame(
     {
         "id": [f"r{n}" for n in range(40)],

@@ -60,6 +60,7 @@ tell(auc=values)
 """
 
 
+@pytest.mark.slow
 def test_a_training_is_ended_in_its_middle_and_stays_pruned_when_the_sweep_goes_on(tmp_path: Path):
     folder = sweep_project.write(tmp_path / "project", TRAIN)
     space = ["linear.c=4,5,6,7,1,8"]

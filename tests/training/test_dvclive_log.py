@@ -6,6 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from retune.report import inputs
 from retune.training import dvclive_log
 from retune.training.record import Training
@@ -19,6 +21,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_dvc_has_no_word_against_the_curves_of_a_model_that_was_not_trained(tmp_path: Path) -> None:
     dvclive_log.write(Training(), tmp_path / "remote")
     history = [{"step": 4, "eval_auc": 0.5}, {"step": 8, "eval_auc": 0.75}]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from retune.pipeline.checks import place
 from tests.support.shared_project import Clone
 
 
+@pytest.mark.slow
 def test_a_path_beyond_ascii_needs_a_cache_elsewhere(tmp_path):
     folder = tmp_path / "项目 一"
     folder.mkdir()
