@@ -52,8 +52,8 @@ def worth(found: Sweep) -> str:
     unseen = "no test row was read, and the test split tells once the best is built."
     if found.folds:
         start = f"Its mean {found.metric} {figure(found.done[0])} is the best of {len(found.done)} on the same folds"
-        best, *others = found.done
-        near = sum(abs(one.value - best.value) <= best.error for one in others)  # type: ignore[operator]
+        best, *others = [one.value or 0.0 for one in found.done]
+        near = sum(abs(one - best) <= (found.done[0].error or 0.0) for one in others)
         unseen = f"{near} of the others are within its ±, one standard error over folds; "
         unseen += "no row of dev, calibration or test was read."
     return f"{start}, so it is too good by some; {unseen}"

@@ -62,7 +62,7 @@ def _of_zip(path: Path, scratch: Path, member: str | None) -> Path:
             info = found[names[0] if member is None else member]
             name = info.filename.rpartition("/")[2].lstrip(".") or "member"
             return _written(lambda: archive.open(info), scratch / name, path)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # a password, an unknown method
+    except (zipfile.BadZipFile, RuntimeError) as error:  # of these the second: a password, an unknown method
         raise RetuneError(f"{path} can't be unpacked ({error}): fetch it again, or unpack it yourself") from None
 
 
