@@ -31,7 +31,7 @@ def main() -> None:
         os.chdir(name)
         seconds = project(Path(), asked.stages, random.Random(asked.seed))
         every = instances.read(Path(), {})
-        found = plan.of(Path(), every, [], set(seconds), {})
+        found = plan.of(Path(), every, [], dict.fromkeys(seconds, True), {})
         start = time.monotonic()
         scheduler.run(found, asked.jobs)
         took = time.monotonic() - start

@@ -88,7 +88,8 @@ def _plan(tasks: list[str]) -> Plan:
     mine = {name for name, model in values["models"].items() if model["task"] in tasks}
     goals = [f"{stage}@{task}" for task in tasks for stage in ("compare", "explore")]
     goals += [f"export@{name}" for name, one in values.get("exports", {}).items() if one["model"] in mine]
-    return plan.of(Path(), every, goals, {one.instance.address for one in impact.of(Path(), resolution)}, values)
+    stale = {one.instance.address: bool(one.why) for one in impact.of(Path(), resolution)}
+    return plan.of(Path(), every, goals, stale, values)
 
 
 def _alone(arguments: list[str], problem: str) -> None:

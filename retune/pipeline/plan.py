@@ -50,11 +50,17 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a build, by name; `known` of its `stages` have run here before, the others' times are guesses."""
+    """The units of a build, by name; `known` of its `stages` have run here before, the others' times are guesses.
+
+    `behind` of the stages need others of them and nothing else is new to them: they run where results differ. The
+    others take `sure` seconds, one after the other.
+    """
 
     units: dict[str, Unit]
     stages: int
     known: int
+    behind: int
+    sure: float
 
     def seconds(self, jobs: int, waiting: Iterable[str], running: Mapping[str, float] | None = None) -> float:
         """How long the units that wait and run take at least, `jobs` at a time; `running`: unit -> seconds so far."""
@@ -67,31 +73,33 @@ class Plan:
         """What will happen, for people."""
         if not self.units:
             return "nothing is stale"
-        guessed = self.stages - self.known
-        said = (
-            f"{self.stages} stages to build, {jobs} at a time: about {impact.duration(self.seconds(jobs, self.units))}"
-        )
+        most, guessed = impact.duration(self.seconds(jobs, self.units)), self.stages - self.known
+        own = self.stages - self.behind
+        said = f"{own} {'stage' if own == 1 else 'stages'} to build, {jobs} at a time"
+        if self.behind:
+            said += (
+                f", and {self.behind} behind them where results differ: {impact.duration(self.sure / jobs)} to {most}"
+            )
+        else:
+            said += f": about {most}"
         if guessed == self.stages:
             return f"{said}, a guess, since none of them ran here before"
         return said + (f", {guessed} of them a guess, since they never ran here" if guessed else ", as last time")
 
 
 def of(
-    folder: Path, every: Sequence[Instance], goals: Iterable[str], stale: set[str], values: Mapping[str, Any]
+    folder: Path, every: Sequence[Instance], goals: Iterable[str], stale: Mapping[str, bool], values: Mapping[str, Any]
 ) -> Plan:
     """The plan for those of `every` instance that the `goals` (addresses; none: all) come from and that DVC has to do.
 
-    These are the `stale` ones (addresses), and those whose outputs are not in the folder: DVC takes them from its
-    cache, or makes them anew. `values`: what tasks, models and exports are.
+    These are the `stale` ones (address -> whether something is new to itself), and those whose outputs are not in the
+    folder: DVC takes them from its cache, or makes them anew. `values`: what tasks, models and exports are.
     """
     wanted = _closure(every, set(goals))
-    chosen = [
-        one
-        for one in every
-        if one.address in wanted
-        and (one.address in stale or not all((folder / out).exists() for out in one.outs))
-        and one.stage not in ("resolve", "watch")
-    ]
+    ours = [one for one in every if one.address in wanted and one.stage not in ("resolve", "watch")]
+    absent = {one.address for one in ours if not all((folder / out).exists() for out in one.outs)}
+    chosen = [one for one in ours if one.address in stale or one.address in absent]
+    sure = [one.address for one in chosen if stale.get(one.address) or one.address in absent]
     before = _before(chosen)
     last = {one.address: impact.last_seconds(folder, one.stage, one.key) for one in chosen}
     seconds = {one.address: _guess(one, values) if (found := last[one.address]) is None else found for one in chosen}
@@ -101,7 +109,9 @@ def of(
         unit.needs = {home[name].name for stage in unit.stages for name in before[stage.address]} - {unit.name}
     for unit in reversed(units):  # those behind it come later
         unit.way = unit.seconds + max((other.way for other in units if unit.name in other.needs), default=0.0)
-    return Plan({unit.name: unit for unit in units}, len(chosen), sum(one is not None for one in last.values()))
+    known, behind = sum(one is not None for one in last.values()), len(chosen) - len(sure)
+    by_name = {unit.name: unit for unit in units}
+    return Plan(by_name, len(chosen), known, behind, sum(seconds[name] for name in sure))
 
 
 def _closure(every: Sequence[Instance], goals: set[str]) -> set[str]:

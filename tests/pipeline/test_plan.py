@@ -34,7 +34,7 @@ DIAMOND = [
 
 
 def of(every: list[Instance], folder: Path, goals: list[str] | None = None, **more: Any) -> plan.Plan:
-    return plan.of(folder, every, goals or [], {one.address for one in every}, more)
+    return plan.of(folder, every, goals or [], {one.address: True for one in every}, more)
 
 
 def chains(found: plan.Plan) -> dict[str, list[str]]:
@@ -90,16 +90,29 @@ def test_what_never_ran_is_told_as_a_guess(tmp_path):
     log.mkdir(parents=True)
     (log / "train-x.log").write_text("INFO done in 10.0 s\n")
     assert of(DIAMOND, tmp_path).words(2).endswith("7 of them a guess, since they never ran here")
-    assert plan.of(tmp_path, DIAMOND, ["nothing"], set(), {}).words(2) == "nothing is stale"
+    assert plan.of(tmp_path, DIAMOND, ["nothing"], {}, {}).words(2) == "nothing is stale"
+
+
+def test_what_runs_only_where_results_differ_is_told_apart(tmp_path):
+    log = tmp_path / ".retune/logs"
+    log.mkdir(parents=True)
+    for one in DIAMOND:
+        (tmp_path / one.address).touch()
+        (log / f"{one.stage}-{one.key}.log").write_text("INFO done in 10.0 s\n")
+    stale = {one.address: one.stage == "split" for one in DIAMOND if one.address not in ("base", "rows@a")}
+    found = plan.of(tmp_path, DIAMOND, [], stale, {})
+    assert found.words(1) == (
+        "1 stage to build, 1 at a time, and 5 behind them where results differ: 10.0 s to 65.2 s, as last time"
+    )
 
 
 def test_only_what_is_stale_or_absent_is_planned(tmp_path):
     for one in DIAMOND:
         (tmp_path / one.address).touch()
-    found = plan.of(tmp_path, DIAMOND, [], {"train@y", "compare@a"}, {})
+    found = plan.of(tmp_path, DIAMOND, [], {"train@y": True, "compare@a": False}, {})
     assert chains(found) == {"train@y": ["train@y", "compare@a"]}
     (tmp_path / "base").unlink()
-    found = plan.of(tmp_path, DIAMOND, [], {"train@y"}, {})
+    found = plan.of(tmp_path, DIAMOND, [], {"train@y": True}, {})
     assert chains(found) == {"base": ["base", "train@y"]}
 
 
@@ -118,7 +131,7 @@ def test_a_project_is_planned_as_its_graph_says(tmp_path):
     resolution = resolve(tmp_path)
     values = {**resolution.resolved, **resolution.outside}
     every = instances.read(tmp_path, values)
-    found = plan.of(tmp_path, every, [], {one.address for one in every}, values)
+    found = plan.of(tmp_path, every, [], {one.address: True for one in every}, values)
     built = [address for chain in chains(found).values() for address in chain]
     assert sorted(built) == sorted(one.address for one in every if one.stage not in ("resolve", "watch"))
     assert chains(found)["train@plain"] == [f"{stage}@plain" for stage in ("train", "predict", "calibrate", "evaluate")]

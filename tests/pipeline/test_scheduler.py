@@ -18,7 +18,7 @@ def plan(needs: dict[str, str], **way: float) -> Plan:
         name: Unit([Instance(name, "", "", (), (), ())], 1.0, set(needed.split()), way.get(name, 1.0))
         for name, needed in needs.items()
     }
-    return Plan(units, len(units), 0)
+    return Plan(units, len(units), 0, 0, 0.0)
 
 
 @pytest.fixture

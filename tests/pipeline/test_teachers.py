@@ -103,7 +103,7 @@ def test_dvc_goes_over_students_and_the_graph_leads_from_teacher_to_student(comp
 def test_repro_builds_students_behind_their_teachers(compiled, tmp_path):
     values = {**compiled.resolved, **compiled.outside}
     every = instances.read(ROOT, values)
-    units = plan.of(tmp_path, every, [], {one.address for one in every}, values).units
+    units = plan.of(tmp_path, every, [], {one.address: True for one in every}, values).units
     home = {stage.address: name for name, unit in units.items() for stage in unit.stages}
     assert home["teach@plain"] in units[home["train@plain"]].needs
     assert home["train@chatty"] in units["teach@plain"].needs
