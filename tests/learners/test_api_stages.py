@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -70,19 +71,24 @@ def test_the_stages_run_and_count_what_the_model_took(server: ChatServer, tmp_pa
     assert all(KEY not in file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file())
 
 
-def test_it_teaches_each_distinct_row_once_and_its_answers_are_kept(server: ChatServer, tmp_path: Path) -> None:
+def write_teacher(server: ChatServer, folder: Path, **more: Any) -> None:
+    """A project whose model `pupil` has the teacher `wise`."""
     student = {"task": "similarity", "kind": "pair", "labels": ["0", "1"], "learner": "api", "base": "scratch"}
-    student |= {"teacher": "wise", "hardware": {}, "augmented": True}
+    student |= {"teacher": "wise", "hardware": {}, "augmented": True, **more}
     files = {
         "params-resolved.json": {"seed": 0, "code": {}, "students": {"pupil": student}},
         "models/wise/spec.json": model(server),
         "data/calibrations/similarity/wise.json": {"temperature": 3.0, "threshold": 0.5},
     }
     for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(json.dumps(content))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    (folder / "data/splits/similarity").mkdir(parents=True)
+
+
+def test_it_teaches_each_distinct_row_once_and_its_answers_are_kept(server: ChatServer, tmp_path: Path) -> None:
+    write_teacher(server, tmp_path)
     train = pl.concat([ROWS, ROWS.with_columns(pl.col("id") + "+copy")]).with_columns(group="id")
-    (tmp_path / "data/splits/similarity").mkdir(parents=True)
     train.write_parquet(tmp_path / "data/splits/similarity/train.parquet")
     run(teach, "pupil")
     asked, folder = len(server.requests), tmp_path / "data/lessons/pupil/taught"
@@ -95,3 +101,18 @@ def test_it_teaches_each_distinct_row_once_and_its_answers_are_kept(server: Chat
     assert np.allclose(found["lesson"].head(len(ROWS)).list.get(1), expected, atol=1e-6)
     run(teach, "pupil")
     assert len(server.requests) == asked
+
+
+def test_no_row_of_any_measured_split_is_asked_about(server: ChatServer, tmp_path: Path) -> None:
+    table = {"file": "more.csv", "columns": {"text_a": "a", "text_b": "b"}}
+    write_teacher(server, tmp_path, unlabelled=[table], unlabelled_rows=None, max_rejects=0.0)
+    texts = {"dev": "只在开发集", "calibration": "只在校准集", "test": "只在测试集", "new": "谁也没有的一行"}
+    for split in ("train", "dev", "calibration", "test"):
+        rows = ROWS.head(4) if split == "train" else ROWS.head(1).with_columns(text_a=pl.lit(texts[split]))
+        rows.with_columns(group="id").write_parquet(tmp_path / f"data/splits/similarity/{split}.parquet")
+    (tmp_path / "data/raw/similarity").mkdir(parents=True)
+    lines = [f"{text},另一句{number}" for number, text in enumerate(texts.values())]
+    (tmp_path / "data/raw/similarity/more.csv").write_text("\n".join(["a,b", *lines]), encoding="utf-8")
+    run(teach, "pupil")
+    asked = json.dumps(server.requests, ensure_ascii=False, default=str)
+    assert {name for name, text in texts.items() if text in asked} == {"new"}

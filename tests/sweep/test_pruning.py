@@ -43,6 +43,7 @@ def test_halving_lets_the_best_third_go_on():
     better, worse = [[10, 0.9], [20, 0.9], [30, 0.95]], [[10, 0.3], [20, 0.3], [30, 0.3]]
     assert pruning.length("halving", GOOD, better, False, 4) is None
     assert pruning.length("halving", GOOD, worse, False, 4) == 3, "the first rung after one evaluation is not used"
+    assert pruning.length("halving", GOOD[:3], worse, False, 4) is None, "while few are done"
 
 
 TRAIN = """\

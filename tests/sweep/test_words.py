@@ -30,6 +30,12 @@ def test_the_table_says_what_the_best_is_worth_and_how_to_build_it():
     assert f"{build} evaluate@m" in said
 
 
+def test_how_many_lie_within_the_best_ones_error_over_folds():
+    values = {1: 0.90, 2: 0.89, 3: 0.86, 4: 0.70}
+    trials = [Trial(n, {}, "done", value, error=0.02) for n, value in values.items()]
+    assert "1 of the others are within its ±" in words.worth(Sweep("s", "m", "f1", SPACE, trials, {}, folds=5))
+
+
 def test_texts_of_the_space_and_of_errors_are_escaped_on_the_page(tmp_path: Path):
     page = words.page(Sweep("s", "m", "f1", SPACE, TRIALS, {}), tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<i>memory" not in page

@@ -26,6 +26,17 @@ def test_records_become_distinct_rows_and_bad_ones_are_told(tmp_path, caplog):
         unlabelled.read(spec_of({"text": "q"}, max_rejects=0.1), tmp_path, tmp_path / "again")
 
 
+def test_records_are_joined_and_chosen_as_those_of_tables_are(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "calls.csv").write_text("id,lang\n1,zh\n2,en\n3,zh\n", encoding="utf-8")
+    (tmp_path / "texts.csv").write_text("id,q\n1,怎么还款\n2,how\n3,额度多少\n", encoding="utf-8")
+    table = {"file": "calls.csv", "join": {"file": "texts.csv", "by": "id"}, "where": "lang = 'zh'"}
+    spec = spec_of({}) | {"unlabelled": [table | {"columns": {"text": "$join.q"}}]}
+    found = unlabelled.read(Params(spec), tmp_path, tmp_path / "scratch")
+    assert found["text"].to_list() == ["怎么还款", "额度多少"]
+    assert "calls.csv: `where` leaves out 1 of 3 unlabelled records" in caplog.text
+
+
 def test_a_document_counts_in_every_dimension_where_none_is_mapped(tmp_path):
     (tmp_path / "a.csv").write_text("d\n好公司\n坏公司\n", encoding="utf-8")
     spec = spec_of({"document": "d"}, "scoring", dimensions={"growth": "成长", "debt": "负债"})
